@@ -1,0 +1,167 @@
+/* Where every field of a CPython stands: the one place that knows numbers.
+ *
+ * 3.8-3.12: row sets in layouts/, keyed by version, architecture and build flags.
+ * 3.13 on: built from the target's own _Py_DebugOffsets (Include/internal/pycore_debug_offsets.h),
+ * and from rows for the few fields that the table lacks.
+ * Every field is a byte offset from the start of its struct; a missing one is ABSENT. */
+#ifndef PYPROF_REMOTE_LAYOUT_H
+#define PYPROF_REMOTE_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ABSENT (-1)
+
+struct memory;
+
+enum frame_style {
+	FRAME_STYLE_OBJECT,	 /* to 3.10: PyFrameObject on the heap, linked by f_back */
+	FRAME_STYLE_INTERPRETER, /* from 3.11: _PyInterpreterFrame in the datastack */
+};
+
+enum line_style {
+	LINE_STYLE_LNOTAB,    /* to 3.9: (u8 address, s8 line) pairs */
+	LINE_STYLE_LINETABLE, /* 3.10: (u8 length, s8 delta), -128 no line */
+	LINE_STYLE_LOCATIONS, /* from 3.11: PEP 657 */
+};
+
+struct layout {
+	uint32_t version; /* as Py_Version: 0x030b07f0 */
+	bool free_threaded;
+	enum frame_style frame_style;
+	enum line_style line_style;
+
+	struct {
+		int32_t interpreters_head; /* PyInterpreterState * */
+		int32_t tstate_current;	   /* to 3.11: PyThreadState * */
+		int32_t gil_last_holder;   /* to 3.11 */
+		int32_t gil_locked;	   /* to 3.11, int32 */
+		int32_t gc_collecting;	   /* 3.8, int32 */
+	} runtime;
+	struct {
+		int32_t id;		  /* int64 */
+		int32_t next;
+		int32_t threads_head;
+		int32_t threads_main;	  /* from 3.13 where known */
+		int32_t gc_collecting;	  /* from 3.9, int32 */
+		int32_t gil;		  /* 3.12+: pointer ceval.gil */
+		int32_t modules;	  /* sys.modules dict: PyObject * */
+		int32_t code_object_generation; /* u64, 3.14+ */
+	} interp;
+	struct {
+		int32_t last_holder; /* PyThreadState * */
+		int32_t locked;	     /* int32 */
+	} gil; /* struct _gil_runtime_state, 3.12+ */
+	struct {
+		int32_t size;	       /* bytes that cover every field below */
+		int32_t prev, next, interp;
+		int32_t frame;	       /* to 3.10: PyFrameObject *; 3.13+: current_frame */
+		int32_t cframe;	       /* 3.11, 3.12: _PyCFrame * */
+		int32_t base_frame;    /* 3.15: the sentinel, _PyInterpreterFrame * (pointer) */
+		int32_t thread_id;     /* pthread_t, unsigned long */
+		int32_t native_thread_id; /* from 3.11 */
+		int32_t datastack_chunk, datastack_top, datastack_limit; /* from 3.11 */
+		int32_t status;	       /* _status bit field, u32, 3.13+ */
+		int32_t state;	       /* int32, free-threaded: 0 detached 1 attached 2 suspended */
+		int32_t holds_gil;     /* int32, 3.14+ */
+		int32_t gil_requested; /* int32, 3.15 */
+		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
+		int32_t exc_info;      /* _PyErr_StackItem * */
+	} tstate;
+	struct {
+		int32_t current_frame; /* _PyCFrame, 3.11 and 3.12 */
+	} cframe;
+	struct {
+		int32_t previous, size, top, data; /* _PyStackChunk; size and top: size_t. top is a
+						    * count of PyObject * slots from data, written
+						    * when the next chunk is pushed */
+	} chunk;
+	struct {
+		int32_t size;	    /* bytes that cover every header field below, without locals */
+		int32_t previous;   /* f_back to 3.10 */
+		int32_t executable; /* f_code; 3.13+ f_executable */
+		int32_t instr_ptr;  /* 3.11, 3.12 prev_instr; to 3.10 f_lasti (int32) */
+		int32_t owner;	    /* char */
+		int32_t is_entry;   /* 3.11, bool */
+		int32_t stackpointer; /* stackpointer (3.14+) / stacktop int32 (3.11-3.13) */
+		int32_t localsplus;
+		int32_t tlbc_index; /* free-threaded 3.14+, int32 */
+		uint64_t executable_mask; /* bits of the word that are not the pointer: ~0 to 3.13,
+					   * ~3 from 3.14 (~1 free-threaded 3.14) */
+		int32_t lasti_unit; /* to 3.10: bytes that one unit of f_lasti stands for: 1 or 2 */
+		int8_t instr_back;  /* bytes to subtract from instr_ptr to get the instruction that
+				     * is running: 0 where it is the running one already */
+		/* owner values, ABSENT where the version has no such owner */
+		int8_t owner_thread, owner_generator, owner_frame_object, owner_interpreter,
+			owner_cstack;
+	} frame;
+	struct {
+		int32_t size;	  /* bytes that cover every field below */
+		int32_t filename, name, qualname; /* qualname ABSENT to 3.10 */
+		int32_t linetable;   /* bytes object; co_lnotab to 3.9 */
+		int32_t firstlineno; /* int32 */
+		int32_t argcount;    /* int32 */
+		int32_t flags;	     /* int32, co_flags */
+		int32_t code;	     /* from 3.11: co_code_adaptive, inline; to 3.10: co_code, a
+				      * bytes object */
+		int32_t firsttraceable; /* int32, 3.11+ */
+		int32_t tlbc;	     /* free-threaded 3.14+: _PyCodeArray * */
+		int32_t co_version;  /* u32, 3.11+ */
+	} code;
+	struct {
+		int32_t size;	 /* sizeof(PyObject): 16; 32 free-threaded */
+		int32_t ob_type;
+	} object;
+	struct {
+		int32_t ob_size; /* PyVarObject */
+	} var;
+	struct {
+		int32_t tp_name, tp_basicsize, tp_dictoffset, tp_flags;
+	} type;
+	struct {
+		int32_t state, length, ascii_data, compact_data; /* unicode; state u32 */
+		int8_t kind_shift;    /* of the state word: 2; 8 free-threaded 3.14+ */
+		int8_t compact_shift, ascii_shift;
+	} unicode;
+	struct {
+		int32_t ob_size, ob_sval;
+	} bytes;
+	struct {
+		int32_t ob_size, ob_item;
+	} tuple;
+	struct {
+		int32_t ma_used, ma_keys, ma_values;
+		/* PyDictKeysObject */
+		int32_t keys_header; /* bytes before the index table: 40 to 3.10, 32 later */
+		int32_t keys_size;   /* to 3.10: dk_size, ssize_t, a count; later u8 dk_log2_size */
+		int32_t keys_log2_index_bytes; /* 3.11+, u8 */
+		int32_t keys_kind;	       /* 3.11+, u8: 0 general, 1 unicode, 2 split */
+		int32_t keys_nentries;	       /* ssize_t */
+	} dict;
+	struct {
+		int32_t digits;	 /* ob_digit, u32 of 30 bits */
+		int32_t tag;	 /* 3.12+: lv_tag; to 3.11 ABSENT, ob_size holds sign and count */
+	} integer;
+	struct {
+		int32_t iframe, frame_state; /* generator; 3.11+ */
+	} gen;
+};
+
+/* The rows for a version without a table in the process (3.8-3.12), or NULL. version is as
+ * Py_Version; patch releases share rows unless measured to differ. Static, never freed. */
+const struct layout *layout_rows(uint32_t version, bool free_threaded);
+
+/* Builds *ret from the debug offsets at the start of _PyRuntime (3.13+): 0; -ENODATA when there is
+ * no cookie, -ENOTSUP when the version is not one we know (then *ret_version is set). */
+int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
+			      uint32_t *ret_version);
+
+/* Proves a layout on a live target: walks interpreters, threads and frames at runtime and checks
+ * what only the right offsets satisfy (back pointers, code type, names that are strings, chunk
+ * bounds). 0 proven; -EAGAIN the runtime is not initialised yet (no interpreter); -ENOTSUP it
+ * does not hold; -EFAULT, -ESRCH, -EPERM from reading. Fields that the debug offsets lack and that
+ * fail their own proof are set to ABSENT. */
+int layout_prove(struct layout *l, struct memory *m, uint64_t runtime);
+
+#endif

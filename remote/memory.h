@@ -1,0 +1,48 @@
+/* Reading the memory of a target: all-or-fail reads and gathered reads.
+ *
+ * Addresses are the target's, uint64_t. Lengths are bytes. Nothing here writes
+ * to a target. Errors are negative errno: -EFAULT unreadable address, -ESRCH
+ * the process is gone, -EPERM not allowed. Source: process_vm_readv(2). */
+#ifndef PYPROF_REMOTE_MEMORY_H
+#define PYPROF_REMOTE_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One range of a gathered read: len bytes at addr go to buf. */
+struct memory_range {
+	uint64_t addr;
+	uint32_t len;
+	/* Set by memory_gather(): nonzero when the range could not be read whole. */
+	uint32_t failed;
+	void *buf;
+};
+
+struct memory;
+
+/* Memory of a live process. The caller owns the result: memory_free(). */
+int memory_new_live(struct memory **ret, pid_t pid);
+
+/* Memory that is a buffer of ours: len bytes of image, seen at base. For tests and fuzzing.
+ * The image is borrowed and must outlive the result. */
+int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_t base);
+
+void memory_free(struct memory *m);
+
+/* Reads len bytes at addr or fails; buf is undefined on failure. 0 or -errno. */
+int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len);
+
+/* Reads n ranges in order with as few system calls as possible (one, up to IOV_MAX ranges).
+ * An unreadable range gets failed = 1 and the read goes on behind it.
+ * Returns 0 when at least the process could be read at all, -ESRCH or -EPERM otherwise.
+ * Calls and bytes are counted (memory_counts). */
+int memory_gather(struct memory *m, struct memory_range *ranges, size_t n);
+
+/* Totals since memory_new: system calls made and bytes read. */
+void memory_counts(const struct memory *m, uint64_t *ret_calls, uint64_t *ret_bytes);
+
+/* memory_read() into an object, sized by its type. */
+#define MEMORY_READ(m, addr, ptr) memory_read((m), (addr), (ptr), sizeof(*(ptr)))
+
+#endif
