@@ -1,0 +1,180 @@
+/* The recording: pyprof(5). What a session writes to its socket, what --binary stores and what
+ * replay reads are the same bytes. Writer and reader; neither knows a file, a socket or a process. */
+#ifndef PYPROF_FORMATS_STREAM_H
+#define PYPROF_FORMATS_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum stream_codec { STREAM_NONE = 0, STREAM_ZSTD = 1 };
+
+/* Definitions. Ids count from 1; 0 is "none". */
+struct stream_string {
+	const char *bytes; /* any bytes; UTF-8 is usual */
+	uint32_t len;
+};
+enum stream_frame_kind { STREAM_FRAME_PYTHON, STREAM_FRAME_MOVING, STREAM_FRAME_TRUNCATED };
+struct stream_function {
+	uint32_t name, file; /* strings */
+	int32_t first_line;
+	uint8_t kind; /* enum stream_frame_kind */
+};
+struct stream_frame {
+	uint32_t function;
+	int32_t line, end_line, column, end_column; /* -1 unknown */
+};
+struct stream_stack {
+	uint32_t parent, frame; /* parent 0 at the base */
+};
+struct stream_thread {
+	uint64_t tid, ident;
+	int64_t interpreter;
+	uint32_t name; /* string */
+	uint8_t main;
+};
+
+/* Bits of a sample's state and values of how: as remote/sampler.h, the numbers are the format's. */
+enum stream_state {
+	STREAM_STATE_GIL_KNOWN = 1 << 0,
+	STREAM_STATE_GIL = 1 << 1,
+	STREAM_STATE_CPU_KNOWN = 1 << 2,
+	STREAM_STATE_CPU = 1 << 3,
+	STREAM_STATE_EXCEPTION = 1 << 4,
+	STREAM_STATE_GC = 1 << 5,
+	STREAM_STATE_MAIN = 1 << 6,
+	STREAM_STATE_PROCESS_STOPPED = 1 << 7,
+};
+enum stream_how { STREAM_HOW_FREE, STREAM_HOW_STOP, STREAM_HOW_MOVING };
+enum stream_lost {
+	STREAM_LOST_UNREADABLE,
+	STREAM_LOST_EXITED,
+	STREAM_LOST_TORN,
+	STREAM_LOST_MEMORY,
+	STREAM_LOST_BACKPRESSURE,
+	STREAM_LOST_COUNT
+};
+
+struct stream_sample {
+	uint64_t time_ns; /* CLOCK_MONOTONIC of the recording host */
+	uint32_t thread, stack;
+	uint16_t state;
+	uint8_t how;
+};
+
+/* Self-description: the header record, JSON inside (pyprof(5) lists the keys). Strings are owned
+ * by the struct's user; "" is unknown. */
+struct stream_header {
+	char host[256], boot_id[40], command[4096], python[48], object[256], build_id[41];
+	char mode[16];	   /* "wall" */
+	char collected[256]; /* space separated: "gil gc exception" */
+	char not_collected[256];
+	char pyprof[32];   /* version of the writer */
+	bool free_threaded, all_threads, blocking;
+	int32_t pid;	   /* as the recording host sees it */
+	uint64_t stream_id; /* random, one a session */
+	double rate_hz;	   /* asked; 0: as fast as it goes */
+	double stop_budget;
+	uint64_t start_monotonic_ns, start_real_ns; /* one instant on both clocks */
+	uint32_t time_unit_ns; /* of the time column; times are multiples of it */
+	uint32_t threads_total; /* thread states at the start */
+};
+
+/* Running totals, cumulative; the statistics record (about one a second) and the summary. */
+struct stream_statistics {
+	uint64_t due, achieved, missed, lost[STREAM_LOST_COUNT];
+	uint64_t free, stopped, moving, repeats, ticks;
+	uint64_t calls, bytes, stops, stop_ns;
+	uint64_t sampler_cpu_ns, elapsed_ns; /* CPU of the session's processes; wall time */
+	uint32_t threads, threads_total;
+	bool stops_refused;
+};
+struct stream_summary {
+	struct stream_statistics totals;
+	char end[32];	 /* "duration", "stopped", "target exited", "exec", "refused", "error" */
+	char detail[256];
+};
+
+/* ---- writer ---- */
+
+/* Where the writer asks what an id stands for, once in each segment that uses it. Returned bytes
+ * stay valid until the writer's next call. */
+struct stream_definitions {
+	void *arg;
+	bool (*string)(void *arg, uint32_t id, struct stream_string *ret);
+	bool (*function)(void *arg, uint32_t id, struct stream_function *ret);
+	bool (*frame)(void *arg, uint32_t id, struct stream_frame *ret);
+	bool (*stack)(void *arg, uint32_t id, struct stream_stack *ret);
+	bool (*thread)(void *arg, uint32_t id, struct stream_thread *ret);
+};
+
+/* Gets whole chunks. 0 or -errno; an error is sticky in the writer and returned by every call. */
+typedef int stream_sink(void *arg, const void *bytes, size_t len);
+
+struct stream_writer;
+struct stream_writer_options {
+	enum stream_codec codec;
+	uint64_t chunk_ns;   /* a chunk is closed this long after its first record: 1 s, live 100 ms */
+	uint64_t segment_ns; /* 10 s */
+	size_t segment_bytes; /* 4 MB */
+};
+/* Writes magic and header at once. header is copied; definitions' functions must outlive it. */
+int stream_writer_new(struct stream_writer **ret, const struct stream_header *header,
+		      const struct stream_definitions *definitions,
+		      const struct stream_writer_options *options, stream_sink *sink, void *arg);
+void stream_writer_free(struct stream_writer *w);
+
+int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s);
+/* count samples were lost for reason, last at time_ns; thread 0: unknown or several. */
+int stream_writer_gap(struct stream_writer *w, uint64_t time_ns, uint32_t thread, uint64_t count,
+		      enum stream_lost reason);
+int stream_writer_statistics(struct stream_writer *w, const struct stream_statistics *s);
+/* All ids mean something new from here on: starts a new segment. */
+int stream_writer_redefine(struct stream_writer *w, const struct stream_definitions *definitions);
+/* Closes what is open when it is older than chunk_ns at now_ns (CLOCK_MONOTONIC); call it often. */
+int stream_writer_poll(struct stream_writer *w, uint64_t now_ns);
+int stream_writer_flush(struct stream_writer *w);
+/* Flushes and writes the summary: the recording is whole. */
+int stream_writer_finish(struct stream_writer *w, const struct stream_summary *summary);
+
+/* ---- reader ---- */
+
+/* A run of samples of one chunk, as columns; n entries each. Valid during the call. */
+struct stream_batch {
+	size_t n;
+	const uint64_t *time_ns;
+	const uint32_t *thread, *stack; /* ids of the segment, checked to be defined */
+	const uint16_t *state;
+	const uint8_t *how;
+};
+
+/* Every function may be NULL. stream: index from 0 of the stream in this input. Ids are the
+ * segment's; segment() says that all earlier ids of that stream are void. A nonzero return stops
+ * the reader, which returns it. Definitions refer only to ids already defined. */
+struct stream_handler {
+	int (*header)(void *arg, uint32_t stream, const struct stream_header *h);
+	int (*segment)(void *arg, uint32_t stream, uint32_t number);
+	int (*string)(void *arg, uint32_t stream, uint32_t id, const struct stream_string *s);
+	int (*function)(void *arg, uint32_t stream, uint32_t id, const struct stream_function *f);
+	int (*frame)(void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f);
+	int (*stack)(void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s);
+	int (*thread)(void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t);
+	int (*samples)(void *arg, uint32_t stream, const struct stream_batch *b);
+	int (*gap)(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
+		   enum stream_lost reason);
+	int (*statistics)(void *arg, uint32_t stream, const struct stream_statistics *s);
+	int (*summary)(void *arg, uint32_t stream, const struct stream_summary *s);
+	/* A sentence for people, without newline: what of the input is damaged or missing. */
+	void (*warning)(void *arg, const char *text);
+};
+
+struct stream_reader;
+int stream_reader_new(struct stream_reader **ret, const struct stream_handler *h, void *arg);
+void stream_reader_free(struct stream_reader *r);
+/* Takes any number of bytes. 0, -EINVAL not a recording (at the very start), -EPROTONOSUPPORT a
+ * later version, -ENOMEM, or a handler's return. Damage inside is warned of and skipped. */
+int stream_reader_feed(struct stream_reader *r, const void *bytes, size_t len);
+/* The end of the input: warns of a cut chunk or a missing summary. 0 or -EINVAL (nothing at all). */
+int stream_reader_finish(struct stream_reader *r);
+
+#endif
