@@ -1,0 +1,60 @@
+/* The words between a client and a session, over a stream socket.
+ *
+ * The client sends one struct protocol_request. The session answers with one struct
+ * protocol_reply; when its status is 0 the recording follows (formats/stream.h), byte for byte as
+ * --binary stores it, up to the end of the stream. The client ends a recording well by
+ * shutdown(SHUT_WR); a client that closes is gone. All fields little-endian, fixed size: the
+ * privileged side parses nothing. */
+#ifndef PYPROF_DAEMON_PROTOCOL_H
+#define PYPROF_DAEMON_PROTOCOL_H
+
+#include <stdint.h>
+
+#define PROTOCOL_MAGIC 0x31667270u /* "prf1" */
+#define PROTOCOL_VERSION 1
+#define PROTOCOL_TEXT_SIZE 512
+
+enum protocol_command {
+	PROTOCOL_RECORD = 1, /* sample until the end */
+	PROTOCOL_DUMP,	     /* one tick */
+	PROTOCOL_PROBE,	     /* header and summary only: can it be read, what is it */
+};
+
+enum protocol_flags {
+	PROTOCOL_ALL_THREADS = 1 << 0,
+	PROTOCOL_BLOCKING = 1 << 1,
+	PROTOCOL_WAIT = 1 << 2, /* the target is being started: wait until its runtime is there */
+};
+
+struct protocol_request {
+	uint32_t magic, version;
+	uint32_t command, flags;
+	int32_t pid;	       /* as the client's pid namespace shows it */
+	uint32_t codec;	       /* enum stream_codec */
+	uint64_t interval_ns;  /* 0: as fast as it goes */
+	uint64_t duration_ns;  /* 0: until told */
+	uint64_t chunk_ns;     /* 0: 1 s */
+	uint32_t stop_budget_ppm; /* share of the target's time, parts per million */
+	uint32_t reserved[7];  /* 0 */
+};
+
+/* The exit statuses of pyprof, as pyprof(1) documents them. */
+enum pyprof_status {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+	STATUS_NO_PROCESS = 3,
+	STATUS_NOT_PERMITTED = 4,
+	STATUS_NOT_PYTHON = 5,
+	STATUS_TARGET_ENDED = 6,
+	STATUS_RUN_FAILED = 125, /* pyprof's own failure in run */
+};
+
+struct protocol_reply {
+	uint32_t magic, version;
+	uint32_t status; /* enum pyprof_status */
+	uint32_t reserved;
+	char text[PROTOCOL_TEXT_SIZE]; /* status != 0: the error line, UTF-8, escaped, terminated */
+};
+
+#endif
