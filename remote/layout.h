@@ -68,7 +68,14 @@ struct layout {
 		int32_t gil_requested; /* int32, 3.15 */
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
 		int32_t exc_info;      /* _PyErr_StackItem * */
+		int8_t status_active_bit;    /* bit numbers in status, 3.13+ */
+		int8_t status_holds_gil_bit;
 	} tstate;
+	struct {
+		int32_t value;	  /* NULL or None where nothing is being handled: exc_value; to
+				   * 3.10 exc_type */
+		int32_t previous; /* _PyErr_StackItem * */
+	} err_stackitem;
 	struct {
 		int32_t current_frame; /* _PyCFrame, 3.11 and 3.12 */
 	} cframe;
@@ -118,6 +125,7 @@ struct layout {
 	} var;
 	struct {
 		int32_t tp_name, tp_basicsize, tp_dictoffset, tp_flags;
+		int32_t ht_cached_keys; /* of a heap type: PyDictKeysObject *, 3.8+ */
 	} type;
 	struct {
 		int32_t state, length, ascii_data, compact_data; /* unicode; state u32 */
@@ -130,6 +138,9 @@ struct layout {
 	struct {
 		int32_t ob_size, ob_item;
 	} tuple;
+	struct {
+		int32_t ob_size, ob_item;
+	} list;
 	struct {
 		int32_t ma_used, ma_keys, ma_values;
 		/* PyDictKeysObject */
@@ -163,5 +174,9 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
  * does not hold; -EFAULT, -ESRCH, -EPERM from reading. Fields that the debug offsets lack and that
  * fail their own proof are set to ABSENT. */
 int layout_prove(struct layout *l, struct memory *m, uint64_t runtime);
+
+/* The thread states of all interpreters of a proven layout, counted up to a bound: a number, or
+ * -errno from reading. */
+int layout_count_threads(const struct layout *l, struct memory *m, uint64_t runtime);
 
 #endif

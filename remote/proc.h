@@ -14,6 +14,7 @@ enum proc_file {
 	PROC_STATUS,	     /* status */
 	PROC_TASKS,	     /* task/, a directory to list with getdents */
 	PROC_TASK_COMM,	     /* task/a/comm */
+	PROC_TASK_STATUS,    /* task/a/status */
 	PROC_TASK_STAT,	     /* task/a/stat */
 	PROC_TASK_SYSCALL,   /* task/a/syscall */
 	PROC_TASK_SCHEDSTAT, /* task/a/schedstat */
