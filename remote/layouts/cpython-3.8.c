@@ -1,0 +1,171 @@
+/* CPython 3.8: frames on the heap, GIL and GC state in the runtime.
+ * Source: the internal headers of this version; x86-64, release builds. */
+#include "remote/layouts/layouts.h"
+
+const struct layout layout_cpython_3_8 = {
+	.version = 0x03080000,
+	.free_threaded = false,
+	.frame_style = FRAME_STYLE_OBJECT,
+	.line_style = LINE_STYLE_LNOTAB,
+	.runtime =
+		{
+			.interpreters_head = 32,
+			.tstate_current = 1368,
+			.gil_last_holder = 1160,
+			.gil_locked = 1168,
+			.gc_collecting = 544,
+		},
+	.interp =
+		{
+			.id = 16,
+			.next = 0,
+			.threads_head = 8,
+			.threads_main = ABSENT,
+			.gc_collecting = ABSENT,
+			.gil = ABSENT,
+			.modules = 56,
+			.code_object_generation = ABSENT,
+		},
+	.gil =
+		{
+			.last_holder = ABSENT,
+			.locked = ABSENT,
+		},
+	.tstate =
+		{
+			.size = 184,
+			.prev = 0,
+			.next = 8,
+			.interp = 16,
+			.frame = 24,
+			.cframe = ABSENT,
+			.base_frame = ABSENT,
+			.thread_id = 176,
+			.native_thread_id = ABSENT,
+			.datastack_chunk = ABSENT,
+			.datastack_top = ABSENT,
+			.datastack_limit = ABSENT,
+			.status = ABSENT,
+			.state = ABSENT,
+			.holds_gil = ABSENT,
+			.gil_requested = ABSENT,
+			.current_exception = 88,
+			.exc_info = 144,
+			.status_active_bit = ABSENT,
+			.status_holds_gil_bit = ABSENT,
+		},
+	.err_stackitem =
+		{
+			.value = 0,
+			.previous = 24,
+		},
+	.cframe =
+		{
+			.current_frame = ABSENT,
+		},
+	.chunk =
+		{
+			.previous = ABSENT,
+			.size = ABSENT,
+			.top = ABSENT,
+			.data = ABSENT,
+		},
+	.frame =
+		{
+			.size = 108,
+			.previous = 24,
+			.executable = 32,
+			.instr_ptr = 104,
+			.owner = ABSENT,
+			.is_entry = ABSENT,
+			.stackpointer = ABSENT,
+			.localsplus = 360,
+			.tlbc_index = ABSENT,
+			.executable_mask = ~UINT64_C(0),
+			.lasti_unit = 1,
+			.instr_back = 0,
+			.owner_thread = ABSENT,
+			.owner_generator = ABSENT,
+			.owner_frame_object = ABSENT,
+			.owner_interpreter = ABSENT,
+			.owner_cstack = ABSENT,
+		},
+	.code =
+		{
+			.size = 128,
+			.filename = 104,
+			.name = 112,
+			.qualname = ABSENT,
+			.linetable = 120,
+			.firstlineno = 40,
+			.argcount = 16,
+			.flags = 36,
+			.code = 48,
+			.firsttraceable = ABSENT,
+			.tlbc = ABSENT,
+			.co_version = ABSENT,
+		},
+	.object =
+		{
+			.size = 16,
+			.ob_type = 8,
+		},
+	.var =
+		{
+			.ob_size = 16,
+		},
+	.type =
+		{
+			.tp_name = 24,
+			.tp_basicsize = 32,
+			.tp_dictoffset = 288,
+			.tp_flags = 168,
+			.ht_cached_keys = 872,
+		},
+	.unicode =
+		{
+			.state = 32,
+			.length = 16,
+			.ascii_data = 48,
+			.compact_data = 72,
+			.kind_shift = 2,
+			.compact_shift = 5,
+			.ascii_shift = 6,
+		},
+	.bytes =
+		{
+			.ob_size = 16,
+			.ob_sval = 32,
+		},
+	.tuple =
+		{
+			.ob_size = 16,
+			.ob_item = 24,
+		},
+	.list =
+		{
+			.ob_size = 16,
+			.ob_item = 24,
+		},
+	.dict =
+		{
+			.ma_used = 16,
+			.ma_keys = 32,
+			.ma_values = 40,
+			.keys_header = 40,
+			.keys_size = 8,
+			.keys_log2_index_bytes = ABSENT,
+			.keys_kind = ABSENT,
+			.keys_nentries = 32,
+		},
+	.integer =
+		{
+			.digits = 24,
+			.tag = ABSENT,
+		},
+	.gen =
+		{
+			.iframe = ABSENT,
+			.frame_state = ABSENT,
+		},
+};

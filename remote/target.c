@@ -1,0 +1,783 @@
+#include "remote/target.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "remote/elf.h"
+
+/* maps of a process at the default limit of 65530 mappings, with long names, is below this. */
+#define MAPS_FIRST_SIZE ((size_t)64 << 10)
+#define MAPS_MAX_SIZE	((size_t)32 << 20)
+
+/* Objects looked at: large applications load some thousand libraries. */
+#define OBJECTS_MAX 8192
+
+/* Runtimes proven at most: an executable with one and a few libraries. */
+#define RUNTIMES_MAX 16
+
+/* Writable memory of one object that is searched for a version text or a cookie. CPython's own is
+ * below 2 MiB; one that carries a whole application can be larger. */
+#define SCAN_MAX   ((uint64_t)16 << 20)
+#define SCAN_CHUNK ((size_t)256 << 10)
+
+/* The longest text that Py_GetVersion() makes. */
+#define VERSION_TEXT_MAX 250
+
+/* No version of the debug offsets is near this many bytes. */
+#define DEBUG_OFFSETS_MAX 4096
+
+#define COOKIE	   "xdebugpy"
+#define COOKIE_LEN 8
+
+struct mapping {
+	uint64_t start, end, offset;
+	uint64_t dev_major, dev_minor, inode;
+	bool readable, writable, executable;
+	const char *path; /* within the text of maps; "" when there is none */
+};
+
+/* A run of mappings of one file, with the anonymous ones that extend it (.bss). */
+struct object {
+	const struct mapping *first;
+	size_t count;
+	bool executable; /* some mapping of it is */
+	bool main;	 /* the process's own executable */
+	bool tried;
+};
+
+struct maps {
+	char *text;
+	struct mapping *mappings;
+	size_t mappings_count;
+	struct object *objects;
+	size_t objects_count;
+};
+
+/* What a search has come to, so that the best answer wins. */
+struct search {
+	pid_t pid;
+	struct memory *m;
+	const struct proc_opener *opener;
+	struct maps maps;
+	struct target *best; /* proven, owned */
+	int best_threads;
+	size_t runtimes;
+	enum target_problem problem; /* the most telling one so far */
+	char *detail;
+	size_t detail_size;
+	bool refused; /* a file could not be opened for lack of rights */
+};
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+#define _cleanup_fd_ __attribute__((cleanup(close_fd)))
+
+static void free_elf(struct elf_file **f)
+{
+	elf_file_free(*f);
+}
+#define _cleanup_elf_ __attribute__((cleanup(free_elf)))
+
+/* Copies text with everything but printable ASCII as \xNN. */
+static void escape(char *buf, size_t size, const char *text)
+{
+	size_t at = 0;
+
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c >= 0x20 && c < 0x7f && c != '\\') {
+			if (at + 1 >= size)
+				break;
+			buf[at++] = (char)c;
+		} else {
+			if (at + 4 >= size)
+				break;
+			at += (size_t)snprintf(buf + at, size - at, "\\x%02x", c);
+		}
+	}
+	if (size)
+		buf[at < size ? at : size - 1] = '\0';
+}
+
+__attribute__((format(printf, 3, 4))) static void
+note_problem(struct search *s, enum target_problem problem, const char *format, ...)
+{
+	/* What tells more about the process replaces what tells less. */
+	static const int weight[] = {
+		[TARGET_OK] = 0,       [TARGET_NOT_PYTHON] = 1, [TARGET_UNSUPPORTED] = 2,
+		[TARGET_UNPROVEN] = 3, [TARGET_NOT_READY] = 4,	[TARGET_REFUSED] = 5,
+		[TARGET_GONE] = 6,
+	};
+	va_list args;
+
+	if (weight[problem] <= weight[s->problem])
+		return;
+	s->problem = problem;
+	va_start(args, format);
+	if (s->detail_size)
+		vsnprintf(s->detail, s->detail_size, format, args);
+	va_end(args);
+}
+
+static void note_errno(struct search *s, int r, const char *what)
+{
+	switch (-r) {
+	case ESRCH:
+	case ENOENT:
+		note_problem(s, TARGET_GONE, "the process has ended");
+		break;
+	case EPERM:
+	case EACCES:
+		note_problem(s, TARGET_REFUSED, "not permitted to read %s", what);
+		break;
+	default:
+		note_problem(s, TARGET_UNPROVEN, "cannot read %s: %s", what, strerror(-r));
+		break;
+	}
+}
+
+/* --- maps --- */
+
+/* Reads a number of the given base at *text and steps over it and one character, end. */
+static bool take_number(char **text, int base, char end, uint64_t *ret)
+{
+	char *stop;
+
+	if (!isxdigit((unsigned char)**text))
+		return false;
+	errno = 0;
+	*ret = strtoull(*text, &stop, base);
+	if (errno != 0 || *stop != end)
+		return false;
+	*text = stop + 1;
+	return true;
+}
+
+/* One line of maps, NUL-terminated; the path stays in it. proc_pid_maps(5). */
+static bool parse_mapping(char *line, struct mapping *ret)
+{
+	struct mapping m;
+
+	if (!take_number(&line, 16, '-', &m.start) || !take_number(&line, 16, ' ', &m.end) ||
+	    m.end <= m.start || strnlen(line, 5) < 5)
+		return false;
+	m.readable = line[0] == 'r';
+	m.writable = line[1] == 'w';
+	m.executable = line[2] == 'x';
+	line += 5;
+	if (!take_number(&line, 16, ' ', &m.offset) || !take_number(&line, 16, ':', &m.dev_major) ||
+	    !take_number(&line, 16, ' ', &m.dev_minor))
+		return false;
+	if (!isdigit((unsigned char)*line))
+		return false;
+	errno = 0;
+	m.inode = strtoull(line, &line, 10);
+	if (errno != 0)
+		return false;
+	while (*line == ' ')
+		line++;
+	m.path = line;
+	*ret = m;
+	return true;
+}
+
+static bool same_file(const struct mapping *a, const struct mapping *b)
+{
+	return a->inode == b->inode && a->dev_major == b->dev_major &&
+	       a->dev_minor == b->dev_minor && a->inode != 0;
+}
+
+static bool is_anonymous(const struct mapping *m)
+{
+	return m->inode == 0 && m->path[0] == '\0';
+}
+
+/* Groups the mappings into objects. */
+static void group_objects(struct maps *maps)
+{
+	struct object *o = NULL;
+	const struct mapping *last = NULL; /* of o, with a file */
+
+	for (size_t i = 0; i < maps->mappings_count; i++) {
+		const struct mapping *m = &maps->mappings[i];
+
+		if (o && same_file(o->first, m) && m->offset >= last->offset) {
+			last = m;
+		} else if (m->inode != 0 && m->path[0] == '/') {
+			if (maps->objects_count == OBJECTS_MAX)
+				return;
+			o = &maps->objects[maps->objects_count++];
+			*o = (struct object){.first = m};
+			last = m;
+		} else if (!o || !is_anonymous(m) || m->start != (m - 1)->end) {
+			o = NULL;
+			continue;
+		}
+		o->count = (size_t)(m - o->first) + 1;
+		o->executable |= m->executable && m->inode != 0;
+	}
+}
+
+/* Cuts the text of maps into mappings and objects. The text is changed, and kept. */
+static int parse_maps(struct maps *maps, char *text)
+{
+	size_t lines = 0;
+
+	for (const char *p = text; (p = strchr(p, '\n')); p++)
+		lines++;
+	maps->text = text;
+	maps->mappings = calloc(lines + 1, sizeof(*maps->mappings));
+	maps->objects =
+		calloc(lines < OBJECTS_MAX ? lines + 1 : OBJECTS_MAX, sizeof(*maps->objects));
+	if (!maps->mappings || !maps->objects)
+		return -ENOMEM;
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (parse_mapping(line, &maps->mappings[maps->mappings_count]))
+			maps->mappings_count++;
+	}
+	group_objects(maps);
+	return 0;
+}
+
+static void free_maps(struct maps *maps)
+{
+	free(maps->text);
+	free(maps->mappings);
+	free(maps->objects);
+}
+
+static int read_maps(struct search *s)
+{
+	_cleanup_fd_ int fd = s->opener->open(s->opener->arg, PROC_MAPS, 0, 0);
+	size_t size = MAPS_FIRST_SIZE;
+	char *text = NULL;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	for (;;) {
+		char *larger = realloc(text, size);
+
+		if (!larger) {
+			free(text);
+			return -ENOMEM;
+		}
+		text = larger;
+		n = proc_read_text(fd, text, size);
+		if (n != -E2BIG)
+			break;
+		if (size >= MAPS_MAX_SIZE) {
+			/* What lies lowest has been read, and executables with their
+			 * libraries are there or are found by it. */
+			text[size - 1] = '\0';
+			n = (ssize_t)size - 1;
+			break;
+		}
+		size *= 4;
+	}
+	if (n < 0) {
+		free(text);
+		return (int)n;
+	}
+	return parse_maps(&s->maps, text);
+}
+
+static bool is_zombie(struct search *s)
+{
+	_cleanup_fd_ int fd = s->opener->open(s->opener->arg, PROC_TASK_STAT, (uint64_t)s->pid, 0);
+	uint64_t start;
+	char text[1024];
+	char state;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ESRCH;
+	if (proc_read_text(fd, text, sizeof(text)) < 0)
+		return true;
+	return proc_parse_stat(text, &state, &start) == 0 && (state == 'Z' || state == 'X');
+}
+
+/* --- versions --- */
+
+/* The length of "3.11.7" in "3.11.7+ (main, Dec ...) [GCC 12.2.0]", the text that Py_GetVersion()
+ * makes; 0 when text is none. */
+static size_t version_text(const char *text, size_t len)
+{
+	size_t at = 0, digits, end;
+
+	if (len < 12 || (text[0] != '2' && text[0] != '3') || text[1] != '.')
+		return 0;
+	at = 2;
+	for (int part = 0; part < 2; part++) {
+		for (digits = 0; at < len && isdigit((unsigned char)text[at]); digits++)
+			at++;
+		if (digits == 0 || digits > 2 || at == len)
+			return 0;
+		if (part == 0 && text[at++] != '.')
+			return 0;
+	}
+	/* "rc1", "a7", "+" */
+	for (end = at; end < len && end < at + 8 && text[end] != ' '; end++) {
+		if (!isalnum((unsigned char)text[end]) && text[end] != '+')
+			return 0;
+	}
+	if (end + 1 >= len || text[end] != ' ' || text[end + 1] != '(')
+		return 0;
+	/* The compiler follows in brackets; that no other text of this look has. */
+	for (size_t i = end; i + 1 < len && text[i] != '\0'; i++) {
+		if (text[i] == ')' && (text[i + 1] == ' ' || text[i + 1] == '\n')) {
+			for (size_t k = i + 1; k < len && text[k] != '\0'; k++) {
+				if (text[k] == '[')
+					return end;
+			}
+			return 0;
+		}
+	}
+	return 0;
+}
+
+/* "3.11.7" as Py_Version has it, without the release level. */
+static uint32_t version_number(const char *text)
+{
+	unsigned int major, minor, micro;
+
+	if (sscanf(text, "%u.%u.%u", &major, &minor, &micro) != 3 || major > 255 || minor > 255 ||
+	    micro > 255)
+		return 0;
+	return major << 24 | minor << 16 | micro << 8 | 0xf0;
+}
+
+/* The text of a Py_Version: "3.15.0rc2". PEP 387's API: Include/patchlevel.h. */
+static void format_version(char *buf, size_t size, uint32_t version)
+{
+	unsigned int level = version >> 4 & 15, serial = version & 15;
+	int n = snprintf(buf, size, "%u.%u.%u", version >> 24, version >> 16 & 255,
+			 version >> 8 & 255);
+	const char *name = level == 0xa ? "a" : level == 0xb ? "b" : level == 0xc ? "rc" : NULL;
+
+	if (name && n > 0 && (size_t)n < size)
+		snprintf(buf + n, size - (size_t)n, "%s%u", name, serial);
+}
+
+/* Walks the writable memory of an object in chunks that overlap by overlap bytes. take() gets
+ * each with its address and returns true to stop. */
+static bool scan_object(struct search *s, const struct object *o, size_t overlap,
+			bool (*take)(void *arg, const char *bytes, size_t len, uint64_t addr),
+			void *arg)
+{
+	uint64_t left = SCAN_MAX;
+	char *buf = malloc(SCAN_CHUNK);
+	bool found = false;
+
+	if (!buf)
+		return false;
+	for (size_t i = 0; i < o->count && !found; i++) {
+		const struct mapping *m = &o->first[i];
+		uint64_t at = m->start;
+
+		if (!m->readable || !m->writable)
+			continue;
+		while (at < m->end && left > 0 && !found) {
+			uint64_t len = m->end - at < SCAN_CHUNK ? m->end - at : SCAN_CHUNK;
+
+			if (len > left)
+				len = left;
+			if (memory_read(s->m, at, buf, len) < 0)
+				break;
+			found = take(arg, buf, len, at);
+			left -= len;
+			if (at + len == m->end)
+				break;
+			at += len - overlap;
+		}
+	}
+	free(buf);
+	return found;
+}
+
+static bool take_version(void *arg, const char *bytes, size_t len, uint64_t addr)
+{
+	const char *p = bytes, *end = bytes + len;
+	char *version = arg;
+
+	/* Few bytes are dots, so look for those. */
+	while ((p = memchr(p, '.', (size_t)(end - p)))) {
+		size_t rest, n;
+
+		p++;
+		if (p - bytes < 2)
+			continue;
+		rest = (size_t)(end - (p - 2));
+		n = version_text(p - 2, rest < VERSION_TEXT_MAX ? rest : VERSION_TEXT_MAX);
+		if (n == 0 || n >= 48)
+			continue;
+		memcpy(version, p - 2, n);
+		version[n] = '\0';
+		return true;
+	}
+	return false;
+}
+
+static bool find_version_text(struct search *s, const struct object *o, char version[static 48])
+{
+	return scan_object(s, o, VERSION_TEXT_MAX, take_version, version);
+}
+
+static bool take_cookie(void *arg, const char *bytes, size_t len, uint64_t addr)
+{
+	const char *p = bytes;
+
+	for (;;) {
+		p = memmem(p, len - (size_t)(p - bytes), COOKIE, COOKIE_LEN);
+		if (!p)
+			return false;
+		if ((addr + (uint64_t)(p - bytes)) % 8 == 0) {
+			*(uint64_t *)arg = addr + (uint64_t)(p - bytes);
+			return true;
+		}
+		p++;
+	}
+}
+
+/* --- one object --- */
+
+enum name {
+	NAME_RUNTIME,
+	NAME_VERSION,
+	NAME_GET_VERSION,
+	NAME_DEBUG,
+	NAME_TRACE_REFS,
+	NAME_COUNT,
+	NAME_REQUIRED = NAME_RUNTIME + 1,
+};
+
+static const char *const names[NAME_COUNT] = {
+	[NAME_RUNTIME] = "_PyRuntime",
+	[NAME_VERSION] = "Py_Version",		   /* from 3.11 */
+	[NAME_GET_VERSION] = "Py_GetVersion",	   /* every version has it */
+	[NAME_DEBUG] = "_Py_NegativeRefcount",	   /* Py_REF_DEBUG */
+	[NAME_TRACE_REFS] = "_Py_AddToAllObjects", /* Py_TRACE_REFS, to 3.12 */
+};
+
+/* What an object holds. Addresses are the target's, 0 where there is none. */
+struct found {
+	uint64_t runtime;
+	uint64_t version; /* of Py_Version */
+	bool python;	  /* has CPython's API, with or without a runtime */
+	bool debug;
+	bool foreign; /* an ELF file of another machine or word size */
+	uint8_t build_id[ELF_BUILD_ID_MAX];
+	size_t build_id_len;
+};
+
+static int open_object(struct search *s, const struct object *o)
+{
+	if (o->main)
+		return s->opener->open(s->opener->arg, PROC_EXE, 0, 0);
+	return s->opener->open(s->opener->arg, PROC_MAP_FILE, o->first->start, o->first->end);
+}
+
+static int look_into_file(struct search *s, const struct object *o, struct found *ret)
+{
+	_cleanup_fd_ int fd = open_object(s, o);
+	_cleanup_elf_ struct elf_file *f = NULL;
+	uint64_t values[NAME_COUNT] = {0};
+	uint64_t bias, addr, size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = elf_file_open(&f, fd);
+	if (r == -ENOTSUP)
+		ret->foreign = true;
+	if (r < 0)
+		return r;
+	r = elf_file_bias(f, o->first->start, o->first->offset, &bias);
+	if (r < 0)
+		return r;
+	elf_file_symbols(f, ELF_SYMBOLS_DYNAMIC, names, values, NAME_COUNT);
+	if (!values[NAME_RUNTIME] && elf_file_section(f, ".PyRuntime", &addr, &size) == 0)
+		values[NAME_RUNTIME] = addr;
+	/* Only what may be Python is worth the larger table. */
+	if (!values[NAME_RUNTIME] && (o->main || values[NAME_GET_VERSION]))
+		elf_file_symbols(f, ELF_SYMBOLS_ALL, names, values, NAME_COUNT);
+	if (values[NAME_RUNTIME])
+		ret->runtime = values[NAME_RUNTIME] + bias;
+	if (values[NAME_VERSION])
+		ret->version = values[NAME_VERSION] + bias;
+	ret->python = values[NAME_RUNTIME] || values[NAME_GET_VERSION];
+	ret->debug = values[NAME_DEBUG] || values[NAME_TRACE_REFS];
+	if (ret->python)
+		ret->build_id_len = elf_file_build_id(f, ret->build_id);
+	return 0;
+}
+
+/* Builds the layout of the runtime at addr: 0 and version, or a problem noted. */
+static int find_layout(struct search *s, const struct object *o, const struct found *found,
+		       struct layout *ret, char version[static 48])
+{
+	uint8_t table[DEBUG_OFFSETS_MAX];
+	const struct layout *rows;
+	uint32_t number = 0;
+	uint64_t word;
+	size_t len = sizeof(table);
+	int r;
+
+	/* The table may stand near the end of its mapping. */
+	do {
+		r = memory_read(s->m, found->runtime, table, len);
+	} while (r == -EFAULT && (len /= 2) >= 64);
+	if (r < 0)
+		return r;
+	r = layout_from_debug_offsets(ret, table, len, &number);
+	if (r != -ENODATA) {
+		format_version(version, 48, number);
+		if (r == -ENOTSUP)
+			note_problem(s, TARGET_UNSUPPORTED, "%sPython %s",
+				     table[16] == 1 ? "free-threaded " : "", version);
+		return r;
+	}
+	if (found->version && MEMORY_READ(s->m, found->version, &word) == 0 && word >> 32 == 0) {
+		number = (uint32_t)word;
+		format_version(version, 48, number);
+	} else if (find_version_text(s, o, version)) {
+		number = version_number(version);
+	} else {
+		note_problem(s, TARGET_NOT_READY, "Python has not been initialised");
+		return -EAGAIN;
+	}
+	rows = layout_rows(number, false);
+	if (!rows) {
+		note_problem(s, TARGET_UNSUPPORTED, "Python %s", version);
+		return -ENOTSUP;
+	}
+	*ret = *rows;
+	ret->version = number;
+	return 0;
+}
+
+static void keep_best(struct search *s, const struct object *o, const struct found *found,
+		      const struct layout *l, const char *version)
+{
+	struct target *t;
+	int threads = 0;
+
+	/* Counting matters only where there is a choice. */
+	if (s->best) {
+		threads = layout_count_threads(l, s->m, found->runtime);
+		s->best_threads = layout_count_threads(&s->best->layout, s->m, s->best->runtime);
+		if (threads <= s->best_threads)
+			return;
+	}
+	t = s->best ? s->best : calloc(1, sizeof(*t));
+	if (!t) {
+		note_errno(s, -ENOMEM, "the process");
+		return;
+	}
+	t->pid = s->pid;
+	t->opener = s->opener;
+	t->runtime = found->runtime;
+	t->layout = *l;
+	snprintf(t->version, sizeof(t->version), "%s", version);
+	escape(t->object, sizeof(t->object), o->first->path);
+	memcpy(t->build_id, found->build_id, sizeof(t->build_id));
+	t->build_id_len = (uint8_t)found->build_id_len;
+	t->shared = !o->main;
+	s->best = t;
+}
+
+static void try_runtime(struct search *s, const struct object *o, const struct found *found)
+{
+	char version[48] = "";
+	struct layout l;
+	int r;
+
+	if (s->runtimes++ >= RUNTIMES_MAX)
+		return;
+	r = find_layout(s, o, found, &l, version);
+	if (r == -ENOTSUP || r == -EAGAIN)
+		return;
+	if (r < 0) {
+		note_errno(s, r, "its memory");
+		return;
+	}
+	if (found->debug) {
+		note_problem(s, TARGET_UNSUPPORTED, "Python %s, a debug build", version);
+		return;
+	}
+	r = layout_prove(&l, s->m, found->runtime);
+	if (r == 0)
+		keep_best(s, o, found, &l, version);
+	else if (r == -EAGAIN)
+		note_problem(s, TARGET_NOT_READY, "Python %s has not been initialised", version);
+	else if (r == -ENOTSUP || r == -EFAULT)
+		note_problem(s, TARGET_UNPROVEN,
+			     "Python %s is not laid out as this version should be", version);
+	else
+		note_errno(s, r, "its memory");
+}
+
+static void try_object(struct search *s, struct object *o)
+{
+	struct found found = {0};
+	char version[48];
+	uint64_t cookie;
+	int r;
+
+	if (o->tried || !(o->executable || o->main))
+		return;
+	o->tried = true;
+	r = look_into_file(s, o, &found);
+	if (r == -EPERM || r == -EACCES)
+		s->refused = true;
+	if (found.foreign && o->main) {
+		note_problem(s, TARGET_UNSUPPORTED, "a program of another machine or word size");
+		return;
+	}
+	if (!found.runtime && (r < 0 || found.python || o->main)) {
+		if (scan_object(s, o, COOKIE_LEN, take_cookie, &cookie)) {
+			found.runtime = cookie;
+			found.python = true;
+		}
+	}
+	if (found.runtime) {
+		try_runtime(s, o, &found);
+	} else if (found.python) {
+		/* 2.7 and 3.6 keep their state in static variables. */
+		if (find_version_text(s, o, version))
+			note_problem(s, TARGET_UNSUPPORTED, "Python %s", version);
+		else
+			note_problem(s, TARGET_UNSUPPORTED, "a Python older than 3.7");
+	}
+}
+
+/* --- the process --- */
+
+/* Whether a file's name is one that interpreters and their libraries have. Extension modules
+ * carry "cpython" in theirs and are many. */
+static bool is_python_name(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	name = name ? name + 1 : path;
+	return strstr(name, "python") && !strstr(name, ".cpython-");
+}
+
+static void find_main_object(struct search *s)
+{
+	_cleanup_fd_ int fd = s->opener->open(s->opener->arg, PROC_EXE, 0, 0);
+	struct stat st;
+
+	if (fd == -EPERM || fd == -EACCES)
+		s->refused = true;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	/* Devices are not compared: some file systems show another one in maps. */
+	for (size_t i = 0; i < s->maps.objects_count; i++) {
+		struct object *o = &s->maps.objects[i];
+
+		if (o->first->inode != st.st_ino)
+			continue;
+		o->main = true;
+		break;
+	}
+}
+
+static void try_objects(struct search *s)
+{
+	struct maps *maps = &s->maps;
+
+	for (size_t i = 0; i < maps->objects_count; i++) {
+		if (maps->objects[i].main)
+			try_object(s, &maps->objects[i]);
+	}
+	for (size_t i = 0; i < maps->objects_count; i++) {
+		if (is_python_name(maps->objects[i].first->path))
+			try_object(s, &maps->objects[i]);
+	}
+	for (size_t i = 0; i < maps->objects_count && !s->best; i++)
+		try_object(s, &maps->objects[i]);
+}
+
+static void search_process(struct search *s)
+{
+	int r = read_maps(s);
+	char probe;
+
+	if (r < 0) {
+		note_errno(s, r, "its memory map");
+		return;
+	}
+	if (s->maps.mappings_count == 0) {
+		if (is_zombie(s))
+			note_problem(s, TARGET_GONE, "the process has ended");
+		else
+			note_problem(s, TARGET_NOT_PYTHON, "a kernel thread");
+		return;
+	}
+	r = memory_read(s->m, s->maps.mappings[0].start, &probe, sizeof(probe));
+	if (r < 0 && r != -EFAULT) {
+		note_errno(s, r, "its memory");
+		return;
+	}
+	find_main_object(s);
+	try_objects(s);
+	if (s->best)
+		return;
+	if (is_zombie(s))
+		note_problem(s, TARGET_GONE, "the process has ended");
+	else if (s->refused && s->problem <= TARGET_NOT_PYTHON)
+		note_problem(s, TARGET_REFUSED, "not permitted to read its program files");
+	else
+		note_problem(s, TARGET_NOT_PYTHON, "no Python is mapped");
+}
+
+enum target_problem target_open(struct target **ret, pid_t pid, const struct proc_opener *opener,
+				char *detail, size_t size)
+{
+	struct search s = {
+		.pid = pid,
+		.opener = opener,
+		.detail = detail,
+		.detail_size = size,
+	};
+	int r;
+
+	if (size)
+		detail[0] = '\0';
+	r = memory_new_live(&s.m, pid);
+	if (r < 0) {
+		note_errno(&s, r, "its memory");
+		return s.problem;
+	}
+	search_process(&s);
+	free_maps(&s.maps);
+	if (!s.best) {
+		memory_free(s.m);
+		return s.problem;
+	}
+	if (size)
+		detail[0] = '\0';
+	s.best->memory = s.m;
+	*ret = s.best;
+	return TARGET_OK;
+}
+
+void target_free(struct target *t)
+{
+	if (!t)
+		return;
+	memory_free(t->memory);
+	free(t);
+}
