@@ -6,20 +6,20 @@
 
 #include "remote/object.h"
 
-#define MAX_CODE_BYTES (16u << 20)  /* instructions of one code object */
+#define MAX_CODE_BYTES	(16u << 20) /* instructions of one code object */
 #define MAX_LINES_BYTES (32u << 20) /* its line table */
-#define MAX_HEAD 512		    /* a code object's fixed part; 3.15's is 216 */
-#define UNIT 2			    /* bytes of an instruction unit since 3.6 */
+#define MAX_HEAD	512	    /* a code object's fixed part; 3.15's is 216 */
+#define UNIT		2	    /* bytes of an instruction unit since 3.6 */
 
-#define CO_GENERATOR 0x20
-#define CO_COROUTINE 0x80
+#define CO_GENERATOR	   0x20
+#define CO_COROUTINE	   0x80
 #define CO_ASYNC_GENERATOR 0x200
 
 struct code_cache {
 	struct memory *memory;
 	const struct layout *layout;
 	struct tables *tables;
-	uint64_t code_type; /* address of PyCode_Type, once seen; 0 */
+	uint64_t code_type;  /* address of PyCode_Type, once seen; 0 */
 	struct code **slots; /* open addressing by address */
 	size_t size, count;
 };
@@ -156,8 +156,8 @@ static void identity_of(const struct layout *l, const uint8_t *head, uint64_t *r
 	ret[1] = word_at(head, l->code.qualname != ABSENT ? l->code.qualname : l->code.name);
 	ret[2] = word_at(head, l->code.linetable);
 	ret[3] = (uint32_t)int_at(head, l->code.firstlineno);
-	ret[4] = word_at(head, l->frame_style == FRAME_STYLE_OBJECT ? l->code.code
-								     : l->var.ob_size);
+	ret[4] =
+		word_at(head, l->frame_style == FRAME_STYLE_OBJECT ? l->code.code : l->var.ob_size);
 	ret[5] = (uint32_t)int_at(head, l->code.co_version);
 }
 
@@ -186,10 +186,10 @@ static int read_function(struct code_cache *c, const struct layout *l, const uin
 	char buf[OBJECT_MAX_STRING];
 	ssize_t n;
 
-	n = object_read_string(c->memory, l,
-			       word_at(head, l->code.qualname != ABSENT ? l->code.qualname
-									 : l->code.name),
-			       buf, sizeof(buf));
+	n = object_read_string(
+		c->memory, l,
+		word_at(head, l->code.qualname != ABSENT ? l->code.qualname : l->code.name), buf,
+		sizeof(buf));
 	if (n == -ESRCH || n == -EPERM)
 		return (int)n;
 	f.name = n < 0 ? tables_string(c->tables, unknown, sizeof(unknown) - 1)
@@ -221,8 +221,8 @@ static int read_code(struct code_cache *c, struct code *code)
 		return -EBADMSG;
 	identity_of(l, head, code->identity);
 	code->first_line = int_at(head, l->code.firstlineno);
-	code->generator = int_at(head, l->code.flags) &
-			  (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR);
+	code->generator =
+		int_at(head, l->code.flags) & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR);
 	code->tlbc = word_at(head, l->code.tlbc);
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
 		r = object_read_bytes_head(c->memory, l, word_at(head, l->code.code), &data, &len);
@@ -374,11 +374,11 @@ static int32_t next_signed_varint(struct cursor *c)
 }
 
 enum { /* PEP 657: the kinds of an entry, after the ten short ones */
-	ENTRY_ONE_LINE_0 = 10,
-	ENTRY_ONE_LINE_2 = 12,
-	ENTRY_NO_COLUMNS = 13,
-	ENTRY_LONG = 14,
-	ENTRY_NONE = 15,
+       ENTRY_ONE_LINE_0 = 10,
+       ENTRY_ONE_LINE_2 = 12,
+       ENTRY_NO_COLUMNS = 13,
+       ENTRY_LONG = 14,
+       ENTRY_NONE = 15,
 };
 
 /* Lines may be nonsense in a hostile table; they wrap rather than overflow. */
@@ -419,7 +419,7 @@ static void locations_position(struct cursor c, int32_t line, uint32_t ip,
 				p.end_column = next_byte(&c);
 			} else {
 				second = next_byte(&c);
-				p.column = (int32_t)(kind << 3 | second >> 4);
+				p.column = (int32_t)(kind << 3 | (second >> 4 & 7));
 				p.end_column = p.column + (second & 15);
 			}
 			p.line = p.end_line = line;

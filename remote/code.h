@@ -21,8 +21,8 @@ struct code {
 	uint32_t function; /* id in the tables */
 	int32_t first_line;
 	uint32_t first_traceable; /* bytes: where a frame is set up; 0 to 3.10 */
-	bool generator;	   /* generator, coroutine or asynchronous generator */
-	uint64_t checked_ns; /* when the identity was last compared */
+	bool generator;		  /* generator, coroutine or asynchronous generator */
+	uint64_t checked_ns;	  /* when the identity was last compared */
 	uint64_t identity[CODE_IDENTITY_WORDS];
 	uint8_t *lines; /* the line table */
 	uint32_t lines_len;

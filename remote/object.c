@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_DICT_ENTRIES 65536 /* of the dicts that we look into: modules, threads */
@@ -212,25 +211,38 @@ static int read_keys(struct memory *m, const struct layout *l, uint64_t addr, st
 	return 0;
 }
 
-/* Walks a table of keys; values: address of the array of values of a split table, or 0. */
-static int each_entry(struct memory *m, const struct keys *k, uint64_t values,
-		      int (*each)(void *arg, uint64_t key, uint64_t value), void *arg)
-{
-	for (uint64_t i = 0; i < k->count; i++) {
-		uint64_t pair[2];
-		int r = memory_read(m, k->entries + i * k->entry_size + k->key_at, pair,
-				    sizeof(pair));
+/* Walks a table of keys, a block of entries a read; values: address of the array of values of a
+ * split table, or 0. each() gets the pairs of a block together. */
+#define BLOCK 64
+struct pair {
+	uint64_t key, value;
+};
 
+static int each_block(struct memory *m, const struct keys *k, uint64_t values,
+		      int (*each)(void *arg, const struct pair *pairs, size_t n), void *arg)
+{
+	uint8_t entries[BLOCK * 24];
+	uint64_t array[BLOCK];
+	struct pair pairs[BLOCK];
+
+	for (uint64_t from = 0; from < k->count; from += BLOCK) {
+		size_t n = k->count - from < BLOCK ? (size_t)(k->count - from) : BLOCK, used = 0;
+		int r = memory_read(m, k->entries + from * k->entry_size, entries,
+				    n * k->entry_size);
+
+		if (r == 0 && values)
+			r = memory_read(m, values + from * POINTER, array, n * POINTER);
 		if (r < 0)
 			return r;
-		if (values) {
-			r = MEMORY_READ(m, values + i * POINTER, &pair[1]);
-			if (r < 0)
-				return r;
+		for (size_t i = 0; i < n; i++) {
+			struct pair *p = &pairs[used];
+
+			memcpy(p, entries + i * k->entry_size + k->key_at, sizeof(*p));
+			if (values)
+				p->value = array[i];
+			used += p->key && p->value;
 		}
-		if (pair[0] == 0 || pair[1] == 0)
-			continue;
-		r = each(arg, pair[0], pair[1]);
+		r = each(arg, pairs, used);
 		if (r)
 			return r;
 	}
@@ -244,8 +256,8 @@ static uint64_t values_array(const struct layout *l, uint64_t values)
 	return l->version >= 0x030d0000 ? values + POINTER : values;
 }
 
-int object_each_item(struct memory *m, const struct layout *l, uint64_t dict,
-		     int (*each)(void *arg, uint64_t key, uint64_t value), void *arg)
+static int each_dict_block(struct memory *m, const struct layout *l, uint64_t dict,
+			   int (*each)(void *arg, const struct pair *pairs, size_t n), void *arg)
 {
 	struct keys k;
 	uint64_t keys, values;
@@ -262,9 +274,34 @@ int object_each_item(struct memory *m, const struct layout *l, uint64_t dict,
 		return r;
 	if (k.split && values == 0)
 		return -EBADMSG;
-	return each_entry(m, &k, values ? values_array(l, values) : 0, each, arg);
+	return each_block(m, &k, values ? values_array(l, values) : 0, each, arg);
 }
 
+struct each_item {
+	int (*each)(void *arg, uint64_t key, uint64_t value);
+	void *arg;
+};
+
+static int each_item_block(void *arg, const struct pair *pairs, size_t n)
+{
+	const struct each_item *e = arg;
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++)
+		r = e->each(e->arg, pairs[i].key, pairs[i].value);
+	return r;
+}
+
+int object_each_item(struct memory *m, const struct layout *l, uint64_t dict,
+		     int (*each)(void *arg, uint64_t key, uint64_t value), void *arg)
+{
+	struct each_item e = {each, arg};
+
+	return each_dict_block(m, l, dict, each_item_block, &e);
+}
+
+/* A key of plain ASCII that is looked for; the keys of a block are read together. */
+#define MAX_KEY 64
 struct wanted {
 	struct memory *memory;
 	const struct layout *layout;
@@ -273,16 +310,39 @@ struct wanted {
 	uint64_t value;
 };
 
-static int match_key(void *arg, uint64_t key, uint64_t value)
+static int match_block(void *arg, const struct pair *pairs, size_t n)
 {
 	struct wanted *w = arg;
-	char buf[128];
-	ssize_t n = object_read_string(w->memory, w->layout, key, buf, sizeof(buf));
+	const struct layout *l = w->layout;
+	uint8_t heads[BLOCK][64 + MAX_KEY];
+	struct memory_range ranges[BLOCK];
+	size_t data = (size_t)l->unicode.ascii_data;
+	int r;
 
-	if (n < 0 || (size_t)n != w->len || memcmp(buf, w->key, w->len) != 0)
-		return 0;
-	w->value = value;
-	return 1;
+	if (w->len > MAX_KEY || data > 64)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		ranges[i] = (struct memory_range){
+			.addr = pairs[i].key, .len = (uint32_t)(data + w->len), .buf = heads[i]};
+	r = n ? memory_gather(w->memory, ranges, n) : 0;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t length;
+		uint32_t state;
+
+		if (ranges[i].failed)
+			continue;
+		memcpy(&length, heads[i] + l->unicode.length, 8);
+		memcpy(&state, heads[i] + l->unicode.state, 4);
+		if (length != w->len || !state_bits(state, l->unicode.ascii_shift, 1) ||
+		    !state_bits(state, l->unicode.compact_shift, 1) ||
+		    memcmp(heads[i] + data, w->key, w->len) != 0)
+			continue;
+		w->value = pairs[i].value;
+		return 1;
+	}
+	return 0;
 }
 
 static int found(int r, const struct wanted *w, uint64_t *ret)
@@ -300,7 +360,7 @@ int object_dict_get(struct memory *m, const struct layout *l, uint64_t dict, con
 {
 	struct wanted w = {m, l, key, strlen(key), 0};
 
-	return found(object_each_item(m, l, dict, match_key, &w), &w, ret);
+	return found(each_dict_block(m, l, dict, match_block, &w), &w, ret);
 }
 
 /* Attributes kept without a dict: the type's cached keys name them, values holds them. */
@@ -321,7 +381,7 @@ static int get_split(struct memory *m, const struct layout *l, uint64_t type, ui
 		return r;
 	/* A split table has no values of its own: its entries' second words mean nothing, so
 	 * values stands in for them whatever kind it says. */
-	return found(each_entry(m, &k, values_array(l, values), match_key, &w), &w, ret);
+	return found(each_block(m, &k, values_array(l, values), match_block, &w), &w, ret);
 }
 
 #define TYPE_FLAG_INLINE_VALUES (1u << 2) /* Py_TPFLAGS_INLINE_VALUES, 3.13+ */

@@ -31,12 +31,12 @@ int object_read_uint(struct memory *m, const struct layout *l, uint64_t addr, ui
 int object_each_item(struct memory *m, const struct layout *l, uint64_t dict,
 		     int (*each)(void *arg, uint64_t key, uint64_t value), void *arg);
 
-/* The value of a str key in a dict: 0, -ENOENT, or another -errno. */
+/* The value of an ASCII key of at most 64 bytes in a dict: 0, -ENOENT, or another -errno. */
 int object_dict_get(struct memory *m, const struct layout *l, uint64_t dict, const char *key,
 		    uint64_t *ret);
 
-/* An attribute of an instance, from wherever its version keeps it (dict, split values, inline
- * values). 0, -ENOENT, or another -errno. */
+/* An attribute (named as a dict's key) of an instance, from wherever its version keeps it (dict,
+ * split values, inline values). 0, -ENOENT, or another -errno. */
 int object_get_attribute(struct memory *m, const struct layout *l, uint64_t object,
 			 const char *name, uint64_t *ret);
 

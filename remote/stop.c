@@ -1,0 +1,103 @@
+#include "remote/stop.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define SPIN_NS 60000 /* a running thread stops within about 10 us; beyond this we yield the CPU   \
+		       */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* 1 stopped (signal: what a signal stop holds back), 0 not yet, -ESRCH gone. */
+static int poll_stop(pid_t tid, int *ret_signal)
+{
+	int status;
+	pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+
+	if (r == 0)
+		return 0;
+	if (r < 0 || !WIFSTOPPED(status))
+		return -ESRCH;
+	/* With PTRACE_SEIZE our interrupt and group stops are events; only a signal that is about
+	 * to be delivered has none, and it is delivered on detaching. */
+	*ret_signal = status >> 16 ? 0 : WSTOPSIG(status);
+	return 1;
+}
+
+static void detach(pid_t tid, int sig)
+{
+	ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)sig);
+}
+
+int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *ret)
+{
+	uint64_t began;
+	int r, sig = 0;
+
+	for (unsigned i = 0; i < s->n_pending; i++)
+		if (s->pending[i] == tid)
+			return -EBUSY;
+	if (s->n_pending == STOP_MAX_PENDING)
+		return -EBUSY;
+	if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0)
+		return errno == ESRCH ? -ESRCH : -EPERM;
+	began = now_ns();
+	/* The only way to let a running thread go is to stop it first, so even a failed interrupt
+	 * leaves it on the list. */
+	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+	while ((r = poll_stop(tid, &sig)) == 0) {
+		uint64_t waited = now_ns() - began;
+
+		if (waited > timeout_ns) {
+			s->pending[s->n_pending++] = tid;
+			return -ETIMEDOUT;
+		}
+		if (waited > SPIN_NS)
+			sched_yield();
+	}
+	if (r < 0)
+		return r;
+	*ret = (struct stop){tid, sig, began};
+	return 0;
+}
+
+uint64_t stop_resume(struct stops *s, const struct stop *stop)
+{
+	(void)s;
+	detach(stop->tid, stop->signal);
+	return now_ns() - stop->began_ns;
+}
+
+void stop_reap(struct stops *s)
+{
+	for (unsigned i = 0; i < s->n_pending;) {
+		int sig = 0, r = poll_stop(s->pending[i], &sig);
+
+		if (r == 0) {
+			i++;
+			continue;
+		}
+		if (r > 0)
+			detach(s->pending[i], sig);
+		s->pending[i] = s->pending[--s->n_pending];
+	}
+}
+
+void stop_done(struct stops *s, uint64_t timeout_ns)
+{
+	const struct timespec nap = {0, 1000000};
+	uint64_t until = now_ns() + timeout_ns;
+
+	for (stop_reap(s); s->n_pending && now_ns() < until; stop_reap(s))
+		nanosleep(&nap, NULL);
+}
