@@ -1,5 +1,6 @@
 /* The recording: pyprof(5). What a session writes to its socket, what --binary stores and what
- * replay reads are the same bytes. Writer and reader; neither knows a file, a socket or a process. */
+ * replay reads are the same bytes. Writer and reader; neither knows a file, a socket or a process.
+ */
 #ifndef PYPROF_FORMATS_STREAM_H
 #define PYPROF_FORMATS_STREAM_H
 
@@ -32,6 +33,9 @@ struct stream_thread {
 	int64_t interpreter;
 	uint32_t name; /* string */
 	uint8_t main;
+	/* The same for the same thread in all segments of a stream, another for another, also where
+	 * a tid is used again. The writer sets it; what its caller has there is ignored. */
+	uint32_t serial;
 };
 
 /* Bits of a sample's state and values of how: as remote/sampler.h, the numbers are the format's. */
@@ -66,17 +70,17 @@ struct stream_sample {
  * by the struct's user; "" is unknown. */
 struct stream_header {
 	char host[256], boot_id[40], command[4096], python[48], object[256], build_id[41];
-	char mode[16];	   /* "wall" */
+	char mode[16];	     /* "wall" */
 	char collected[256]; /* space separated: "gil gc exception" */
 	char not_collected[256];
-	char pyprof[32];   /* version of the writer */
+	char pyprof[32]; /* version of the writer */
 	bool free_threaded, all_threads, blocking;
-	int32_t pid;	   /* as the recording host sees it */
+	int32_t pid;	    /* as the recording host sees it */
 	uint64_t stream_id; /* random, one a session */
-	double rate_hz;	   /* asked; 0: as fast as it goes */
+	double rate_hz;	    /* asked; 0: as fast as it goes */
 	double stop_budget;
 	uint64_t start_monotonic_ns, start_real_ns; /* one instant on both clocks */
-	uint32_t time_unit_ns; /* of the time column; times are multiples of it */
+	uint32_t time_unit_ns;	/* of the time column; times are multiples of it */
 	uint32_t threads_total; /* thread states at the start */
 };
 
@@ -91,7 +95,7 @@ struct stream_statistics {
 };
 struct stream_summary {
 	struct stream_statistics totals;
-	char end[32];	 /* "duration", "stopped", "target exited", "exec", "refused", "error" */
+	char end[32]; /* "duration", "stopped", "target exited", "exec", "refused", "error" */
 	char detail[256];
 };
 
@@ -114,8 +118,9 @@ typedef int stream_sink(void *arg, const void *bytes, size_t len);
 struct stream_writer;
 struct stream_writer_options {
 	enum stream_codec codec;
-	uint64_t chunk_ns;   /* a chunk is closed this long after its first record: 1 s, live 100 ms */
-	uint64_t segment_ns; /* 10 s */
+	uint64_t
+		chunk_ns; /* a chunk is closed this long after its first record: 1 s, live 100 ms */
+	uint64_t segment_ns;  /* 10 s */
 	size_t segment_bytes; /* 4 MB */
 };
 /* Writes magic and header at once. header is copied; definitions' functions must outlive it. */
@@ -164,6 +169,9 @@ struct stream_handler {
 		   enum stream_lost reason);
 	int (*statistics)(void *arg, uint32_t stream, const struct stream_statistics *s);
 	int (*summary)(void *arg, uint32_t stream, const struct stream_summary *s);
+	/* samples of the stream are in damaged or missing chunks, or refer to definitions that are.
+	 */
+	int (*damage)(void *arg, uint32_t stream, uint64_t samples);
 	/* A sentence for people, without newline: what of the input is damaged or missing. */
 	void (*warning)(void *arg, const char *text);
 };
@@ -174,7 +182,8 @@ void stream_reader_free(struct stream_reader *r);
 /* Takes any number of bytes. 0, -EINVAL not a recording (at the very start), -EPROTONOSUPPORT a
  * later version, -ENOMEM, or a handler's return. Damage inside is warned of and skipped. */
 int stream_reader_feed(struct stream_reader *r, const void *bytes, size_t len);
-/* The end of the input: warns of a cut chunk or a missing summary. 0 or -EINVAL (nothing at all). */
+/* The end of the input: warns of a cut chunk or a missing summary. 0 or -EINVAL (nothing at all).
+ */
 int stream_reader_finish(struct stream_reader *r);
 
 #endif
