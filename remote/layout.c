@@ -36,7 +36,8 @@ static const struct layout *const rows[] = {
 };
 
 static const struct layout_table *const tables[] = {
-	&layout_table_3_13,
+	&layout_table_3_13,  &layout_table_3_13t, &layout_table_3_14,
+	&layout_table_3_14t, &layout_table_3_15,  &layout_table_3_15t,
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -150,6 +151,11 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
 		case LAYOUT_WORD_SET:
 			value = (int64_t)word + w->add;
 			break;
+		case LAYOUT_WORD_SET_UNLESS_0:
+			if (word == 0)
+				continue;
+			value = (int64_t)word + w->add;
+			break;
 		case LAYOUT_WORD_ADD:
 			value = *field + (int64_t)word + w->add;
 			break;
@@ -184,6 +190,7 @@ struct proof {
 	bool bad_exception;
 	bool bad_state;
 	bool bad_base_frame;
+	bool bad_threads_main;
 };
 
 /* Reading errors that end a proof; -EFAULT is only one more sign that something moved. */
@@ -441,21 +448,20 @@ static int check_native_id(struct proof *p, uint64_t tstate)
 }
 
 /* Repeats a check of something that moves. */
-static int try_often(struct proof *p, uint64_t tstate,
-		     int (*check)(struct proof *p, uint64_t tstate))
+static int try_often(struct proof *p, uint64_t at, int (*check)(struct proof *p, uint64_t at))
 {
 	int r = -ENOTSUP;
 
 	for (size_t i = 0; i < PROOF_TRIES && r != 0 && !is_final(r); i++)
-		r = check(p, tstate);
+		r = check(p, at);
 	return r == -EFAULT ? -ENOTSUP : r;
 }
 
 /* A field of its own proof: *bad says that it failed. */
-static int try_optional(struct proof *p, uint64_t tstate,
-			int (*check)(struct proof *p, uint64_t tstate), bool *bad)
+static int try_optional(struct proof *p, uint64_t at, int (*check)(struct proof *p, uint64_t at),
+			bool *bad)
 {
-	int r = try_often(p, tstate, check);
+	int r = try_often(p, at, check);
 
 	if (r == -ENOTSUP)
 		*bad = true;
@@ -556,6 +562,26 @@ static int check_threads(struct proof *p, uint64_t interp)
 	return 0;
 }
 
+/* The main thread's state belongs to the interpreter; 0 once that thread has ended. */
+static int check_threads_main(struct proof *p, uint64_t interp)
+{
+	const struct layout *l = p->l;
+	uint64_t tstate, back;
+	int r;
+
+	if (l->interp.threads_main == ABSENT)
+		return 0;
+	r = read_word(p, interp, l->interp.threads_main, &tstate);
+	if (r < 0 || tstate == 0)
+		return r;
+	if (!is_pointer(tstate))
+		return -ENOTSUP;
+	r = read_word(p, tstate, l->tstate.interp, &back);
+	if (r < 0)
+		return r;
+	return back == interp ? 0 : -ENOTSUP;
+}
+
 static int check_gil(struct proof *p, uint64_t interp)
 {
 	const struct layout *l = p->l;
@@ -597,6 +623,8 @@ static int check_interpreter(struct proof *p, uint64_t interp, int64_t *ret_id)
 		r = check_gil(p, interp);
 	if (r == 0)
 		r = check_threads(p, interp);
+	if (r == 0)
+		r = try_optional(p, interp, check_threads_main, &p->bad_threads_main);
 	if (r == 0)
 		r = read_word(p, interp, l->interp.modules, &modules);
 	if (r < 0)
@@ -658,6 +686,8 @@ static void drop_unproven(const struct proof *p)
 		l->tstate.gil_requested = ABSENT;
 	if (p->bad_state)
 		l->tstate.state = ABSENT;
+	if (p->bad_threads_main)
+		l->interp.threads_main = ABSENT;
 	if (p->bad_base_frame)
 		l->tstate.base_frame = ABSENT;
 }

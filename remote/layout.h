@@ -48,6 +48,8 @@ struct layout {
 		int32_t gil;		  /* 3.12+: pointer ceval.gil */
 		int32_t modules;	  /* sys.modules dict: PyObject * */
 		int32_t code_object_generation; /* u64, 3.14+ */
+		int32_t gc_frame; /* 3.15: _PyInterpreterFrame *, the one that a running collection
+				   * interrupts */
 	} interp;
 	struct {
 		int32_t last_holder; /* PyThreadState * */

@@ -25,6 +25,7 @@ const struct layout layout_cpython_3_12 = {
 			.gil = 384,
 			.modules = 944,
 			.code_object_generation = ABSENT,
+			.gc_frame = ABSENT,
 		},
 	.gil =
 		{

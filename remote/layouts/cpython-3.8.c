@@ -25,6 +25,7 @@ const struct layout layout_cpython_3_8 = {
 			.gil = ABSENT,
 			.modules = 56,
 			.code_object_generation = ABSENT,
+			.gc_frame = ABSENT,
 		},
 	.gil =
 		{

@@ -25,6 +25,7 @@ const struct layout layout_cpython_3_9 = {
 			.gil = ABSENT,
 			.modules = 856,
 			.code_object_generation = ABSENT,
+			.gc_frame = ABSENT,
 		},
 	.gil =
 		{

@@ -14,9 +14,10 @@ extern const struct layout layout_cpython_3_12;
  * for one field add up: an offset within a struct within a struct is a sum, an offset relative to
  * an embedded struct a difference. */
 enum layout_word_use {
-	LAYOUT_WORD_SET, /* field = word + add */
-	LAYOUT_WORD_ADD, /* field += word + add */
-	LAYOUT_WORD_SUB, /* field -= word + add */
+	LAYOUT_WORD_SET,	  /* field = word + add */
+	LAYOUT_WORD_SET_UNLESS_0, /* the same; 0 is ABSENT */
+	LAYOUT_WORD_ADD,	  /* field += word + add */
+	LAYOUT_WORD_SUB,	  /* field -= word + add */
 };
 
 struct layout_word {
@@ -33,6 +34,10 @@ struct layout_word {
 #define LAYOUT_SET_BEHIND(n, bytes, member)                                                        \
 	{                                                                                          \
 		(n), offsetof(struct layout, member), (bytes), LAYOUT_WORD_SET                     \
+	}
+#define LAYOUT_SET_UNLESS_0(n, member)                                                             \
+	{                                                                                          \
+		(n), offsetof(struct layout, member), 0, LAYOUT_WORD_SET_UNLESS_0                  \
 	}
 #define LAYOUT_ADD(n, member)                                                                      \
 	{                                                                                          \
@@ -54,5 +59,10 @@ struct layout_table {
 };
 
 extern const struct layout_table layout_table_3_13;
+extern const struct layout_table layout_table_3_13t;
+extern const struct layout_table layout_table_3_14;
+extern const struct layout_table layout_table_3_14t;
+extern const struct layout_table layout_table_3_15;
+extern const struct layout_table layout_table_3_15t;
 
 #endif

@@ -2,7 +2,8 @@
 # layout_headers.sh INCLUDE_DIR: prints "field value" for every field of struct layout, as the
 # headers of an installed CPython have it: a program made of offsetof() is compiled against
 # INCLUDE_DIR (the directory of Python.h) and run. A missing field is -1.
-# Other directories to search, for packages that split theirs, may follow. CC chooses the compiler.
+# Other directories to search, for packages that split theirs, may follow. CC chooses the compiler,
+# CPPFLAGS is added (-DPy_GIL_DISABLED=1 gives the free-threaded build of the same headers).
 set -eu
 [ -r "$1/internal/pycore_pystate.h" ] || {
 	echo "no internal headers below $1" >&2
@@ -116,6 +117,11 @@ int main(void)
 #else
 	NONE(interp.code_object_generation);
 #endif
+#if AT_LEAST(15)
+	OFF(interp.gc_frame, PyInterpreterState, gc.frame);
+#else
+	NONE(interp.gc_frame);
+#endif
 
 	OFF(tstate.prev, PyThreadState, prev);
 	OFF(tstate.next, PyThreadState, next);
@@ -167,9 +173,13 @@ int main(void)
 
 		t->_status.active = 1;
 		PUT(tstate.status_active_bit, shift_of(&t->_status));
+#if AT_LEAST(14)
+		NONE(tstate.status_holds_gil_bit);
+#else
 		t->_status.active = 0;
 		t->_status.holds_gil = 1;
 		PUT(tstate.status_holds_gil_bit, shift_of(&t->_status));
+#endif
 	}
 #if FREE_THREADED
 	OFF(tstate.state, PyThreadState, state);
@@ -351,5 +361,5 @@ for directory in "$@"; do
 	flags="$flags -I$directory"
 done
 # shellcheck disable=SC2086
-${CC:-cc} -w -O0 $flags -o "$tmp/offsets" "$tmp/offsets.c"
+${CC:-cc} -w -O0 ${CPPFLAGS:-} $flags -o "$tmp/offsets" "$tmp/offsets.c"
 "$tmp/offsets"
