@@ -1,10 +1,37 @@
 # pyprof: the only build. x86-64 Linux with glibc; pkg-config finds the libraries.
-B ?= build
-CC ?= cc
-PKGS = libelf libzstd libcjson libseccomp libcap-ng
+#
+#   make demo      set up what is missing, build, and show it on a small service
+#   make check     set up what is missing, build, run every test
+#
+# DEVELOPER=1 makes warnings errors; SANITIZE=1 builds with ASan and UBSan into build-asan.
 ifneq ($(shell uname -sm),Linux x86_64)
 $(error pyprof builds on x86-64 Linux only, this is $(shell uname -sm))
 endif
+ifdef SANITIZE
+B ?= build-asan
+else
+B ?= build
+endif
+CC ?= cc
+CLANG ?= clang
+CLANG_FORMAT ?= clang-format
+PKG_CONFIG ?= pkg-config
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^.define PYPROF_VERSION "\(.*\)"/\1/p' daemon/version.h)
+
+# What needs no compiler; the rest asks pkg-config, once setup has had its chance.
+PLAIN = setup setup-check demo check clean dist install-man
+ifneq ($(filter-out $(PLAIN),$(or $(MAKECMDGOALS),all)),)
+PKGS = libelf libzstd libcjson libseccomp libcap-ng libxxhash
+ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && echo yes),yes)
+$(error libraries are missing: run "make setup" for them)
+endif
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS))
+endif
+
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 WARN = -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -16,15 +43,22 @@ ifdef SANITIZE
 CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 LDFLAGS += -fsanitize=address,undefined
 endif
-ALL_CFLAGS = $(WARN) $(CFLAGS) -pthread $(shell pkg-config --cflags $(PKGS))
-LDLIBS = $(shell pkg-config --libs $(PKGS)) -pthread
+ALL_CFLAGS = $(WARN) $(CFLAGS) -pthread $(PKG_CFLAGS)
+# A dump is a whole start of the program: libraries that it does not use are not loaded.
+LDFLAGS += -Wl,--as-needed -Wl,-z,relro
+LDLIBS = $(PKG_LIBS) -pthread -lm
 
-objects = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c $(1)/*/*.c))
-LIBS = remote formats daemon
+MAINS = cli/main.c daemon/pyprofd.c
+sources = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(1)/*/*.c))
+objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
+PARTS = remote formats daemon cli
+LIBS = $(B)/libcli.a $(B)/libdaemon.a $(B)/libremote.a $(B)/libformats.a
+
 all: $(B)/pyprof $(B)/pyprofd
 
-$(foreach d,$(LIBS) cli,$(eval $(B)/lib$(d).a: $(call objects,$(d))))
+$(foreach d,$(PARTS),$(eval $(B)/lib$(d).a: $(call objects,$(d))))
 $(B)/lib%.a:
+	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -32,5 +66,108 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/pyprofd: $(B)/obj/daemon/pyprofd.o $(filter-out %/libcli.a,$(LIBS))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# ---- setting up ----
+
+setup:
+	@tests/setup build
+setup-check:
+	@tests/setup check
+
+demo: setup
+	@$(MAKE) --no-print-directory all
+	@tests/demo $(B)
+
+# ---- tests ----
+
+UNIT = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+UNIT_BINARIES = $(UNIT:%=$(B)/unit/%)
+# What unit tests share: tests/unit/*.c that are no test themselves.
+UNIT_SHARED = $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_SHARED) $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+.SECONDARY: $(UNIT:%=$(B)/obj/tests/unit/%.o) $(UNIT_SHARED)
+
+unit-tests: $(UNIT_BINARIES)
+
+check: setup-check
+	@tests/check
+
+check-unit:
+	@tests/check unit
+check-integration:
+	@tests/check integration
+
+# ---- fuzzing: clang's libFuzzer with ASan and UBSan ----
+
+FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_B = build-fuzz
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+
+fuzzers:
+	@$(MAKE) --no-print-directory B=$(FUZZ_B) CC=$(CLANG) CFLAGS='$(FUZZ_FLAGS)' \
+		LDFLAGS='-fsanitize=fuzzer,address,undefined' $(FUZZ:%=$(FUZZ_B)/fuzz/%)
+$(FUZZ_B)/fuzz/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(filter-out %/libcli.a,$(LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+fuzz: fuzzers
+	@for f in $(FUZZ); do \
+		mkdir -p $(FUZZ_B)/corpus/$$f; \
+		seeds=tests/fuzz/corpus/$$f; test -d $$seeds || seeds=; \
+		$(FUZZ_B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=0 \
+			-verbosity=0 -artifact_prefix=$(FUZZ_B)/$$f- \
+			$(FUZZ_B)/corpus/$$f $$seeds || exit 1; \
+		echo "$$f: $(FUZZ_SECONDS) s without a fault"; \
+	done
+
+bench: all
+	@$(PYTHON) tests/bench/run
+
+# ---- style ----
+
+C_FILES = $(wildcard $(PARTS:%=%/*.[ch]) remote/layouts/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
+	tests/targets/*.[ch])
+HEADERS = $(filter %.h,$(C_FILES))
+
+lint:
+	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+	@for h in $(HEADERS); do \
+		$(CC) $(CPPFLAGS) $(WARN) $(PKG_CFLAGS) -Werror -fsyntax-only -x c $$h || exit 1; \
+	done; echo "every header compiles alone"
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingInclude --suppress=normalCheckLevelMaxBranches -I. \
+		--error-exitcode=1 -j$(shell nproc) $(PARTS)
+	mandoc -T lint -W warning $(wildcard man/*.[1-8])
+
+# ---- installing ----
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(B)/pyprof $(DESTDIR)$(PREFIX)/bin/pyprof
+	install -m 755 $(B)/pyprofd $(DESTDIR)$(PREFIX)/sbin/pyprofd
+	for m in man/*.[1-8]; do \
+		d=$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}; \
+		install -d $$d && install -m 644 $$m $$d/ || exit 1; \
+	done
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/pyprof $(DESTDIR)$(PREFIX)/sbin/pyprofd
+	for m in man/*.[1-8]; do \
+		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; \
+	done
+
+dist:
+	git archive --prefix=pyprof-$(VERSION)/ -o pyprof-$(VERSION).tar.gz HEAD
+clean:
+	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
+
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz bench \
+	lint install uninstall dist clean
+.DELETE_ON_ERROR:

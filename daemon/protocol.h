@@ -1,10 +1,11 @@
 /* The words between a client and a session, over a stream socket.
  *
- * The client sends one struct protocol_request. The session answers with one struct
- * protocol_reply; when its status is 0 the recording follows (formats/stream.h), byte for byte as
- * --binary stores it, up to the end of the stream. The client ends a recording well by
- * shutdown(SHUT_WR); a client that closes is gone. All fields little-endian, fixed size: the
- * privileged side parses nothing. */
+ * The client sends one struct protocol_request. The session answers with struct protocol_reply;
+ * when its status is 0 and it is not a PROTOCOL_WAITING one, the recording follows
+ * (formats/stream.h), byte for byte as --binary stores it, up to the end of the stream. After an
+ * exec of the target a further stream follows in the same recording. The client ends a recording
+ * well by shutdown(SHUT_WR); a client that closes is gone. All fields little-endian, fixed size:
+ * the privileged side parses nothing. */
 #ifndef PYPROF_DAEMON_PROTOCOL_H
 #define PYPROF_DAEMON_PROTOCOL_H
 
@@ -13,17 +14,24 @@
 #define PROTOCOL_MAGIC 0x31667270u /* "prf1" */
 #define PROTOCOL_VERSION 1
 #define PROTOCOL_TEXT_SIZE 512
+/* Bounds of a request: what no one means. */
+#define PROTOCOL_MAX_INTERVAL_NS 3600000000000ull      /* an hour between samples */
+#define PROTOCOL_MAX_DURATION_NS 3155760000000000000ull /* a century: now + duration fits */
+#define PROTOCOL_MIN_CHUNK_NS 10000000ull
+#define PROTOCOL_MAX_CHUNK_NS 10000000000ull
 
 enum protocol_command {
 	PROTOCOL_RECORD = 1, /* sample until the end */
 	PROTOCOL_DUMP,	     /* one tick */
 	PROTOCOL_PROBE,	     /* header and summary only: can it be read, what is it */
+	PROTOCOL_COMMAND_END
 };
 
 enum protocol_flags {
 	PROTOCOL_ALL_THREADS = 1 << 0,
 	PROTOCOL_BLOCKING = 1 << 1,
 	PROTOCOL_WAIT = 1 << 2, /* the target is being started: wait until its runtime is there */
+	PROTOCOL_FLAGS_ALL = (1 << 3) - 1
 };
 
 struct protocol_request {
@@ -50,11 +58,25 @@ enum pyprof_status {
 	STATUS_RUN_FAILED = 125, /* pyprof's own failure in run */
 };
 
+/* Value of protocol_reply.waiting. With PROTOCOL_WAIT the session answers twice: at once, when it
+ * holds the process (which may exec from then on), and when the runtime is there. */
+enum protocol_waiting { PROTOCOL_READY = 0, PROTOCOL_WAITING = 1 };
+
 struct protocol_reply {
 	uint32_t magic, version;
-	uint32_t status; /* enum pyprof_status */
-	uint32_t reserved;
+	uint32_t status;  /* enum pyprof_status */
+	uint32_t waiting; /* enum protocol_waiting */
 	char text[PROTOCOL_TEXT_SIZE]; /* status != 0: the error line, UTF-8, escaped, terminated */
 };
+
+/* A request in which everything but pid and command has its plainest value. */
+void protocol_request_init(struct protocol_request *r, enum protocol_command command, int32_t pid);
+
+/* Whether a request that came from elsewhere is one we know: 0; -EPROTONOSUPPORT another version;
+ * -EINVAL. On failure *ret_why is a static phrase. */
+int protocol_request_check(const struct protocol_request *r, const char **ret_why);
+
+/* The same for a reply: terminates its text and replaces what is no printable text by '?'. */
+int protocol_reply_check(struct protocol_reply *r);
 
 #endif
