@@ -692,8 +692,22 @@ static void drop_unproven(const struct proof *p)
 		l->tstate.base_frame = ABSENT;
 }
 
+/* Whether the runtime is on its way up or down, when nothing in it need hold yet or any more.
+ * While the loader still maps the object these words are any. */
+static bool is_between(struct proof *p, uint64_t runtime)
+{
+	uint64_t finalizing = 0;
+
+	if (check_int(p, runtime, p->l->runtime.initialized, 1, 1) < 0)
+		return true;
+	return p->l->runtime.finalizing != ABSENT &&
+	       (read_word(p, runtime, p->l->runtime.finalizing, &finalizing) < 0 ||
+		finalizing != 0);
+}
+
 int layout_prove(struct layout *l, struct memory *m, uint64_t runtime)
 {
+	struct proof last = {.l = l, .m = m};
 	int r = -ENOTSUP;
 
 	for (size_t i = 0; i < PROOF_TRIES; i++) {
@@ -707,7 +721,7 @@ int layout_prove(struct layout *l, struct memory *m, uint64_t runtime)
 		if (r != -EFAULT && r != -ENOTSUP)
 			return r;
 	}
-	return r;
+	return is_between(&last, runtime) ? -EAGAIN : r;
 }
 
 int layout_count_threads(const struct layout *l, struct memory *m, uint64_t runtime)

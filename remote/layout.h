@@ -38,6 +38,8 @@ struct layout {
 		int32_t gil_last_holder;   /* to 3.11 */
 		int32_t gil_locked;	   /* to 3.11, int32 */
 		int32_t gc_collecting;	   /* 3.8, int32 */
+		int32_t initialized;	   /* int32, 1 between Py_Initialize and Py_Finalize */
+		int32_t finalizing;	   /* PyThreadState *, 0 until Py_Finalize */
 	} runtime;
 	struct {
 		int32_t id;		  /* int64 */
@@ -172,7 +174,7 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
 
 /* Proves a layout on a live target: walks interpreters, threads and frames at runtime and checks
  * what only the right offsets satisfy (back pointers, code type, names that are strings, chunk
- * bounds). 0 proven; -EAGAIN the runtime is not initialised yet (no interpreter); -ENOTSUP it
+ * bounds). 0 proven; -EAGAIN the runtime is not initialised yet, or is being finalised; -ENOTSUP it
  * does not hold; -EFAULT, -ESRCH, -EPERM from reading. Fields that the debug offsets lack and that
  * fail their own proof are set to ABSENT. */
 int layout_prove(struct layout *l, struct memory *m, uint64_t runtime);

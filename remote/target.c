@@ -33,6 +33,12 @@
 /* No version of the debug offsets is near this many bytes. */
 #define DEBUG_OFFSETS_MAX 4096
 
+/* The first version that has them, as Py_Version has it. */
+#define VERSION_WITH_TABLE 0x030d0000
+
+/* PF_KTHREAD of the kernel's linux/sched.h, in the flags of /proc/PID/stat. */
+#define FLAG_KERNEL_THREAD 0x00200000
+
 #define COOKIE	   "xdebugpy"
 #define COOKIE_LEN 8
 
@@ -294,18 +300,22 @@ static int read_maps(struct search *s)
 	return parse_maps(&s->maps, text);
 }
 
-static bool is_zombie(struct search *s)
+/* Whether a process without memory has ended, or is on its way: kernel threads are the others. */
+static bool is_gone(struct search *s)
 {
 	_cleanup_fd_ int fd = s->opener->open(s->opener->arg, PROC_TASK_STAT, (uint64_t)s->pid, 0);
-	uint64_t start;
+	unsigned int flags;
 	char text[1024];
-	char state;
+	const char *p;
 
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ESRCH;
 	if (proc_read_text(fd, text, sizeof(text)) < 0)
 		return true;
-	return proc_parse_stat(text, &state, &start) == 0 && (state == 'Z' || state == 'X');
+	/* Field 9, behind the name that may hold anything. */
+	p = strrchr(text, ')');
+	return p && sscanf(p, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+	       !(flags & FLAG_KERNEL_THREAD);
 }
 
 /* --- versions --- */
@@ -558,6 +568,11 @@ static int find_layout(struct search *s, const struct object *o, const struct fo
 		return -EAGAIN;
 	}
 	rows = layout_rows(number, false);
+	if (!rows && number >= VERSION_WITH_TABLE) {
+		/* The loader is still mapping the object, or the table is wiped. */
+		note_problem(s, TARGET_NOT_READY, "Python %s has not been initialised", version);
+		return -EAGAIN;
+	}
 	if (!rows) {
 		note_problem(s, TARGET_UNSUPPORTED, "Python %s", version);
 		return -ENOTSUP;
@@ -608,6 +623,11 @@ static void try_runtime(struct search *s, const struct object *o, const struct f
 	r = find_layout(s, o, found, &l, version);
 	if (r == -ENOTSUP || r == -EAGAIN)
 		return;
+	if (r == -EFAULT) {
+		/* The loader has mapped the object in part. */
+		note_problem(s, TARGET_NOT_READY, "Python has not been initialised");
+		return;
+	}
 	if (r < 0) {
 		note_errno(s, r, "its memory");
 		return;
@@ -720,7 +740,7 @@ static void search_process(struct search *s)
 		return;
 	}
 	if (s->maps.mappings_count == 0) {
-		if (is_zombie(s))
+		if (is_gone(s))
 			note_problem(s, TARGET_GONE, "the process has ended");
 		else
 			note_problem(s, TARGET_NOT_PYTHON, "a kernel thread");
@@ -735,7 +755,8 @@ static void search_process(struct search *s)
 	try_objects(s);
 	if (s->best)
 		return;
-	if (is_zombie(s))
+	r = memory_read(s->m, s->maps.mappings[0].start, &probe, sizeof(probe));
+	if (r == -ESRCH)
 		note_problem(s, TARGET_GONE, "the process has ended");
 	else if (s->refused && s->problem <= TARGET_NOT_PYTHON)
 		note_problem(s, TARGET_REFUSED, "not permitted to read its program files");

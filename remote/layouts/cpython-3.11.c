@@ -14,6 +14,8 @@ const struct layout layout_cpython_3_11 = {
 			.gil_last_holder = 368,
 			.gil_locked = 376,
 			.gc_collecting = ABSENT,
+			.initialized = 16,
+			.finalizing = 24,
 		},
 	.interp =
 		{

@@ -14,6 +14,8 @@ const struct layout layout_cpython_3_12 = {
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gc_collecting = ABSENT,
+			.initialized = 16,
+			.finalizing = 24,
 		},
 	.interp =
 		{

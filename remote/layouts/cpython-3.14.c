@@ -15,6 +15,8 @@ static const struct layout base = {
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gc_collecting = ABSENT,
+			.initialized = 776,
+			.finalizing = ABSENT,
 		},
 	.interp =
 		{
@@ -184,6 +186,8 @@ static const struct layout base_free_threaded = {
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gc_collecting = ABSENT,
+			.initialized = 776,
+			.finalizing = ABSENT,
 		},
 	.interp =
 		{
@@ -344,6 +348,7 @@ static const struct layout base_free_threaded = {
 /* The same table in both builds. Indices count words from the cookie on. */
 static const struct layout_word words[] = {
 	/* runtime_state */
+	LAYOUT_SET(4, runtime.finalizing),
 	LAYOUT_SET(5, runtime.interpreters_head),
 	/* interpreter_state */
 	LAYOUT_SET(7, interp.id),

@@ -14,6 +14,8 @@ const struct layout layout_cpython_3_8 = {
 			.gil_last_holder = 1160,
 			.gil_locked = 1168,
 			.gc_collecting = 544,
+			.initialized = 12,
+			.finalizing = 16,
 		},
 	.interp =
 		{

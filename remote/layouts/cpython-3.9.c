@@ -14,6 +14,8 @@ const struct layout layout_cpython_3_9 = {
 			.gil_last_holder = 360,
 			.gil_locked = 368,
 			.gc_collecting = ABSENT,
+			.initialized = 12,
+			.finalizing = 16,
 		},
 	.interp =
 		{

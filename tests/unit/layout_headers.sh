@@ -84,6 +84,13 @@ int main(void)
 	OFF(runtime.gc_collecting, _PyRuntimeState, gc.collecting);
 #endif
 
+	OFF(runtime.initialized, _PyRuntimeState, initialized);
+#if AT_LEAST(9)
+	OFF(runtime.finalizing, _PyRuntimeState, _finalizing);
+#else
+	OFF(runtime.finalizing, _PyRuntimeState, finalizing);
+#endif
+
 	OFF(interp.id, PyInterpreterState, id);
 	OFF(interp.next, PyInterpreterState, next);
 #if AT_LEAST(11)
