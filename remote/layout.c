@@ -27,6 +27,10 @@
 /* How often a thread that runs meanwhile is looked at again. A wrong layout fits not once. */
 #define PROOF_TRIES 64
 
+/* A field is given up when its proof failed in so many walks: in one it may be a thread that was
+ * just ending. */
+#define PROOF_WALKS 4
+
 /* PID_MAX_LIMIT of the kernel. */
 #define TID_MAX (4 << 20)
 
@@ -176,6 +180,18 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
 	return 0;
 }
 
+/* Fields that have a proof of their own. */
+enum {
+	BAD_DATASTACK = 1 << 0,
+	BAD_HOLDS_GIL = 1 << 1,
+	BAD_GIL_REQUESTED = 1 << 2,
+	BAD_EXC_INFO = 1 << 3,
+	BAD_EXCEPTION = 1 << 4,
+	BAD_STATE = 1 << 5,
+	BAD_BASE_FRAME = 1 << 6,
+	BAD_THREADS_MAIN = 1 << 7,
+};
+
 /* What a proof has learnt so far. */
 struct proof {
 	struct layout *l;
@@ -183,14 +199,7 @@ struct proof {
 	uint64_t code_type; /* addresses of types whose names were read; 0 not yet */
 	uint64_t str_type;
 	size_t threads;
-	bool bad_datastack;
-	bool bad_holds_gil;
-	bool bad_gil_requested;
-	bool bad_exc_info;
-	bool bad_exception;
-	bool bad_state;
-	bool bad_base_frame;
-	bool bad_threads_main;
+	unsigned int bad; /* BAD_*: fields whose own proof failed */
 };
 
 /* Reading errors that end a proof; -EFAULT is only one more sign that something moved. */
@@ -361,9 +370,9 @@ static int check_datastack(struct proof *p, uint64_t tstate)
 	r = memory_read(p->m, tstate + (uint64_t)at, words, sizeof(words));
 	if (r < 0)
 		return r;
-	/* Nothing was pushed yet. */
+	/* Nothing was pushed yet, or the thread is ending and only the chunk was let go. */
 	if (words[0] == 0)
-		return words[1] == 0 && words[2] == 0 ? 0 : -ENOTSUP;
+		return 0;
 	if (!is_pointer(words[0]))
 		return -ENOTSUP;
 	r = read_word(p, words[0], l->chunk.size, &size);
@@ -457,14 +466,14 @@ static int try_often(struct proof *p, uint64_t at, int (*check)(struct proof *p,
 	return r == -EFAULT ? -ENOTSUP : r;
 }
 
-/* A field of its own proof: *bad says that it failed. */
+/* A field with a proof of its own, that does not fail the whole. */
 static int try_optional(struct proof *p, uint64_t at, int (*check)(struct proof *p, uint64_t at),
-			bool *bad)
+			unsigned int field)
 {
 	int r = try_often(p, at, check);
 
 	if (r == -ENOTSUP)
-		*bad = true;
+		p->bad |= field;
 	return is_final(r) ? r : 0;
 }
 
@@ -511,19 +520,19 @@ static int check_thread(struct proof *p, uint64_t tstate)
 	if (r == 0)
 		r = try_often(p, tstate, check_frames);
 	if (r == 0)
-		r = try_optional(p, tstate, check_datastack, &p->bad_datastack);
+		r = try_optional(p, tstate, check_datastack, BAD_DATASTACK);
 	if (r == 0)
-		r = try_optional(p, tstate, check_exceptions, &p->bad_exc_info);
+		r = try_optional(p, tstate, check_exceptions, BAD_EXC_INFO);
 	if (r == 0)
-		r = try_optional(p, tstate, check_exception, &p->bad_exception);
+		r = try_optional(p, tstate, check_exception, BAD_EXCEPTION);
 	if (r == 0)
-		r = try_optional(p, tstate, check_holds_gil, &p->bad_holds_gil);
+		r = try_optional(p, tstate, check_holds_gil, BAD_HOLDS_GIL);
 	if (r == 0)
-		r = try_optional(p, tstate, check_gil_requested, &p->bad_gil_requested);
+		r = try_optional(p, tstate, check_gil_requested, BAD_GIL_REQUESTED);
 	if (r == 0)
-		r = try_optional(p, tstate, check_state, &p->bad_state);
+		r = try_optional(p, tstate, check_state, BAD_STATE);
 	if (r == 0)
-		r = try_optional(p, tstate, check_base_frame, &p->bad_base_frame);
+		r = try_optional(p, tstate, check_base_frame, BAD_BASE_FRAME);
 	return r;
 }
 
@@ -624,7 +633,7 @@ static int check_interpreter(struct proof *p, uint64_t interp, int64_t *ret_id)
 	if (r == 0)
 		r = check_threads(p, interp);
 	if (r == 0)
-		r = try_optional(p, interp, check_threads_main, &p->bad_threads_main);
+		r = try_optional(p, interp, check_threads_main, BAD_THREADS_MAIN);
 	if (r == 0)
 		r = read_word(p, interp, l->interp.modules, &modules);
 	if (r < 0)
@@ -668,27 +677,25 @@ static int walk_interpreters(struct proof *p, uint64_t runtime)
 	return p->threads > 0 ? 0 : -EAGAIN;
 }
 
-static void drop_unproven(const struct proof *p)
+static void drop_unproven(struct layout *l, unsigned int bad)
 {
-	struct layout *l = p->l;
-
-	if (p->bad_datastack) {
+	if (bad & BAD_DATASTACK) {
 		l->tstate.datastack_top = ABSENT;
 		l->tstate.datastack_limit = ABSENT;
 	}
-	if (p->bad_exc_info)
+	if (bad & BAD_EXC_INFO)
 		l->tstate.exc_info = ABSENT;
-	if (p->bad_exception)
+	if (bad & BAD_EXCEPTION)
 		l->tstate.current_exception = ABSENT;
-	if (p->bad_holds_gil)
+	if (bad & BAD_HOLDS_GIL)
 		l->tstate.holds_gil = ABSENT;
-	if (p->bad_gil_requested)
+	if (bad & BAD_GIL_REQUESTED)
 		l->tstate.gil_requested = ABSENT;
-	if (p->bad_state)
+	if (bad & BAD_STATE)
 		l->tstate.state = ABSENT;
-	if (p->bad_threads_main)
+	if (bad & BAD_THREADS_MAIN)
 		l->interp.threads_main = ABSENT;
-	if (p->bad_base_frame)
+	if (bad & BAD_BASE_FRAME)
 		l->tstate.base_frame = ABSENT;
 }
 
@@ -708,6 +715,8 @@ static bool is_between(struct proof *p, uint64_t runtime)
 int layout_prove(struct layout *l, struct memory *m, uint64_t runtime)
 {
 	struct proof last = {.l = l, .m = m};
+	unsigned int bad = ~0u;
+	size_t walks = 0;
 	int r = -ENOTSUP;
 
 	for (size_t i = 0; i < PROOF_TRIES; i++) {
@@ -715,11 +724,18 @@ int layout_prove(struct layout *l, struct memory *m, uint64_t runtime)
 
 		r = walk_interpreters(&p, runtime);
 		if (r == 0) {
-			drop_unproven(&p);
-			return 0;
-		}
-		if (r != -EFAULT && r != -ENOTSUP)
+			bad &= p.bad;
+			if (bad == 0 || ++walks == PROOF_WALKS) {
+				drop_unproven(l, bad);
+				return 0;
+			}
+		} else if (r != -EFAULT && r != -ENOTSUP) {
 			return r;
+		}
+	}
+	if (walks > 0) {
+		drop_unproven(l, bad);
+		return 0;
 	}
 	return is_between(&last, runtime) ? -EAGAIN : r;
 }
