@@ -58,10 +58,11 @@ enum transform {
 enum storage { STORAGE_VARINT, STORAGE_U8, STORAGE_U16, STORAGE_U32, STORAGE_RUNS };
 
 /* Bounds of the format. What is over them is damage; a writer stays below. */
-#define MAX_CHUNK     (1u << 20)  /* raw and stored bytes: 16 times what the writer aims at */
-#define MAX_ROWS      (1u << 16)  /* of one samples record: the reader's columns are 1.2 MB */
-#define MAX_IDS	      (1u << 20)  /* of one kind in one segment: 4 MB hold no more definitions */
-#define MAX_TOTAL_IDS (1u << 24)  /* in use by all streams at one time: bounds the reader's memory \
+#define MAX_CHUNK (1u << 20) /* raw and stored bytes: 16 times what the writer aims at */
+#define MAX_ROWS  (1u << 16) /* of one samples record: the reader's columns are 1.2 MB */
+#define MAX_IDS	  (1u << 20) /* of one kind in one segment: 4 MB hold no more definitions */
+#define MAX_TOTAL_IDS                                                                              \
+	(1u << 24)		  /* in use by all streams at one time: bounds the reader's memory \
 				   */
 #define MAX_STREAMS    4096	  /* of one input: processes of one recording */
 #define MAX_STRING     (1u << 16) /* bytes; longer ones are cut by the writer */

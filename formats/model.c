@@ -1,0 +1,503 @@
+#include "formats/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "formats/table.h"
+
+#define ARENA_BLOCK (256u << 10)
+#define GAP_FACTOR  10 /* intervals */
+
+/* What a local stack id stands for, with the count that it went to last: most samples of a stack
+ * come from one thread. */
+struct local_stack {
+	uint32_t node, thread, count;
+};
+
+/* A segment's ids, by kind. Not cleared between segments: the reader checks that an id is defined
+ * before anything refers to it. */
+struct local {
+	uint32_t *ids[4]; /* strings, functions, frames, threads */
+	uint32_t caps[4];
+	struct local_stack *stacks;
+	uint32_t stack_cap;
+	uint64_t interval_ns, cap_ns; /* the weight of a first sample; the most that one weighs */
+};
+enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD };
+
+struct arena_block {
+	struct arena_block *next;
+	size_t used, size;
+	char data[];
+};
+
+/* Strings are found by their bytes, not by what the table holds of them. */
+struct string_key {
+	uint64_t low, high; /* XXH3, 128 bits: two strings are never taken for one by chance */
+};
+
+struct string_item {
+	struct string_key key;
+	uint32_t len;
+};
+
+struct model_private {
+	struct model_options options;
+	struct table string_index; /* of struct string_item; the same numbers as strings */
+	struct model_string *strings;
+	uint32_t string_cap;
+	struct arena_block *arena;
+	struct table functions, frames, nodes, threads, counts;
+	struct model_process *processes;
+	struct local *locals; /* by process */
+	uint32_t process_cap;
+	char **warnings;
+};
+
+static void publish(struct model *m)
+{
+	struct model_private *p = m->p;
+
+	m->strings = p->strings;
+	m->string_count = p->string_index.count;
+	m->functions = (const void *)p->functions.items;
+	m->function_count = p->functions.count;
+	m->frames = (const void *)p->frames.items;
+	m->frame_count = p->frames.count;
+	m->nodes = (const void *)p->nodes.items;
+	m->node_count = p->nodes.count;
+	m->threads = (const void *)p->threads.items;
+	m->thread_count = p->threads.count;
+	m->counts = (const struct model_count *)(const void *)p->counts.items + 1;
+	m->count_count = p->counts.count - 1;
+	m->processes = p->processes;
+	m->warnings = (const char *const *)p->warnings;
+}
+
+int model_new(struct model **ret, const struct model_options *options)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	struct model_private *p = calloc(1, sizeof(*p));
+
+	if (!m || !p) {
+		free(m);
+		free(p);
+		return -ENOMEM;
+	}
+	m->p = p;
+	if (options)
+		p->options = *options;
+	p->string_cap = 64;
+	p->strings = calloc(p->string_cap, sizeof(*p->strings));
+	p->warnings = calloc(MODEL_MAX_WARNINGS, sizeof(*p->warnings));
+	if (!p->strings || !p->warnings ||
+	    table_init(&p->string_index, sizeof(struct string_item), sizeof(struct string_key)) <
+		    0 ||
+	    table_init(&p->functions, sizeof(struct model_function),
+		       sizeof(struct model_function)) < 0 ||
+	    table_init(&p->frames, sizeof(struct model_frame), sizeof(struct model_frame)) < 0 ||
+	    table_init(&p->nodes, sizeof(struct model_node), offsetof(struct model_node, depth)) <
+		    0 ||
+	    table_init(&p->threads, sizeof(struct model_thread),
+		       offsetof(struct model_thread, tid)) < 0 ||
+	    table_init(&p->counts, sizeof(struct model_count),
+		       offsetof(struct model_count, count)) < 0) {
+		model_free(m);
+		return -ENOMEM;
+	}
+	p->strings[0].bytes = "";
+	publish(m);
+	*ret = m;
+	return 0;
+}
+
+static void local_done(struct local *l)
+{
+	for (int i = 0; i < 4; i++)
+		free(l->ids[i]);
+	free(l->stacks);
+	memset(l->ids, 0, sizeof(l->ids));
+	memset(l->caps, 0, sizeof(l->caps));
+	l->stacks = NULL;
+	l->stack_cap = 0;
+}
+
+void model_free(struct model *m)
+{
+	struct model_private *p;
+
+	if (!m)
+		return;
+	p = m->p;
+	for (struct arena_block *b = p->arena, *next; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	for (uint32_t i = 0; i < m->process_count; i++)
+		local_done(&p->locals[i]);
+	for (uint32_t i = 0; i < m->warning_count; i++)
+		free(p->warnings[i]);
+	free(p->warnings);
+	free(p->strings);
+	free(p->processes);
+	free(p->locals);
+	table_done(&p->string_index);
+	table_done(&p->functions);
+	table_done(&p->frames);
+	table_done(&p->nodes);
+	table_done(&p->threads);
+	table_done(&p->counts);
+	free(p);
+	free(m);
+}
+
+/* ---- what the reader tells ---- */
+
+static const char *arena_copy(struct model_private *p, const char *bytes, size_t len)
+{
+	struct arena_block *b = p->arena;
+	char *to;
+
+	if (!b || b->size - b->used <= len) {
+		size_t size = len + 1 > ARENA_BLOCK ? len + 1 : ARENA_BLOCK;
+
+		b = malloc(sizeof(*b) + size);
+		if (!b)
+			return NULL;
+		*b = (struct arena_block){.next = p->arena, .size = size};
+		p->arena = b;
+	}
+	to = b->data + b->used;
+	memcpy(to, bytes, len);
+	to[len] = '\0';
+	b->used += len + 1;
+	return to;
+}
+
+static int set_local(struct local *l, int kind, uint32_t id, uint32_t value)
+{
+	if (value == 0)
+		return -ENOMEM;
+	if (id >= l->caps[kind]) {
+		uint32_t cap = l->caps[kind] ? l->caps[kind] : 256, *ids;
+
+		while (cap <= id)
+			cap *= 2;
+		ids = reallocarray(l->ids[kind], cap, sizeof(*ids));
+		if (!ids)
+			return -ENOMEM;
+		l->ids[kind] = ids;
+		l->caps[kind] = cap;
+	}
+	l->ids[kind][id] = value;
+	return 0;
+}
+
+static uint32_t get_local(const struct local *l, int kind, uint32_t id)
+{
+	return id ? l->ids[kind][id] : 0;
+}
+
+static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l;
+
+	if (m->process_count == p->process_cap) {
+		uint32_t cap = p->process_cap ? 2 * p->process_cap : 1;
+		struct model_process *processes =
+			reallocarray(p->processes, cap, sizeof(*processes));
+		struct local *locals;
+
+		if (!processes)
+			return -ENOMEM;
+		p->processes = processes;
+		locals = reallocarray(p->locals, cap, sizeof(*locals));
+		if (!locals)
+			return -ENOMEM;
+		p->locals = locals;
+		p->process_cap = cap;
+	}
+	/* The reader counts streams from 0 and tells each one's header first. */
+	p->processes[m->process_count] = (struct model_process){.header = *h};
+	l = &p->locals[m->process_count++];
+	*l = (struct local){.cap_ns = MODEL_GAP_NS};
+	if (h->rate_hz > 0 && h->rate_hz < 1e9)
+		l->interval_ns = 1e9 / h->rate_hz < 3.6e12 ? 1e9 / h->rate_hz : 3600000000000;
+	if (GAP_FACTOR * l->interval_ns > l->cap_ns)
+		l->cap_ns = GAP_FACTOR * l->interval_ns;
+	publish(m);
+	return 0;
+}
+
+static int on_string(void *arg, uint32_t stream, uint32_t id, const struct stream_string *s)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	XXH128_hash_t hash = XXH3_128bits(s->bytes, s->len);
+	struct string_key key = {hash.low64, hash.high64};
+	uint32_t before = p->string_index.count, i = table_intern(&p->string_index, &key);
+
+	if (i == 0)
+		return -ENOMEM;
+	if (p->string_index.count > before) {
+		if (i >= p->string_cap) {
+			struct model_string *strings =
+				reallocarray(p->strings, 2 * p->string_cap, sizeof(*strings));
+
+			if (!strings)
+				return -ENOMEM;
+			p->strings = strings;
+			p->string_cap *= 2;
+		}
+		p->strings[i].bytes = arena_copy(p, s->bytes, s->len);
+		p->strings[i].len = s->len;
+		if (!p->strings[i].bytes)
+			return -ENOMEM;
+		publish(m);
+	}
+	return set_local(&p->locals[stream], LOCAL_STRING, id, i);
+}
+
+static int on_function(void *arg, uint32_t stream, uint32_t id, const struct stream_function *f)
+{
+	struct model *m = arg;
+	struct local *l = &m->p->locals[stream];
+	struct model_function key = {get_local(l, LOCAL_STRING, f->name),
+				     get_local(l, LOCAL_STRING, f->file), f->first_line, f->kind};
+	int r = set_local(l, LOCAL_FUNCTION, id, table_intern(&m->p->functions, &key));
+
+	publish(m);
+	return r;
+}
+
+static int on_frame(void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f)
+{
+	struct model *m = arg;
+	struct local *l = &m->p->locals[stream];
+	struct model_frame key = {get_local(l, LOCAL_FUNCTION, f->function), f->line, f->end_line,
+				  f->column, f->end_column};
+	int r = set_local(l, LOCAL_FRAME, id, table_intern(&m->p->frames, &key));
+
+	publish(m);
+	return r;
+}
+
+static int reserve_stacks(struct local *l, uint32_t id)
+{
+	uint32_t cap = l->stack_cap ? l->stack_cap : 256;
+	struct local_stack *stacks;
+
+	if (id < l->stack_cap)
+		return 0;
+	while (cap <= id)
+		cap *= 2;
+	stacks = reallocarray(l->stacks, cap, sizeof(*stacks));
+	if (!stacks)
+		return -ENOMEM;
+	if (!l->stacks)
+		stacks[0] = (struct local_stack){0, UINT32_MAX, 0};
+	l->stacks = stacks;
+	l->stack_cap = cap;
+	return 0;
+}
+
+static int on_stack(void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_node key = {0}, *nodes;
+	uint32_t node;
+
+	if (reserve_stacks(l, id) < 0)
+		return -ENOMEM;
+	key.parent = s->parent ? l->stacks[s->parent].node : 0;
+	key.frame = get_local(l, LOCAL_FRAME, s->frame);
+	node = table_intern(&p->nodes, &key);
+	if (node == 0)
+		return -ENOMEM;
+	nodes = (void *)p->nodes.items;
+	nodes[node].depth = nodes[key.parent].depth + 1;
+	l->stacks[id] = (struct local_stack){node, UINT32_MAX, 0};
+	publish(m);
+	return 0;
+}
+
+static int on_thread(void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_thread key = {.process = stream, .serial = t->serial}, *thread;
+	uint32_t i = table_intern(&p->threads, &key);
+	int r = set_local(l, LOCAL_THREAD, id, i);
+
+	if (r < 0)
+		return r;
+	thread = (struct model_thread *)(void *)p->threads.items + i;
+	thread->tid = t->tid;
+	thread->ident = t->ident;
+	thread->interpreter = t->interpreter;
+	thread->main = t->main;
+	/* A name that was given later is the better one; none does not take it away. */
+	if (t->name)
+		thread->name = get_local(l, LOCAL_STRING, t->name);
+	publish(m);
+	return 0;
+}
+
+/* Samples of no thread that is known belong to one without a number. */
+static int no_thread(struct model *m, uint32_t stream)
+{
+	struct local *l = &m->p->locals[stream];
+	struct model_thread key = {.process = stream};
+
+	return set_local(l, LOCAL_THREAD, 0, table_intern(&m->p->threads, &key));
+}
+
+static bool wanted(const struct model_options *o, const struct model_thread *t, uint16_t state,
+		   uint64_t since_ns)
+{
+	return (state & o->states) == o->states && !(state & o->not_states) &&
+	       (!o->main_only || t->main) && since_ns >= o->from_ns &&
+	       (o->to_ns == 0 || since_ns < o->to_ns);
+}
+
+static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_process *process = &p->processes[stream];
+	struct model_thread *threads;
+	const struct model_options *o = &p->options;
+	bool filter = o->states || o->not_states || o->main_only || o->from_ns || o->to_ns;
+	uint64_t samples = 0, ns = 0;
+
+	if (no_thread(m, stream) < 0 || reserve_stacks(l, 0) < 0)
+		return -ENOMEM;
+	threads = (void *)p->threads.items;
+	if (process->samples == 0)
+		process->first_ns = process->last_ns = b->time_ns[0];
+	for (size_t i = 0; i < b->n; i++) {
+		uint64_t time = b->time_ns[i], weight;
+		uint32_t thread = l->ids[LOCAL_THREAD][b->thread[i]];
+		struct local_stack *stack = &l->stacks[b->stack[i]];
+		struct model_thread *t = &threads[thread];
+		uint16_t state = b->state[i];
+		struct model_count *c;
+
+		if (time > process->last_ns)
+			process->last_ns = time;
+		weight = time > t->last_ns ? time - t->last_ns : 0;
+		if (weight > l->cap_ns)
+			weight = l->cap_ns;
+		if (!t->seen) {
+			weight = l->interval_ns;
+			t->seen = true;
+			t->first_ns = time;
+		}
+		t->last_ns = time;
+		if (filter &&
+		    !wanted(o, t, state, time > process->first_ns ? time - process->first_ns : 0))
+			continue;
+		t->samples++;
+		t->ns += weight;
+		for (uint32_t bits = state; bits; bits &= bits - 1) {
+			unsigned bit = __builtin_ctz(bits);
+
+			if (bit < MODEL_STATES)
+				t->states[bit]++;
+		}
+		if (b->how[i] < 3)
+			t->how[b->how[i]]++;
+		t->last_node = stack->node;
+		t->last_state = state;
+		t->last_how = b->how[i];
+		if (stack->thread != thread) {
+			struct model_count key = {.thread = thread, .node = stack->node};
+
+			stack->count = table_intern(&p->counts, &key);
+			if (stack->count == 0)
+				return -ENOMEM;
+			stack->thread = thread;
+		}
+		c = (struct model_count *)(void *)p->counts.items + stack->count;
+		c->count++;
+		c->ns += weight;
+		samples++;
+		ns += weight;
+	}
+	process->samples += b->n;
+	m->samples += samples;
+	m->ns += ns;
+	publish(m);
+	return 0;
+}
+
+static int on_gap(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
+		  enum stream_lost reason)
+{
+	struct model *m = arg;
+
+	m->p->processes[stream].gaps[reason] += count;
+	return 0;
+}
+
+static int on_statistics(void *arg, uint32_t stream, const struct stream_statistics *s)
+{
+	struct model *m = arg;
+
+	m->p->processes[stream].statistics = *s;
+	m->p->processes[stream].has_statistics = true;
+	return 0;
+}
+
+static int on_summary(void *arg, uint32_t stream, const struct stream_summary *s)
+{
+	struct model *m = arg;
+	struct model_process *process = &m->p->processes[stream];
+
+	process->summary = *s;
+	process->statistics = s->totals;
+	process->has_summary = process->has_statistics = true;
+	return 0;
+}
+
+static int on_damage(void *arg, uint32_t stream, uint64_t samples)
+{
+	struct model *m = arg;
+
+	m->p->processes[stream].damaged += samples;
+	return 0;
+}
+
+static void on_warning(void *arg, const char *text)
+{
+	struct model *m = arg;
+
+	if (m->warning_count < MODEL_MAX_WARNINGS) {
+		m->p->warnings[m->warning_count] = strdup(text);
+		if (m->p->warnings[m->warning_count])
+			m->warning_count++;
+	}
+}
+
+const struct stream_handler model_handler = {
+	.header = on_header,
+	.string = on_string,
+	.function = on_function,
+	.frame = on_frame,
+	.stack = on_stack,
+	.thread = on_thread,
+	.samples = on_samples,
+	.gap = on_gap,
+	.statistics = on_statistics,
+	.summary = on_summary,
+	.damage = on_damage,
+	.warning = on_warning,
+};

@@ -1,0 +1,117 @@
+/* The profile: what every format reads. A model is fed by a stream_reader (model_handler) and
+ * holds what its samples add up to; memory is proportional to distinct stacks, not to samples.
+ *
+ * Indices count from 1 in strings, functions, frames, nodes and threads: entry 0 is "none" and
+ * there in each array, zeroed. They mean the same over all segments and streams, except that
+ * threads belong to one process. Everything is owned by the model and moves when it grows:
+ * nothing is kept across a feed. */
+#ifndef PYPROF_FORMATS_MODEL_H
+#define PYPROF_FORMATS_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/stream.h"
+
+struct model_string {
+	const char *bytes; /* as the target had them, NUL-terminated; never printed unescaped */
+	uint32_t len;
+};
+
+struct model_function {
+	uint32_t name, file; /* strings; file 0: none, as of <moving> */
+	int32_t first_line;
+	uint32_t kind; /* enum stream_frame_kind */
+};
+
+struct model_frame {
+	uint32_t function;
+	int32_t line, end_line, column, end_column; /* -1 unknown */
+};
+
+/* A place in the tree of stacks: the frame, called by its parent. Node 0 is the stack without a
+ * frame. A parent's index is lower than its children's. */
+struct model_node {
+	uint32_t parent, frame;
+	uint32_t depth; /* frames from the base; 1 at the base, 0 for node 0 */
+};
+
+#define MODEL_STATES 8 /* bits of enum stream_state */
+
+struct model_thread {
+	uint32_t process, serial;
+	uint64_t tid, ident;
+	int64_t interpreter;
+	uint32_t name;	 /* string */
+	bool main, seen; /* seen: has a sample */
+	uint64_t samples, ns;
+	uint64_t states[MODEL_STATES]; /* samples with bit i of enum stream_state */
+	uint64_t how[3];	       /* samples by enum stream_how */
+	/* The last sample, and the time of the first: CLOCK_MONOTONIC of the recording host. */
+	uint64_t first_ns, last_ns;
+	uint32_t last_node;
+	uint16_t last_state;
+	uint8_t last_how;
+};
+
+/* One stream: the samples of one process by one session. */
+struct model_process {
+	struct stream_header header; /* mostly empty when the input has lost it: stream_id only */
+	struct stream_statistics statistics; /* the latest; of the summary where there is one */
+	struct stream_summary summary;
+	bool has_statistics, has_summary;
+	uint64_t samples;		  /* read, before the filter */
+	uint64_t damaged;		  /* samples that the input has lost */
+	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
+	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
+};
+
+/* How often this thread was seen on exactly this stack, and for how long. A sample's weight is
+ * the time since its thread's sample before. It is at most ten times the interval asked for or
+ * MODEL_GAP_NS, whichever is more: what lies further back was not looked at. The first sample of
+ * a thread weighs one interval, or nothing when no rate was asked for. */
+struct model_count {
+	uint32_t thread, node;
+	uint64_t count, ns;
+};
+#define MODEL_GAP_NS 100000000
+
+#define MODEL_MAX_WARNINGS 64
+
+struct model_options {
+	uint16_t states;     /* only samples with all these bits of enum stream_state; 0: all */
+	uint16_t not_states; /* only samples with none of these */
+	bool main_only;
+	/* Only samples from..to after the first one of their stream, ns; to_ns 0: no end. */
+	uint64_t from_ns, to_ns;
+};
+
+struct model_private;
+
+struct model {
+	const struct model_string *strings;
+	const struct model_function *functions;
+	const struct model_frame *frames;
+	const struct model_node *nodes;
+	const struct model_thread *threads;
+	uint32_t string_count, function_count, frame_count, node_count, thread_count; /* with 0 */
+	const struct model_process *processes; /* from 0, in the order of the input */
+	uint32_t process_count;
+	const struct model_count *counts; /* in no order; a pair occurs once */
+	uint32_t count_count;
+	uint64_t samples, ns;	     /* sums of counts */
+	const char *const *warnings; /* the reader's sentences */
+	uint32_t warning_count;
+	struct model_private *p;
+};
+
+/* options NULL: everything. 0, -ENOMEM. */
+int model_new(struct model **ret, const struct model_options *options);
+void model_free(struct model *m);
+
+/* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or
+ * -ENOMEM; a table over 2^31 entries is -ENOMEM too. */
+extern const struct stream_handler model_handler;
+
+#endif
