@@ -253,7 +253,7 @@ static int read_code(struct code_cache *c, struct code *code)
 	return read_function(c, l, head, &code->function);
 }
 
-struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t now_ns, int *ret_error)
+struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp, int *ret_error)
 {
 	size_t i = find_slot(c, addr);
 	struct code *code = c->slots[i];
@@ -268,7 +268,7 @@ struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t now_ns
 		return NULL;
 	}
 	code->addr = addr;
-	code->checked_ns = now_ns;
+	code->stamp = stamp;
 	r = read_code(c, code);
 	if (r < 0) {
 		code_free(code);
@@ -280,7 +280,7 @@ struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t now_ns
 	return code;
 }
 
-int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, uint64_t now_ns)
+int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, uint64_t stamp)
 {
 	static const size_t span_max = MAX_HEAD;
 	uint8_t heads[CODE_CHECK_MAX][MAX_HEAD];
@@ -305,7 +305,7 @@ int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, 
 		    word_at(heads[i], c->layout->object.ob_type) == c->code_type) {
 			identity_of(c->layout, heads[i], identity);
 			if (memcmp(identity, codes[i]->identity, sizeof(identity)) == 0) {
-				codes[i]->checked_ns = now_ns;
+				codes[i]->stamp = stamp;
 				continue;
 			}
 		}

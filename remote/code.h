@@ -22,7 +22,7 @@ struct code {
 	int32_t first_line;
 	uint32_t first_traceable; /* bytes: where a frame is set up; 0 to 3.10 */
 	bool generator;		  /* generator, coroutine or asynchronous generator */
-	uint64_t checked_ns;	  /* when the identity was last compared */
+	uint64_t stamp;		  /* the caller's, of when the identity was last compared */
 	uint64_t identity[CODE_IDENTITY_WORDS];
 	uint8_t *lines; /* the line table */
 	uint32_t lines_len;
@@ -38,13 +38,13 @@ void code_cache_free(struct code_cache *c);
 
 /* The code object at addr, read when it is not cached yet; owned by the cache, valid until
  * code_cache_check() or code_cache_forget() drops it. NULL: what stands there is no code object,
- * or cannot be read; *ret_error is then the -errno. now_ns: CLOCK_MONOTONIC. */
-struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t now_ns, int *ret_error);
+ * or cannot be read; *ret_error is then the -errno. A new entry gets stamp. */
+struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp, int *ret_error);
 
-/* Drops the entries among codes whose target has changed since it was read, with one read for up
- * to CODE_CHECK_MAX of them. Returns how many were dropped, or -errno. */
+/* Drops the entries among n distinct codes whose target has changed since it was read, with one
+ * read for up to CODE_CHECK_MAX of them; the others get stamp. How many were dropped, or -errno. */
 #define CODE_CHECK_MAX 64
-int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, uint64_t now_ns);
+int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, uint64_t stamp);
 
 /* Drops everything; all struct code are void. tables: those of the ids to come. */
 void code_cache_forget(struct code_cache *c, struct tables *tables);

@@ -191,7 +191,7 @@ static void find_active(const struct target *t, struct thread_names *names,
 	const struct layout *l = &t->layout;
 	uint64_t modules, module, dict;
 
-	if (l->interp.modules == ABSENT || interp->id != 0 ||
+	if (l->interp.modules == ABSENT ||
 	    read_word(t, interp->addr, l->interp.modules, &modules) < 0 ||
 	    object_dict_get(t->memory, l, modules, "threading", &module) < 0)
 		return;
@@ -249,7 +249,7 @@ size_t thread_name(const struct target *t, struct thread_names *names,
 		names->searched_ns = now_ns;
 		find_active(t, names, interp);
 	}
-	n = interp->id == 0 ? threading_name(t, names, ident, buf, size) : -ENOENT;
+	n = threading_name(t, names, ident, buf, size);
 	*ret_from_threading = n > 0;
 	if (n > 0)
 		return (size_t)n;

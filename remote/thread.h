@@ -45,7 +45,7 @@ int task_list(const struct target *t, struct task **ret);
 int thread_find_tid_offset(const struct target *t, const struct thread_info *threads, size_t n,
 			   const struct task *tasks, size_t n_tasks);
 
-/* Where threading keeps its Thread objects. */
+/* Where threading keeps its Thread objects, in one interpreter. */
 struct thread_names {
 	uint64_t active;      /* address of threading._active; 0 not found */
 	uint64_t searched_ns; /* when it was last looked for */

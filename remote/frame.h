@@ -1,0 +1,76 @@
+/* The stack of one thread: what to read of it, whether what was read ever stood there, and its
+ * number in the tables.
+ *
+ * A gathered read copies, in this order: every frame that the last samples made likely (copy A),
+ * the thread's words, the same frames again (copy B). A caller that is equal in both copies stood
+ * still in between, and so while the words were read; the words say which frame was the leaf then.
+ * A chain of such frames from the leaf to the base therefore was the stack at that instant. The
+ * leaf itself may execute meanwhile: its code and its caller must be equal. What remains possible
+ * is that a caller was left and entered again by the same instruction between its two copies and
+ * another frame stood in between just when the words were read, and again when copy B was made. */
+#ifndef PYPROF_REMOTE_FRAME_H
+#define PYPROF_REMOTE_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "remote/code.h"
+#include "remote/memory.h"
+#include "remote/tables.h"
+#include "remote/target.h"
+
+enum walk_result {
+	WALK_OK,
+	WALK_TORN,	 /* the copies disagree, or the chain does not hold */
+	WALK_MISS,	 /* the stack uses memory that was not among what was copied */
+	WALK_UNREADABLE, /* the thread's words could not be read */
+	WALK_CHANGED,	 /* the words are those of another thread: this one ended */
+	WALK_MEMORY,	 /* ours was short */
+};
+
+/* What interning needs; shared by the threads of a sampler. */
+struct walk_context {
+	struct target *target;
+	struct tables *tables;
+	struct code_cache *codes;
+	uint64_t stamp; /* code objects whose stamp differs are checked before they are used */
+	uint32_t moving_frame, truncated_frame; /* ids; 0 not made yet */
+};
+
+struct walker;
+
+/* A walker for the thread state at tstate, of thread ident in interpreter interp. 0 or -ENOMEM. */
+int walker_new(struct walker **ret, const struct target *target, uint64_t tstate, uint64_t ident,
+	       uint64_t interp);
+void walker_free(struct walker *w);
+
+/* How many ranges walker_ranges() gives at most now. */
+size_t walker_range_count(const struct walker *w);
+
+/* The ranges of the next gathered read into out: how many. twice: both copies, else copy A and the
+ * words only, for a thread that cannot move. They point into the walker and hold until its next
+ * walker_explore(). */
+size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice);
+
+/* Looks at what a gather of walker_ranges() brought (ranges: the same array). WALK_OK: *ret_stack
+ * is the stack's id, 0 for a thread without Python frames; *ret_repeat that it is as before. */
+enum walk_result walker_walk(struct walker *w, struct walk_context *c,
+			     const struct memory_range *ranges, uint32_t *ret_stack,
+			     bool *ret_repeat);
+
+/* For a thread that does not move: reads and walks with as many calls as it takes, and plans the
+ * next gathers by what it found. The caller knows or proves that the thread stood still. */
+enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack);
+
+/* After a walk that failed: the callers that are proven all the same, with a <moving> leaf; 0 when
+ * none is. */
+uint32_t walker_prefix(struct walker *w, struct walk_context *c);
+
+/* The thread's words as they were last read: layout.tstate.size bytes. */
+const uint8_t *walker_words(const struct walker *w);
+
+/* Forgets all ids of the tables (they are replaced). */
+void walker_forget(struct walker *w);
+
+#endif

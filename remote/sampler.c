@@ -1,0 +1,1037 @@
+#include "remote/sampler.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "remote/frame.h"
+#include "remote/stop.h"
+#include "remote/thread.h"
+
+#define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2.5 MB */
+#define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
+#define RESCAN_NS	 50000000u  /* new interpreters, and threads where the links do not tell */
+#define NAME_RETRY_NS	 100000000u /* threading registers a thread after its state exists */
+#define NAME_RETRIES	 5
+#define STOP_TIMEOUT_NS	 5000000u    /* longer: it sleeps in the kernel */
+#define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
+#define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
+#define FAIL_SCALE	 65536u
+#define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
+#define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
+#define FAIL_TICKS	 256		   /* ... for so many ticks */
+#define SPIN_NS		 120000u	   /* deadlines nearer than this are waited for awake */
+#define INTERP_SPAN	 2048 /* words of an interpreter nearer than this are read as one range */
+
+struct thread {
+	uint64_t addr, ident;
+	uint32_t tid;	 /* in our pid namespace; 0 unknown */
+	uint32_t id;	 /* in the tables */
+	size_t interp;	 /* index */
+	bool main, seen; /* seen: by the scan under way */
+	bool named;	 /* by threading */
+	unsigned name_tries;
+	uint64_t name_ns; /* when the name was last looked for */
+	struct walker *walker;
+	bool explored; /* a plan for its reads exists */
+	int syscall_fd, stat_fd;
+	uint32_t fail_rate;
+	uint64_t stop_until; /* tick */
+	size_t first_range;
+	bool gathered;
+	uint64_t prev, next; /* its links, as scanned */
+};
+
+/* One interpreter, and its words that are read with each gather. */
+struct interpreter {
+	struct interpreter_info info;
+	struct thread_names names;
+	bool seen;
+	uint64_t gil; /* address of the GIL's words; 0 unknown */
+	uint8_t gil_words[64];
+	int32_t gc_collecting;
+	uint64_t generation;
+};
+
+struct sampler {
+	struct target *target;
+	struct sampler_options options;
+	struct sampler_counts counts;
+	struct walk_context walk;
+	struct stops stops;
+
+	struct interpreter *interps;
+	size_t n_interps;
+	struct thread **threads;
+	size_t n_threads, room_threads;
+	struct memory_range *ranges;
+	size_t room_ranges;
+	struct memory_range *own; /* of a look at one thread */
+	size_t room_own;
+	struct thread_info *list; /* of a scan */
+	struct task *tasks;
+	int n_tasks;
+	uint64_t pid_ns_tid; /* the main task's id in its own namespace */
+	int tid_offset;	     /* in the C library's thread descriptor; <= 0 unknown */
+	bool rescan;
+	uint64_t scanned_ns;
+
+	uint64_t tick;
+	double budget_ns; /* what stops may still take */
+	uint64_t budget_filled_ns, refused_ns;
+	uint64_t code_stamp;
+	uint64_t gap[LOST_REASON_COUNT]; /* counted, not yet told */
+	uint64_t gap_ns;
+
+	struct tables *new_tables; /* handed over with SAMPLE_TABLES */
+	bool switching;
+	struct tables *read_tables; /* the other thread's */
+	_Atomic(struct tables *) handed;
+
+	_Alignas(64) _Atomic uint64_t head; /* written by us */
+	_Alignas(64) _Atomic uint64_t tail; /* written by the other thread */
+	struct sample *ring;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The counts have one writer, so a plain load and store is enough. */
+static void count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+static void set(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+/* ---- the ring ---- */
+
+static bool push(struct sampler *s, const struct sample *sample)
+{
+	uint64_t head = atomic_load_explicit(&s->head, memory_order_relaxed);
+
+	if (head - atomic_load_explicit(&s->tail, memory_order_acquire) == RING_SIZE)
+		return false;
+	s->ring[head % RING_SIZE] = *sample;
+	atomic_store_explicit(&s->head, head + 1, memory_order_release);
+	return true;
+}
+
+size_t sampler_pop(struct sampler *s, struct sample *ret, size_t max)
+{
+	uint64_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
+	uint64_t head = atomic_load_explicit(&s->head, memory_order_acquire);
+	size_t n = 0;
+
+	while (n < max && tail != head) {
+		const struct sample *from = &s->ring[tail % RING_SIZE];
+
+		/* New tables end a batch, so that the old ones serve all that came before, and
+		 * begin the next. */
+		if (from->kind == SAMPLE_TABLES) {
+			if (n)
+				break;
+			tables_free(s->read_tables);
+			s->read_tables = atomic_load_explicit(&s->handed, memory_order_relaxed);
+			atomic_store_explicit(&s->handed, NULL, memory_order_release);
+			ret[n++] = *from;
+			tail++;
+			break;
+		}
+		ret[n++] = *from;
+		tail++;
+	}
+	atomic_store_explicit(&s->tail, tail, memory_order_release);
+	return n;
+}
+
+const struct tables *sampler_tables(const struct sampler *s)
+{
+	return s->read_tables;
+}
+
+const struct sampler_counts *sampler_counts(const struct sampler *s)
+{
+	return &s->counts;
+}
+
+static void lose(struct sampler *s, enum lost_reason reason, uint64_t n, uint64_t time_ns)
+{
+	count(&s->counts.lost[reason], n);
+	s->gap[reason] += n;
+	s->gap_ns = time_ns;
+}
+
+static void tell_gaps(struct sampler *s)
+{
+	for (int r = 0; r < LOST_REASON_COUNT; r++) {
+		struct sample g = {.time_ns = s->gap_ns, .how = (uint8_t)r, .kind = SAMPLE_GAP};
+
+		if (!s->gap[r])
+			continue;
+		g.stack = s->gap[r] > UINT32_MAX ? UINT32_MAX : (uint32_t)s->gap[r];
+		if (!push(s, &g))
+			return;
+		s->gap[r] -= g.stack;
+	}
+}
+
+/* ---- who there is ---- */
+
+static void thread_free(struct thread *th)
+{
+	if (!th)
+		return;
+	walker_free(th->walker);
+	if (th->syscall_fd >= 0)
+		close(th->syscall_fd);
+	if (th->stat_fd >= 0)
+		close(th->stat_fd);
+	free(th);
+}
+
+static struct thread *find_thread(const struct sampler *s, uint64_t addr)
+{
+	for (size_t i = 0; i < s->n_threads; i++)
+		if (s->threads[i]->addr == addr)
+			return s->threads[i];
+	return NULL;
+}
+
+static uint32_t our_tid(const struct sampler *s, uint64_t ns_tid)
+{
+	for (int i = 0; i < s->n_tasks; i++)
+		if (s->tasks[i].ns_tid == ns_tid)
+			return s->tasks[i].tid;
+	return 0;
+}
+
+/* The kernel id of a thread, in the target's namespace; 0 unknown. */
+static uint64_t kernel_tid(struct sampler *s, const struct thread_info *info)
+{
+	uint32_t tid;
+
+	if (info->native_id)
+		return info->native_id;
+	if (s->tid_offset <= 0 || info->ident == 0 ||
+	    MEMORY_READ(s->target->memory, info->ident + (uint64_t)s->tid_offset, &tid) < 0)
+		return 0;
+	return tid;
+}
+
+/* Puts a thread in the tables, under its name as far as it is known. */
+static int name_thread(struct sampler *s, struct thread *th, uint64_t ns_tid, uint64_t now)
+{
+	struct interpreter *in = &s->interps[th->interp];
+	struct table_thread t = {
+		.tid = ns_tid, .ident = th->ident, .interpreter = in->info.id, .main = th->main};
+	char name[1024];
+	size_t n = thread_name(s->target, &in->names, &in->info, th->ident, th->tid, now, name,
+			       sizeof(name), &th->named);
+
+	th->name_ns = now;
+	if (th->id && !th->named)
+		return 0;
+	t.name = n ? tables_string(s->walk.tables, name, (uint32_t)n) : 0;
+	th->id = tables_thread(s->walk.tables, &t);
+	return th->id ? 0 : -ENOMEM;
+}
+
+static struct thread *thread_new(struct sampler *s, size_t interp, const struct thread_info *info,
+				 bool main)
+{
+	struct thread *th = calloc(1, sizeof(*th));
+
+	if (!th)
+		return NULL;
+	th->addr = info->addr;
+	th->ident = info->ident;
+	th->interp = interp;
+	th->main = main;
+	th->syscall_fd = th->stat_fd = -1;
+	if (walker_new(&th->walker, s->target, info->addr, info->ident,
+		       s->interps[interp].info.addr) < 0) {
+		free(th);
+		return NULL;
+	}
+	return th;
+}
+
+static int add_thread(struct sampler *s, struct thread *th)
+{
+	if (s->n_threads == s->room_threads) {
+		size_t room = s->room_threads ? s->room_threads * 2 : 16;
+		struct thread **more = realloc(s->threads, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		s->threads = more;
+		s->room_threads = room;
+	}
+	s->threads[s->n_threads++] = th;
+	return 0;
+}
+
+static bool is_main(const struct sampler *s, const struct interpreter_info *in,
+		    const struct thread_info *list, int n, int i, uint64_t ns_tid)
+{
+	if (in->threads_main)
+		return list[i].addr == in->threads_main;
+	if (in->id != 0)
+		return i == n - 1;
+	/* The kernel's main thread, if it is one of these (an embedding program's may not be), else
+	 * the oldest. */
+	if (ns_tid)
+		return ns_tid == s->pid_ns_tid;
+	return i == n - 1;
+}
+
+static void refresh_tasks(struct sampler *s)
+{
+	struct task *tasks;
+	int n = task_list(s->target, &tasks);
+
+	if (n < 0)
+		return;
+	free(s->tasks);
+	s->tasks = tasks;
+	s->n_tasks = n;
+	s->pid_ns_tid = (uint64_t)s->target->pid;
+	for (int i = 0; i < n; i++)
+		if (tasks[i].tid == (uint32_t)s->target->pid)
+			s->pid_ns_tid = tasks[i].ns_tid;
+}
+
+static void link_thread(struct thread *th, const struct thread_info *list, int i)
+{
+	th->prev = i ? list[i - 1].addr : 0;
+	th->next = list[i].next;
+}
+
+/* Brings one interpreter's threads up to date. How many it has, or -errno. */
+static int scan_threads(struct sampler *s, size_t interp, uint64_t now)
+{
+	struct interpreter *in = &s->interps[interp];
+	struct thread_info *list = s->list;
+	bool fresh_tasks = false, any_main = false;
+	int n, r = 0;
+
+	n = thread_list(s->target, &in->info, list, SAMPLER_MAX_THREADS);
+	if (n > 0 && s->target->layout.tstate.native_thread_id == ABSENT && s->tid_offset <= 0) {
+		refresh_tasks(s);
+		fresh_tasks = true;
+		s->tid_offset = thread_find_tid_offset(s->target, list, (size_t)n, s->tasks,
+						       (size_t)s->n_tasks);
+	}
+	for (int i = 0; i < n && r == 0; i++) {
+		uint64_t ns_tid = kernel_tid(s, &list[i]);
+		struct thread *th = find_thread(s, list[i].addr);
+		bool main = is_main(s, &in->info, list, n, i, ns_tid);
+
+		any_main |= main;
+		if (i == n - 1 && !any_main)
+			main = true;
+		if (th && th->ident != list[i].ident)
+			continue; /* its state was used again: dropped as unseen, added next time */
+		if (!s->options.all_threads && !(main && in->info.id == 0))
+			continue;
+		if (th) {
+			th->seen = true;
+			link_thread(th, list, i);
+			continue;
+		}
+		/* A thread that is just starting has no identity yet. */
+		if (list[i].ident == 0)
+			continue;
+		th = thread_new(s, interp, &list[i], main);
+		if (!th) {
+			r = -ENOMEM;
+			break;
+		}
+		th->tid = our_tid(s, ns_tid);
+		if (!th->tid && ns_tid && !fresh_tasks) {
+			refresh_tasks(s);
+			fresh_tasks = true;
+			th->tid = our_tid(s, ns_tid);
+		}
+		th->seen = true;
+		link_thread(th, list, i);
+		r = name_thread(s, th, ns_tid, now);
+		if (r == 0)
+			r = add_thread(s, th);
+		if (r < 0)
+			thread_free(th);
+	}
+	return n < 0 ? n : r < 0 ? r : n;
+}
+
+/* The words of an interpreter that every gather reads. */
+static void plan_interpreter(struct sampler *s, struct interpreter *in)
+{
+	const struct layout *l = &s->target->layout;
+
+	if (in->info.gil)
+		in->gil = in->info.gil;
+	else if (l->runtime.gil_last_holder != ABSENT)
+		in->gil = s->target->runtime;
+	else
+		in->gil = 0;
+	in->gc_collecting = 0;
+	in->generation = 0;
+}
+
+static int scan(struct sampler *s, uint64_t now)
+{
+	struct interpreter_info found[THREAD_MAX_INTERPRETERS];
+	int n = interpreter_list(s->target, found, THREAD_MAX_INTERPRETERS), total = 0, r = 0;
+	size_t kept = 0;
+
+	if (n < 0)
+		return n;
+	for (size_t i = 0; i < s->n_threads; i++)
+		s->threads[i]->seen = false;
+	for (size_t i = 0; i < s->n_interps; i++)
+		s->interps[i].seen = false;
+	for (int i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < s->n_interps && (s->interps[k].info.addr != found[i].addr ||
+					    s->interps[k].info.id != found[i].id))
+			k++;
+		if (k == THREAD_MAX_INTERPRETERS)
+			continue;
+		if (k == s->n_interps) {
+			memset(&s->interps[k], 0, sizeof(s->interps[k]));
+			s->n_interps++;
+		}
+		s->interps[k].info = found[i];
+		s->interps[k].seen = true;
+		plan_interpreter(s, &s->interps[k]);
+		r = scan_threads(s, k, now);
+		if (r == -EAGAIN || r == -EFAULT) {
+			/* The list moved: what is known of it stays, and it is read again. */
+			for (size_t j = 0; j < s->n_threads; j++)
+				if (s->threads[j]->interp == k)
+					s->threads[j]->seen = true;
+			s->rescan = true;
+			continue;
+		}
+		if (r < 0)
+			return r;
+		total += r;
+	}
+	for (size_t i = 0; i < s->n_threads; i++) {
+		if (s->threads[i]->seen)
+			s->threads[kept++] = s->threads[i];
+		else
+			thread_free(s->threads[i]);
+	}
+	s->n_threads = kept;
+	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
+	while (s->n_interps && !s->interps[s->n_interps - 1].seen)
+		s->n_interps--;
+	set(&s->counts.threads_total, (uint64_t)total);
+	s->scanned_ns = now;
+	return 0;
+}
+
+/* ---- one thread ---- */
+
+static bool can_stop(struct sampler *s, const struct thread *th, uint64_t now)
+{
+	if (!th->tid || (s->refused_ns && now - s->refused_ns < REFUSED_RETRY_NS))
+		return false;
+	if (s->options.blocking || s->options.stop_budget >= 1)
+		return true;
+	if (s->options.stop_budget <= 0)
+		return false;
+	return s->budget_ns > 0;
+}
+
+static void fill_budget(struct sampler *s, uint64_t now)
+{
+	double most = s->options.stop_budget * BUDGET_SPAN_NS;
+
+	s->budget_ns += (double)(now - s->budget_filled_ns) * s->options.stop_budget;
+	if (s->budget_ns > most)
+		s->budget_ns = most;
+	s->budget_filled_ns = now;
+}
+
+/* Reads a /proc file of the thread through a descriptor that is kept. Length or -errno. */
+static ssize_t read_task(struct sampler *s, int *fd, enum proc_file file, uint32_t tid, char *buf,
+			 size_t size)
+{
+	const struct proc_opener *o = s->target->opener;
+
+	if (*fd == -1)
+		*fd = o->open(o->arg, file, tid, 0);
+	return *fd < 0 ? *fd : proc_read_text(*fd, buf, size);
+}
+
+/* Whether the thread is running or runnable, so that its stack can change: the kernel shows the
+ * system call of one that is not. Unknown counts as running. */
+static bool is_running(struct sampler *s, struct thread *th)
+{
+	char text[512], state;
+	uint64_t start;
+
+	if (!th->tid)
+		return true;
+	if (read_task(s, &th->syscall_fd, PROC_TASK_SYSCALL, th->tid, text, sizeof(text)) > 0)
+		return strncmp(text, "running", 7) == 0;
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0 &&
+	    proc_parse_stat(text, &state, &start) == 0)
+		return state == 'R';
+	return true;
+}
+
+static int reserve(struct memory_range **ranges, size_t *room, size_t n)
+{
+	struct memory_range *more;
+
+	if (n <= *room)
+		return 0;
+	more = realloc(*ranges, n * 2 * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	*ranges = more;
+	*room = n * 2;
+	return 0;
+}
+
+struct attempt {
+	struct sample sample;
+	enum walk_result result;
+	bool repeat;
+};
+
+/* One gathered read of th alone, and the walk. */
+static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
+{
+	size_t n;
+
+	a->repeat = false;
+	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker)) < 0) {
+		a->result = WALK_MEMORY;
+		return;
+	}
+	n = walker_ranges(th->walker, s->own, twice);
+	if (memory_gather(s->target->memory, s->own, n) < 0)
+		a->result = WALK_UNREADABLE;
+	else
+		a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
+}
+
+static void explore(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->repeat = false;
+	a->result = walker_explore(th->walker, &s->walk, &a->sample.stack);
+	th->explored |= a->result == WALK_OK;
+}
+
+/* A thread that cannot move: one read if the plan is right, more if not. */
+static void look_still(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->result = WALK_MISS;
+	if (th->explored)
+		look(s, th, false, a);
+	if (a->result == WALK_MISS || a->result == WALK_TORN)
+		explore(s, th, a);
+}
+
+/* A thread that sleeps: its stack is looked at with as many reads as it takes, then proven by a
+ * gathered read of both copies. */
+static void look_asleep(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	explore(s, th, a);
+	if (a->result == WALK_OK)
+		look(s, th, true, a);
+}
+
+/* By a brief stop. false: the thread could not be stopped. */
+static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	struct stop stop;
+	uint64_t held;
+	int r = stop_thread(&s->stops, (pid_t)th->tid, STOP_TIMEOUT_NS, &stop);
+
+	if (r < 0) {
+		if (r == -EPERM) {
+			s->refused_ns = now_ns();
+			atomic_store_explicit(&s->counts.stops_refused, true, memory_order_relaxed);
+		}
+		if (r == -ETIMEDOUT)
+			s->budget_ns -= STOP_TIMEOUT_NS;
+		return false;
+	}
+	a->sample.time_ns = now_ns();
+	look_still(s, th, a);
+	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
+	held = stop_resume(&s->stops, &stop);
+	s->budget_ns -= (double)held;
+	count(&s->counts.stops, 1);
+	count(&s->counts.stop_ns, held);
+	a->sample.how = HOW_STOP;
+	return true;
+}
+
+static uint16_t state_of(struct sampler *s, const struct thread *th)
+{
+	const struct layout *l = &s->target->layout;
+	const struct interpreter *in = &s->interps[th->interp];
+	const uint8_t *words = walker_words(th->walker);
+	uint16_t state = th->main ? STATE_MAIN : 0;
+	uint64_t word, holder;
+	int32_t i, locked;
+	uint32_t bits;
+
+	if (l->free_threaded && l->tstate.state != ABSENT) {
+		memcpy(&i, words + l->tstate.state, 4);
+		state |= STATE_GIL_KNOWN | (i == 1 ? STATE_GIL : 0);
+	} else if (l->free_threaded && l->tstate.status != ABSENT) {
+		memcpy(&bits, words + l->tstate.status, 4);
+		state |= STATE_GIL_KNOWN | (bits & 1u << 4 ? STATE_GIL : 0);
+	} else if (l->tstate.holds_gil != ABSENT) {
+		memcpy(&i, words + l->tstate.holds_gil, 4);
+		state |= STATE_GIL_KNOWN | (i ? STATE_GIL : 0);
+	} else if (in->gil) {
+		memcpy(&holder, in->gil_words, 8);
+		memcpy(&locked, in->gil_words + 8, 4);
+		state |= STATE_GIL_KNOWN | (locked && holder == th->addr ? STATE_GIL : 0);
+	}
+	if (l->tstate.current_exception != ABSENT) {
+		memcpy(&word, words + l->tstate.current_exception, 8);
+		state |= word ? STATE_EXCEPTION : 0;
+	}
+	if (in->gc_collecting)
+		state |= STATE_GC;
+	return state;
+}
+
+/* For a look of its own (dump): what the kernel says of the thread. */
+static uint16_t kernel_state(struct sampler *s, struct thread *th)
+{
+	char text[512], state;
+	uint64_t start;
+
+	if (!th->tid ||
+	    read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
+	    proc_parse_stat(text, &state, &start) < 0)
+		return 0;
+	return STATE_CPU_KNOWN | (state == 'R' ? STATE_CPU : 0) |
+	       (state == 'T' ? STATE_PROCESS_STOPPED : 0);
+}
+
+static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+{
+	a->sample.thread = th->id;
+	a->sample.state |= state_of(s, th);
+	a->sample.kind = SAMPLE_STACK;
+	if (!push(s, &a->sample)) {
+		lose(s, LOST_BACKPRESSURE, 1, now);
+		return;
+	}
+	count(&s->counts.achieved, 1);
+	if (a->sample.how == HOW_FREE)
+		count(&s->counts.free, 1);
+	else if (a->sample.how == HOW_STOP)
+		count(&s->counts.stopped, 1);
+	else
+		count(&s->counts.moving, 1);
+	if (a->repeat)
+		count(&s->counts.repeats, 1);
+}
+
+/* What a failed attempt ends as: a proven prefix, or a loss. */
+static void settle_failed(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+{
+	enum lost_reason reason;
+
+	a->sample.stack = 0;
+	if (a->result == WALK_TORN || a->result == WALK_MISS)
+		a->sample.stack = walker_prefix(th->walker, &s->walk);
+	if (a->sample.stack) {
+		a->sample.how = HOW_MOVING;
+		a->repeat = false;
+		publish(s, th, a, now);
+		return;
+	}
+	switch (a->result) {
+	case WALK_CHANGED:
+		reason = LOST_EXITED;
+		break;
+	case WALK_MEMORY:
+		reason = LOST_MEMORY;
+		break;
+	case WALK_UNREADABLE:
+		reason = LOST_UNREADABLE;
+		break;
+	default:
+		reason = LOST_TORN;
+	}
+	if (a->result == WALK_CHANGED || a->result == WALK_UNREADABLE)
+		s->rescan = true;
+	lose(s, reason, 1, now);
+}
+
+static bool same_links(const struct sampler *s, const struct thread *th)
+{
+	const struct layout *l = &s->target->layout;
+	const uint8_t *words = walker_words(th->walker);
+
+	return memcmp(words + l->tstate.prev, &th->prev, 8) == 0 &&
+	       memcmp(words + l->tstate.next, &th->next, 8) == 0;
+}
+
+/* The attempt at th of this tick, after the common gather if it was part of it. */
+static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns)
+{
+	struct attempt a = {.sample = {.time_ns = time_ns, .gather_ns = gather_ns},
+			    .result = WALK_MISS};
+
+	if (th->gathered) {
+		a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
+				       &a.sample.stack, &a.repeat);
+		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
+		if (a.result != WALK_OK)
+			th->fail_rate += FAIL_SCALE >> FAIL_SHIFT;
+		if (th->fail_rate > FAIL_LIMIT)
+			th->stop_until = s->tick + FAIL_TICKS;
+		/* A thread that starts or ends changes the links of its neighbours. */
+		if (s->options.all_threads && !same_links(s, th))
+			s->rescan = true;
+	}
+	if (a.result == WALK_TORN || a.result == WALK_MISS) {
+		uint64_t now = now_ns();
+		bool running = is_running(s, th);
+
+		if (!running) {
+			a.sample.time_ns = now;
+			look_asleep(s, th, &a);
+			a.sample.gather_ns = (uint32_t)(now_ns() - now);
+		}
+		if ((a.result == WALK_TORN || a.result == WALK_MISS) && can_stop(s, th, now))
+			look_stopped(s, th, &a);
+	}
+	if (s->options.max_ticks == 1)
+		a.sample.state |= kernel_state(s, th);
+	if (a.result == WALK_OK)
+		publish(s, th, &a, time_ns);
+	else
+		settle_failed(s, th, &a, time_ns);
+}
+
+/* ---- a tick ---- */
+
+static size_t add_interpreter_ranges(struct sampler *s, struct interpreter *in,
+				     struct memory_range *out)
+{
+	const struct layout *l = &s->target->layout;
+	int32_t holder = in->info.gil ? l->gil.last_holder : l->runtime.gil_last_holder;
+	int32_t locked = in->info.gil ? l->gil.locked : l->runtime.gil_locked;
+	size_t n = 0;
+
+	if (in->gil && !l->free_threaded && l->tstate.holds_gil == ABSENT && holder != ABSENT &&
+	    locked != ABSENT) {
+		out[n++] = (struct memory_range){
+			.addr = in->gil + (uint64_t)holder, .len = 8, .buf = in->gil_words};
+		out[n++] = (struct memory_range){
+			.addr = in->gil + (uint64_t)locked, .len = 4, .buf = in->gil_words + 8};
+	} else {
+		in->gil = 0;
+	}
+	if (l->interp.gc_collecting != ABSENT)
+		out[n++] = (struct memory_range){.addr = in->info.addr +
+							 (uint64_t)l->interp.gc_collecting,
+						 .len = 4,
+						 .buf = &in->gc_collecting};
+	else if (l->runtime.gc_collecting != ABSENT)
+		out[n++] = (struct memory_range){.addr = s->target->runtime +
+							 (uint64_t)l->runtime.gc_collecting,
+						 .len = 4,
+						 .buf = &in->gc_collecting};
+	if (l->interp.code_object_generation != ABSENT)
+		out[n++] = (struct memory_range){.addr = in->info.addr +
+							 (uint64_t)l->interp.code_object_generation,
+						 .len = 8,
+						 .buf = &in->generation};
+	return n;
+}
+
+/* The stamp that code objects are checked against: from 3.14 the sum of the interpreters' counts of
+ * freed code objects, before that the time, by steps. */
+#define CODE_CHECK_NS 10000000u
+static uint64_t stamp_now(const struct sampler *s, uint64_t now)
+{
+	uint64_t sum = 0;
+
+	if (s->target->layout.interp.code_object_generation == ABSENT)
+		return now / CODE_CHECK_NS;
+	for (size_t i = 0; i < s->n_interps; i++)
+		sum += s->interps[i].generation;
+	return sum;
+}
+
+/* 0, or -errno when the target as a whole cannot be read. */
+static int tick(struct sampler *s, uint64_t now)
+{
+	size_t n = 0, need;
+	uint64_t calls, bytes, after;
+	bool any = false;
+	int r;
+
+	if (s->rescan || now - s->scanned_ns > RESCAN_NS) {
+		s->rescan = false;
+		r = scan(s, now);
+		if (r < 0)
+			return r;
+	}
+	s->tick++;
+	fill_budget(s, now);
+	stop_reap(&s->stops);
+	need = s->n_interps * 4;
+	for (size_t i = 0; i < s->n_threads; i++)
+		need += walker_range_count(s->threads[i]->walker);
+	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_interps; i++)
+		if (s->interps[i].seen)
+			n += add_interpreter_ranges(s, &s->interps[i], s->ranges + n);
+	for (size_t i = 0; i < s->n_threads; i++) {
+		struct thread *th = s->threads[i];
+
+		th->first_range = n;
+		/* A thread that is to be sampled by a stop is not read twice. */
+		th->gathered =
+			th->explored && !((s->options.blocking || th->stop_until > s->tick) &&
+					  can_stop(s, th, now));
+		if (th->gathered) {
+			n += walker_ranges(th->walker, s->ranges + n, true);
+			any = true;
+		}
+	}
+	if (any || n) {
+		r = memory_gather(s->target->memory, s->ranges, n);
+		if (r < 0)
+			return r;
+	}
+	after = now_ns();
+	s->walk.stamp = stamp_now(s, now);
+	for (size_t i = 0; i < s->n_threads; i++) {
+		struct thread *th = s->threads[i];
+
+		if (!th->named && th->name_tries < NAME_RETRIES &&
+		    now - th->name_ns > NAME_RETRY_NS) {
+			const struct table_thread *t = tables_get_thread(s->walk.tables, th->id);
+
+			th->name_tries++;
+			if (name_thread(s, th, t ? t->tid : 0, now) < 0)
+				return -ENOMEM;
+		}
+		attempt(s, th, now, (uint32_t)(after - now));
+	}
+	tell_gaps(s);
+	memory_counts(s->target->memory, &calls, &bytes);
+	set(&s->counts.calls, calls);
+	set(&s->counts.bytes, bytes);
+	set(&s->counts.threads, s->n_threads);
+	count(&s->counts.ticks, 1);
+	count(&s->counts.due, s->n_threads);
+	return 0;
+}
+
+/* New tables once the old ones are too large: all ids begin anew. */
+static int renew_tables(struct sampler *s)
+{
+	struct sample mark = {.kind = SAMPLE_TABLES};
+	struct tables *t;
+	int r;
+
+	if (tables_bytes(s->walk.tables) < MAX_TABLES_BYTES ||
+	    atomic_load_explicit(&s->handed, memory_order_acquire))
+		return 0;
+	r = tables_new(&t);
+	if (r < 0)
+		return r;
+	atomic_store_explicit(&s->handed, t, memory_order_release);
+	if (!push(s, &mark)) {
+		atomic_store_explicit(&s->handed, NULL, memory_order_relaxed);
+		tables_free(t);
+		return 0;
+	}
+	s->walk.tables = t;
+	s->walk.moving_frame = s->walk.truncated_frame = 0;
+	code_cache_forget(s->walk.codes, t);
+	for (size_t i = 0; i < s->n_threads; i++)
+		thread_free(s->threads[i]);
+	s->n_threads = 0;
+	s->rescan = true;
+	return 0;
+}
+
+/* ---- the loop ---- */
+
+/* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
+static void wait_until(uint64_t deadline, uint64_t interval)
+{
+	struct timespec t = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+
+	if (interval > SPIN_NS) {
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+			;
+		return;
+	}
+	while (now_ns() < deadline)
+		__builtin_ia32_pause();
+}
+
+/* Whether the runtime is still what it was when the target was opened. */
+static bool runtime_is_there(const struct sampler *s)
+{
+	struct interpreter_info one;
+
+	return interpreter_list(s->target, &one, 1) >= 0;
+}
+
+static enum sampler_end end_of(struct sampler *s, int error)
+{
+	switch (error) {
+	case -ESRCH:
+		return SAMPLER_EXITED;
+	case -ENOMEM:
+		return SAMPLER_MEMORY;
+	case -EPERM:
+		return SAMPLER_REFUSED;
+	default:
+		return runtime_is_there(s) ? SAMPLER_REFUSED : SAMPLER_EXECED;
+	}
+}
+
+enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
+{
+	const uint64_t interval = s->options.interval_ns, start = now_ns();
+	uint64_t deadline = start, now = start;
+	enum sampler_end end = SAMPLER_STOPPED;
+
+	s->budget_filled_ns = start;
+	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 2;
+	set(&s->counts.start_ns, start);
+	while (!atomic_load_explicit(stop, memory_order_relaxed)) {
+		int r;
+
+		if (interval && now < deadline) {
+			/* A long interval must not keep a stop waiting. */
+			uint64_t nap = now + 50000000u;
+
+			wait_until(deadline < nap ? deadline : nap, interval);
+			now = now_ns();
+			set(&s->counts.now_ns, now);
+			if (s->options.duration_ns && now - start >= s->options.duration_ns) {
+				end = SAMPLER_DURATION;
+				break;
+			}
+			if (now < deadline)
+				continue;
+		}
+		if (s->options.duration_ns && now - start >= s->options.duration_ns) {
+			end = SAMPLER_DURATION;
+			break;
+		}
+		r = tick(s, now);
+		if (r == 0)
+			r = renew_tables(s);
+		if (r < 0) {
+			end = end_of(s, r);
+			break;
+		}
+		if (s->options.max_ticks && s->tick >= s->options.max_ticks) {
+			end = SAMPLER_DURATION;
+			break;
+		}
+		now = now_ns();
+		set(&s->counts.now_ns, now);
+		if (!interval)
+			continue;
+		deadline += interval;
+		if (now >= deadline + interval) {
+			uint64_t missed = (now - deadline) / interval;
+
+			count(&s->counts.missed_ticks, missed);
+			count(&s->counts.missed, missed * s->n_threads);
+			count(&s->counts.due, missed * s->n_threads);
+			deadline += missed * interval;
+		}
+	}
+	set(&s->counts.now_ns, now_ns());
+	tell_gaps(s);
+	stop_done(&s->stops, BUDGET_SPAN_NS);
+	return end;
+}
+
+int sampler_new(struct sampler **ret, struct target *target, const struct sampler_options *options)
+{
+	struct sampler *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	memset(s, 0, sizeof(*s));
+	s->target = target;
+	s->options = *options;
+	s->walk.target = target;
+	s->rescan = true;
+	s->tid_offset = -1;
+	r = tables_new(&s->walk.tables);
+	if (r == 0)
+		r = code_cache_new(&s->walk.codes, target->memory, &target->layout, s->walk.tables);
+	s->read_tables = s->walk.tables;
+	s->ring = malloc(RING_SIZE * sizeof(*s->ring));
+	s->interps = calloc(THREAD_MAX_INTERPRETERS + 1, sizeof(*s->interps));
+	s->list = calloc(SAMPLER_MAX_THREADS, sizeof(*s->list));
+	if (r == 0 && (!s->ring || !s->interps || !s->list))
+		r = -ENOMEM;
+	if (target->layout.tstate.size > THREAD_MAX_STATE)
+		r = -ENOTSUP;
+	if (r < 0) {
+		sampler_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void sampler_free(struct sampler *s)
+{
+	struct tables *handed;
+
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_threads; i++)
+		thread_free(s->threads[i]);
+	handed = atomic_load(&s->handed);
+	tables_free(handed);
+	tables_free(s->read_tables);
+	code_cache_free(s->walk.codes);
+	free(s->threads);
+	free(s->interps);
+	free(s->ranges);
+	free(s->own);
+	free(s->list);
+	free(s->tasks);
+	free(s->ring);
+	free(s);
+}
