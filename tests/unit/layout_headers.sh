@@ -1,7 +1,8 @@
 #!/bin/sh
 # layout_headers.sh INCLUDE_DIR: prints "field value" for every field of struct layout, as the
 # headers of an installed CPython have it: a program made of offsetof() is compiled against
-# INCLUDE_DIR (the directory of Python.h) and run. A missing field is -1.
+# INCLUDE_DIR (the directory of Python.h) and run. A missing field is -1. From 3.13 on a line "table"
+# follows, with the debug offsets in hexadecimal.
 # Other directories to search, for packages that split theirs, may follow. CC chooses the compiler,
 # CPPFLAGS is added (-DPy_GIL_DISABLED=1 gives the free-threaded build of the same headers).
 set -eu
@@ -14,6 +15,14 @@ shift
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
+# 3.13 has the table only within the initialiser of the whole runtime.
+{
+	echo '#define debug_cookie "xdebugpy"'
+	echo 'static const _Py_DebugOffsets table = {'
+	sed -n '/\.debug_offsets = {/,/^        }, *\\$/p' "$include/internal/pycore_runtime_init.h" 2>/dev/null |
+		sed -e 1d -e 's/\\$//' -e '$d'
+	echo '};'
+} >"$tmp/table.h"
 cat >"$tmp/offsets.c" <<'C'
 #define Py_BUILD_CORE 1
 #include <Python.h>
@@ -36,13 +45,19 @@ cat >"$tmp/offsets.c" <<'C'
 #include "internal/pycore_interpframe_structs.h"
 #include "internal/pycore_interpframe.h"
 #endif
-#if AT_LEAST(15)
+#if AT_LEAST(14)
 #include "internal/pycore_debug_offsets.h"
 #endif
 #ifdef Py_GIL_DISABLED
 #define FREE_THREADED 1
 #else
 #define FREE_THREADED 0
+#endif
+
+#if AT_LEAST(14)
+static const _Py_DebugOffsets table = _Py_DebugOffsets_INIT("xdebugpy");
+#elif AT_LEAST(13)
+#include "table.h"
 #endif
 
 static void put(const char *name, long value)
@@ -359,6 +374,12 @@ int main(void)
 	NONE(gen.iframe);
 	NONE(gen.frame_state);
 #endif
+#if AT_LEAST(13)
+	fputs("table ", stdout);
+	for (size_t i = 0; i < sizeof(table); i++)
+		printf("%02x", ((const unsigned char *)&table)[i]);
+	putchar('\n');
+#endif
 	return 0;
 }
 C
@@ -368,5 +389,5 @@ for directory in "$@"; do
 	flags="$flags -I$directory"
 done
 # shellcheck disable=SC2086
-${CC:-cc} -w -O0 ${CPPFLAGS:-} $flags -o "$tmp/offsets" "$tmp/offsets.c"
+${CC:-cc} -w -O0 ${CPPFLAGS:-} $flags -I"$tmp" -o "$tmp/offsets" "$tmp/offsets.c"
 "$tmp/offsets"
