@@ -189,6 +189,9 @@ int proc_open_file(pid_t pid, enum proc_file file, uint64_t a, uint64_t b)
 	case PROC_TASKS:
 		snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 		return open_path(path, O_RDONLY | O_DIRECTORY);
+	case PROC_TASK_STATUS:
+		leaf = "status";
+		break;
 	case PROC_TASK_COMM:
 		leaf = "comm";
 		break;

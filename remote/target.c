@@ -24,7 +24,11 @@
 
 /* Writable memory of one object that is searched for a version text or a cookie. CPython's own is
  * below 2 MiB; one that carries a whole application can be larger. */
-#define SCAN_MAX   ((uint64_t)16 << 20)
+#define SCAN_MAX ((uint64_t)16 << 20)
+
+/* And of all objects together, for a target may map any number of them. */
+#define SCAN_TOTAL_MAX ((uint64_t)128 << 20)
+
 #define SCAN_CHUNK ((size_t)256 << 10)
 
 /* The longest text that Py_GetVersion() makes. */
@@ -78,7 +82,8 @@ struct search {
 	enum target_problem problem; /* the most telling one so far */
 	char *detail;
 	size_t detail_size;
-	bool refused; /* a file could not be opened for lack of rights */
+	uint64_t scanned; /* bytes so far */
+	bool refused;	  /* a file could not be opened for lack of rights */
 };
 
 static void close_fd(int *fd)
@@ -398,7 +403,7 @@ static bool scan_object(struct search *s, const struct object *o, size_t overlap
 
 		if (!m->readable || !m->writable)
 			continue;
-		while (at < m->end && left > 0 && !found) {
+		while (at < m->end && left > 0 && !found && s->scanned < SCAN_TOTAL_MAX) {
 			uint64_t len = m->end - at < SCAN_CHUNK ? m->end - at : SCAN_CHUNK;
 
 			if (len > left)
@@ -407,9 +412,10 @@ static bool scan_object(struct search *s, const struct object *o, size_t overlap
 				break;
 			found = take(arg, buf, len, at);
 			left -= len;
+			s->scanned += len;
 			if (at + len == m->end)
 				break;
-			at += len - overlap;
+			at += len > overlap ? len - overlap : len;
 		}
 	}
 	free(buf);

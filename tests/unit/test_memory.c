@@ -1,0 +1,171 @@
+/* Reads of a live process (this one) and of an image. */
+#include "remote/memory.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define PAGE 4096
+
+/* Three pages, the middle one unreadable; the others hold their number. */
+static uint8_t *make_pages(void)
+{
+	uint8_t *pages =
+		mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	memset(pages, 1, PAGE);
+	memset(pages + 2 * PAGE, 3, PAGE);
+	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
+	return pages;
+}
+
+static void a_read_is_whole_or_fails(void **state)
+{
+	uint8_t *pages = make_pages();
+	struct memory *m;
+	char buf[32];
+
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(memory_read(m, (uintptr_t)pages, buf, sizeof(buf)), 0);
+	assert_int_equal(buf[31], 1);
+	assert_int_equal(memory_read(m, (uintptr_t)pages + PAGE - 16, buf, sizeof(buf)), -EFAULT);
+	assert_int_equal(memory_read(m, (uintptr_t)pages + PAGE, buf, 1), -EFAULT);
+	assert_int_equal(memory_read(m, 0, buf, 0), 0);
+	memory_free(m);
+	munmap(pages, 3 * PAGE);
+}
+
+static void an_address_that_wraps_around_is_unreadable(void **state)
+{
+	struct memory_range range = {.addr = UINT64_MAX - 3, .len = 8};
+	static const uint8_t image[16];
+	struct memory *m;
+	char buf[8];
+
+	range.buf = buf;
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(memory_read(m, UINT64_MAX - 3, buf, 8), -EFAULT);
+	assert_int_equal(memory_gather(m, &range, 1), 0);
+	assert_int_equal(range.failed, 1);
+	memory_free(m);
+	assert_int_equal(memory_new_image(&m, image, sizeof(image), 0x1000), 0);
+	assert_int_equal(memory_read(m, UINT64_MAX - 3, buf, 8), -EFAULT);
+	memory_free(m);
+	assert_int_equal(memory_new_image(&m, image, sizeof(image), UINT64_MAX - 3), -EINVAL);
+}
+
+static void a_gather_goes_on_behind_what_is_unreadable(void **state)
+{
+	uint8_t *pages = make_pages();
+	uintptr_t at = (uintptr_t)pages;
+	uint8_t buf[6][16];
+	struct memory_range ranges[] = {
+		{.addr = at, .len = 16, .buf = buf[0]},
+		{.addr = at + PAGE - 8, .len = 16, .buf = buf[1]}, /* half */
+		{.addr = at + PAGE, .len = 16, .buf = buf[2]},
+		{.addr = at + PAGE, .len = 0, .buf = buf[3]},
+		{.addr = at + 2 * PAGE, .len = 16, .buf = buf[4]},
+		{.addr = at + 32, .len = 16, .failed = 1, .buf = buf[5]},
+	};
+	static const uint32_t failed[] = {0, 1, 1, 0, 0, 0};
+	uint64_t calls, bytes;
+	struct memory *m;
+
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(memory_gather(m, ranges, 6), 0);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(ranges[i].failed, failed[i]);
+	assert_int_equal(buf[0][15], 1);
+	assert_int_equal(buf[4][15], 3);
+	assert_int_equal(buf[5][15], 1);
+	memory_counts(m, &calls, &bytes);
+	assert_int_equal(calls, 3);
+	memory_free(m);
+	munmap(pages, 3 * PAGE);
+}
+
+static void a_gather_takes_more_ranges_than_one_call_can(void **state)
+{
+	enum { COUNT = 3000 };
+	static struct memory_range ranges[COUNT];
+	static uint32_t from[COUNT], to[COUNT];
+	uint64_t calls, bytes;
+	struct memory *m;
+
+	for (uint32_t i = 0; i < COUNT; i++) {
+		from[i] = i;
+		ranges[i] = (struct memory_range){
+			.addr = (uintptr_t)&from[i], .len = sizeof(from[i]), .buf = &to[i]};
+	}
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(memory_gather(m, ranges, COUNT), 0);
+	assert_memory_equal(from, to, sizeof(from));
+	memory_counts(m, &calls, &bytes);
+	assert_int_equal(calls, 3);
+	assert_int_equal(bytes, sizeof(from));
+	memory_free(m);
+}
+
+static void a_process_that_ended_is_gone(void **state)
+{
+	struct memory_range range = {.addr = 0x1000, .len = 8};
+	pid_t pid = fork();
+	struct memory *m;
+	char buf[8];
+
+	if (pid == 0)
+		_exit(0);
+	range.buf = buf;
+	assert_int_equal(memory_new_live(&m, pid), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(memory_read(m, 0x1000, buf, 8), -ESRCH);
+	assert_int_equal(memory_gather(m, &range, 1), -ESRCH);
+	memory_free(m);
+	assert_int_equal(memory_new_live(&m, 0), -ESRCH);
+}
+
+static void an_image_is_read_within_its_bounds(void **state)
+{
+	static const uint8_t image[] = {1, 2, 3, 4, 5, 6, 7, 8};
+	uint8_t buf[3][8];
+	struct memory_range ranges[] = {
+		{.addr = 0x1000, .len = 4, .buf = buf[0]},
+		{.addr = 0x1006, .len = 4, .buf = buf[1]},
+		{.addr = 0x1004, .len = 4, .buf = buf[2]},
+	};
+	struct memory *m;
+
+	assert_int_equal(memory_new_image(&m, image, sizeof(image), 0x1000), 0);
+	assert_int_equal(memory_read(m, 0x1000, buf[0], 8), 0);
+	assert_memory_equal(buf[0], image, 8);
+	assert_int_equal(memory_read(m, 0x1001, buf[0], 8), -EFAULT);
+	assert_int_equal(memory_read(m, 0xfff, buf[0], 1), -EFAULT);
+	assert_int_equal(memory_gather(m, ranges, 3), 0);
+	assert_int_equal(ranges[0].failed, 0);
+	assert_int_equal(ranges[1].failed, 1);
+	assert_int_equal(ranges[2].failed, 0);
+	assert_int_equal(buf[2][3], 8);
+	memory_free(m);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_read_is_whole_or_fails),
+		cmocka_unit_test(an_address_that_wraps_around_is_unreadable),
+		cmocka_unit_test(a_gather_goes_on_behind_what_is_unreadable),
+		cmocka_unit_test(a_gather_takes_more_ranges_than_one_call_can),
+		cmocka_unit_test(a_process_that_ended_is_gone),
+		cmocka_unit_test(an_image_is_read_within_its_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
