@@ -1,0 +1,170 @@
+/* Each thread's last sample. Keys: pyprof (version of the recorder), pid, python (version), host,
+ * boot_id, threads; in a thread: tid, ident (threading.get_ident(), a string: it may need 64
+ * bits), name, interpreter, main, state (words), how ("free", "stop", "moving"), frames from the
+ * leaf to the base; in a frame: kind ("python", "moving", "truncated"), function, and of a Python
+ * frame file, first_line, line, end_line, column, end_column (columns count bytes from 0; null is
+ * unknown). */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/escape.h"
+#include "formats/format.h"
+
+static bool add_text(cJSON *object, const char *key, const char *text, size_t len)
+{
+	char *valid = malloc(3 * len + 1); /* a wrong byte becomes the three of U+FFFD */
+	bool added = false;
+
+	if (valid) {
+		escape_text(valid, 3 * len + 1, text, len, ESCAPE_UTF8);
+		added = cJSON_AddStringToObject(object, key, valid);
+	}
+	free(valid);
+	return added;
+}
+
+static bool add_string(cJSON *object, const char *key, const struct model *m, uint32_t id)
+{
+	if (id == 0)
+		return cJSON_AddNullToObject(object, key);
+	return add_text(object, key, m->strings[id].bytes, m->strings[id].len);
+}
+
+static bool add_position(cJSON *object, const char *key, int32_t v)
+{
+	return v < 0 ? (bool)cJSON_AddNullToObject(object, key)
+		     : (bool)cJSON_AddNumberToObject(object, key, v);
+}
+
+static bool add_frame(cJSON *frames, const struct model *m, const struct model_frame *frame)
+{
+	static const char *const kinds[] = {
+		[STREAM_FRAME_PYTHON] = "python",
+		[STREAM_FRAME_MOVING] = "moving",
+		[STREAM_FRAME_TRUNCATED] = "truncated",
+	};
+	const struct model_function *f = &m->functions[frame->function];
+	cJSON *object = cJSON_CreateObject();
+
+	if (!object || !cJSON_AddItemToArray(frames, object))
+		return false;
+	if (!cJSON_AddStringToObject(object, "kind", f->kind < 3 ? kinds[f->kind] : "unknown") ||
+	    !add_string(object, "function", m, f->name))
+		return false;
+	if (!f->file)
+		return true;
+	return add_string(object, "file", m, f->file) &&
+	       add_position(object, "first_line", f->first_line) &&
+	       add_position(object, "line", frame->line) &&
+	       add_position(object, "end_line", frame->end_line) &&
+	       add_position(object, "column", frame->column) &&
+	       add_position(object, "end_column", frame->end_column);
+}
+
+static bool add_states(cJSON *object, uint16_t state)
+{
+	static const struct {
+		uint16_t bit;
+		const char *word;
+	} words[] = {
+		{STREAM_STATE_GIL, "gil"},
+		{STREAM_STATE_CPU, "cpu"},
+		{STREAM_STATE_EXCEPTION, "exception"},
+		{STREAM_STATE_GC, "gc"},
+		{STREAM_STATE_PROCESS_STOPPED, "process-stopped"},
+	};
+	cJSON *array = cJSON_AddArrayToObject(object, "state");
+
+	for (size_t i = 0; array && i < sizeof(words) / sizeof(*words); i++)
+		if (state & words[i].bit &&
+		    !cJSON_AddItemToArray(array, cJSON_CreateString(words[i].word)))
+			return false;
+	if (array && state & STREAM_STATE_CPU_KNOWN &&
+	    !(state & (STREAM_STATE_GIL | STREAM_STATE_CPU | STREAM_STATE_EXCEPTION)))
+		return cJSON_AddItemToArray(array, cJSON_CreateString("idle"));
+	return array;
+}
+
+static bool add_thread(cJSON *threads, const struct model *m, const struct model_thread *t)
+{
+	static const char *const hows[] = {"free", "stop", "moving"};
+	cJSON *object = cJSON_CreateObject(), *frames;
+	char ident[24];
+
+	if (!object || !cJSON_AddItemToArray(threads, object))
+		return false;
+	snprintf(ident, sizeof(ident), "%" PRIu64, t->ident);
+	if (!cJSON_AddNumberToObject(object, "tid", t->tid) ||
+	    !cJSON_AddStringToObject(object, "ident", ident) ||
+	    !add_string(object, "name", m, t->name) ||
+	    !cJSON_AddNumberToObject(object, "interpreter", t->interpreter) ||
+	    !cJSON_AddBoolToObject(object, "main", t->main || t->last_state & STREAM_STATE_MAIN) ||
+	    !add_states(object, t->last_state) ||
+	    !cJSON_AddStringToObject(object, "how",
+				     t->last_how < 3 ? hows[t->last_how] : "unknown"))
+		return false;
+	frames = cJSON_AddArrayToObject(object, "frames");
+	for (uint32_t node = t->last_node; frames && node; node = m->nodes[node].parent)
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
+			return false;
+	return frames;
+}
+
+static cJSON *make(const struct model *m, uint32_t process)
+{
+	const struct stream_header *h = &m->processes[process].header;
+	cJSON *object = cJSON_CreateObject(), *threads;
+	bool good =
+		object &&
+		add_text(object, "pyprof", h->pyprof, strnlen(h->pyprof, sizeof(h->pyprof))) &&
+		cJSON_AddNumberToObject(object, "pid", h->pid) &&
+		add_text(object, "python", h->python, strnlen(h->python, sizeof(h->python))) &&
+		add_text(object, "host", h->host, strnlen(h->host, sizeof(h->host))) &&
+		add_text(object, "boot_id", h->boot_id, strnlen(h->boot_id, sizeof(h->boot_id)));
+
+	threads = good ? cJSON_AddArrayToObject(object, "threads") : NULL;
+	good = threads;
+	for (uint32_t i = 1; i < m->thread_count && good; i++)
+		if (m->threads[i].samples && m->threads[i].process == process)
+			good = add_thread(threads, m, &m->threads[i]);
+	if (good)
+		return object;
+	cJSON_Delete(object);
+	return NULL;
+}
+
+/* One object for each process, a line each when there are several. */
+static int dump_json_write(const struct model *m, const struct format_options *options, FILE *out)
+{
+	int r = -ENODATA;
+
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		cJSON *object;
+		char *text;
+
+		if (m->processes[i].samples == 0)
+			continue;
+		object = make(m, i);
+		if (!object)
+			return -ENOMEM;
+		text = m->process_count == 1 ? cJSON_Print(object) : cJSON_PrintUnformatted(object);
+		cJSON_Delete(object);
+		if (!text)
+			return -ENOMEM;
+		r = fputs(text, out) < 0 || fputc('\n', out) < 0 ? errno ? -errno : -EIO : 0;
+		free(text);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+const struct format format_dump_json = {
+	.name = "dump-json",
+	.extension = "json",
+	.help = "the stack of each thread as JSON",
+	.write = dump_json_write,
+};

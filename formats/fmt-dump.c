@@ -1,0 +1,223 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/escape.h"
+#include "formats/format.h"
+
+#define TEXT_MAX   1024 /* bytes shown of a name or a file */
+#define SOURCE_MAX 512	/* and of a source line */
+
+struct dump {
+	const struct model *m;
+	const struct format_options *options;
+	FILE *out;
+};
+
+#define BOLD_BLUE   "\033[1;34m"
+#define BOLD_GREEN  "\033[1;32m"
+#define BOLD_YELLOW "\033[1;33m"
+#define CYAN	    "\033[36m"
+#define YELLOW	    "\033[33m"
+#define WHITE	    "\033[37m"
+#define RESET	    "\033[0m"
+
+static const char *color(const struct dump *d, const char *code)
+{
+	return d->options->color ? code : "";
+}
+
+static void put_escaped(const struct dump *d, const char *text, size_t len)
+{
+	char buffer[TEXT_MAX];
+
+	if (escape_text(buffer, sizeof(buffer), text, len, ESCAPE_TERMINAL) >= sizeof(buffer))
+		fprintf(d->out, "%s...", buffer);
+	else
+		fputs(buffer, d->out);
+}
+
+static void put_header(const struct dump *d, const struct model_thread *t, bool first, bool many)
+{
+	const struct model_process *p = &d->m->processes[t->process];
+	uint16_t state = t->last_state;
+
+	fprintf(d->out, "%sStack dump", color(d, BOLD_BLUE));
+	if (first)
+		fprintf(d->out, " for PID %" PRId32, p->header.pid);
+	fprintf(d->out, ", thread %" PRIu64, t->tid ? t->tid : t->ident);
+	if (t->name) {
+		fputs(" \"", d->out);
+		put_escaped(d, d->m->strings[t->name].bytes, d->m->strings[t->name].len);
+		fputs("\"", d->out);
+	}
+	fputs(" (", d->out);
+	if (many)
+		fprintf(d->out, "interpreter %" PRId64 "; ", t->interpreter);
+	if (state & STREAM_STATE_PROCESS_STOPPED)
+		fputs("process stopped; ", d->out);
+	if (t->last_how == STREAM_HOW_MOVING)
+		fputs("leaf not proven; ", d->out);
+	{
+		const char *comma = "";
+
+		if (t->main || state & STREAM_STATE_MAIN) {
+			fputs("main thread", d->out);
+			comma = ", ";
+		}
+		if (state & STREAM_STATE_GIL) {
+			fprintf(d->out, "%shas GIL", comma);
+			comma = ", ";
+		}
+		if (state & STREAM_STATE_CPU) {
+			fprintf(d->out, "%son CPU", comma);
+			comma = ", ";
+		}
+		if (state & STREAM_STATE_EXCEPTION) {
+			fprintf(d->out, "%shas exception", comma);
+			comma = ", ";
+		}
+		if (state & STREAM_STATE_GC && state & STREAM_STATE_GIL) {
+			fprintf(d->out, "%scollecting garbage", comma);
+			comma = ", ";
+		}
+		/* What was not looked at is not said to be idle. */
+		if (!(state & (STREAM_STATE_GIL | STREAM_STATE_CPU | STREAM_STATE_EXCEPTION)) &&
+		    state & STREAM_STATE_CPU_KNOWN) {
+			fprintf(d->out, "%sidle", comma);
+			comma = ", ";
+		}
+		if (*comma)
+			fputs("; ", d->out);
+	}
+	fprintf(d->out, "most recent call last):%s\n", color(d, RESET));
+}
+
+/* The file as people know it: relative when it is below where they are. */
+static const char *shown(const struct dump *d, const char *file)
+{
+	const char *cwd = d->options->cwd;
+	size_t n = cwd ? strlen(cwd) : 0;
+
+	if (n > 1 && strncmp(file, cwd, n) == 0 && file[n] == '/' && file[n + 1])
+		return file + n + 1;
+	return file;
+}
+
+/* The line without its indentation, what the frame is running highlighted. */
+static void put_source(const struct dump *d, const struct model_frame *frame, const char *line)
+{
+	size_t len = strlen(line), lead = strspn(line, " \t\f"), from, to;
+
+	while (len > lead && strchr(" \t\r\n\f", line[len - 1]))
+		len--;
+	if (len == lead)
+		return;
+	from = frame->column < 0 ? 0 : (size_t)frame->column;
+	to = frame->end_line > frame->line ? len : (size_t)frame->end_column;
+	if (frame->column < 0 || frame->end_column < 0 || frame->end_line < frame->line)
+		from = to = 0;
+	from = from < lead ? lead : from > len ? len : from;
+	to = to < from ? from : to > len ? len : to;
+	fprintf(d->out, "    %s", color(d, WHITE));
+	if (!d->options->color || to == from) {
+		put_escaped(d, line + lead, len - lead);
+	} else {
+		put_escaped(d, line + lead, from - lead);
+		fputs(RESET BOLD_YELLOW, d->out);
+		put_escaped(d, line + from, to - from);
+		fputs(RESET WHITE, d->out);
+		put_escaped(d, line + to, len - to);
+	}
+	fprintf(d->out, "%s\n", color(d, RESET));
+}
+
+static void put_frame(const struct dump *d, const struct model_frame *frame)
+{
+	const struct model_function *f = &d->m->functions[frame->function];
+	const struct model_string *name = &d->m->strings[f->name];
+	const char *file = d->m->strings[f->file].bytes;
+	char line[SOURCE_MAX];
+
+	fputs("  ", d->out);
+	if (f->file) {
+		const char *path = shown(d, file);
+
+		fprintf(d->out, "File %s\"", color(d, CYAN));
+		put_escaped(d, path, strlen(path));
+		fprintf(d->out, "\"%s, ", color(d, RESET));
+		if (frame->line > 0)
+			fprintf(d->out, "line %s%" PRId32 "%s, ", color(d, YELLOW), frame->line,
+				color(d, RESET));
+		fputs("in ", d->out);
+	}
+	fputs(color(d, BOLD_GREEN), d->out);
+	put_escaped(d, name->bytes, name->len);
+	fprintf(d->out, "%s\n", color(d, RESET));
+	if (f->file && frame->line > 0 && d->options->source_line &&
+	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)
+		put_source(d, frame, line);
+}
+
+static int put_thread(const struct dump *d, const struct model_thread *t, bool first, bool many)
+{
+	uint32_t depth = d->m->nodes[t->last_node].depth, *path;
+
+	put_header(d, t, first, many);
+	if (depth == 0) {
+		fprintf(d->out, "%sNo Python frames%s\n", color(d, YELLOW), color(d, RESET));
+		return 0;
+	}
+	path = calloc(depth, sizeof(*path));
+	if (!path)
+		return -ENOMEM;
+	for (uint32_t node = t->last_node, i = depth; i > 0; node = d->m->nodes[node].parent)
+		path[--i] = d->m->nodes[node].frame;
+	for (uint32_t i = 0; i < depth; i++)
+		put_frame(d, &d->m->frames[path[i]]);
+	free(path);
+	return 0;
+}
+
+static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
+{
+	const struct dump d = {m, options, out};
+	const struct model_thread *last = NULL;
+	uint32_t count = 0, process = UINT32_MAX;
+	bool many = false;
+	int r = 0;
+
+	for (uint32_t i = 1; i < m->thread_count; i++) {
+		const struct model_thread *t = &m->threads[i];
+
+		if (t->samples == 0)
+			continue;
+		if (last && last->process == t->process && last->interpreter != t->interpreter)
+			many = true;
+		last = t;
+		count++;
+	}
+	if (count == 0)
+		return -ENODATA;
+	count = 0;
+	for (uint32_t i = 1; i < m->thread_count && r == 0; i++) {
+		const struct model_thread *t = &m->threads[i];
+
+		if (t->samples == 0)
+			continue;
+		if (count++)
+			fputc('\n', out);
+		r = put_thread(&d, t, t->process != process, many);
+		process = t->process;
+	}
+	if (r == 0 && ferror(out))
+		r = errno ? -errno : -EIO;
+	return r;
+}
+
+const struct format format_dump = {
+	.name = "dump",
+	.help = "the stack of each thread",
+	.write = dump_write,
+};
