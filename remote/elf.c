@@ -235,20 +235,3 @@ int elf_file_bias(struct elf_file *f, uint64_t start, uint64_t offset, uint64_t 
 	}
 	return -ENOENT;
 }
-
-int elf_file_writable(struct elf_file *f, size_t i, uint64_t *ret_addr, uint64_t *ret_size)
-{
-	for (size_t k = 0; k < f->segments; k++) {
-		GElf_Phdr ph;
-
-		if (!gelf_getphdr(f->elf, (int)k, &ph) || ph.p_type != PT_LOAD ||
-		    !(ph.p_flags & PF_W))
-			continue;
-		if (i-- > 0)
-			continue;
-		*ret_addr = ph.p_vaddr;
-		*ret_size = ph.p_memsz;
-		return 0;
-	}
-	return -ENOENT;
-}

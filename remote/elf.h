@@ -42,8 +42,4 @@ size_t elf_file_build_id(struct elf_file *f, uint8_t id[static ELF_BUILD_ID_MAX]
  * 0 or -ENOENT when no segment is mapped like that. */
 int elf_file_bias(struct elf_file *f, uint64_t start, uint64_t offset, uint64_t *ret_bias);
 
-/* The i-th writable PT_LOAD segment, address and size in memory in bytes (with its .bss): 0, or
- * -ENOENT behind the last. */
-int elf_file_writable(struct elf_file *f, size_t i, uint64_t *ret_addr, uint64_t *ret_size);
-
 #endif
