@@ -787,13 +787,48 @@ static enum walk_result read_outside(struct walker *w, struct memory *m, uint64_
 	return win->failed ? WALK_TORN : WALK_OK;
 }
 
-enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack)
+/* Chunks, _PyCFrame and frames outside, by following the chain as it is now. */
+static enum walk_result plan_chain(struct walker *w, struct memory *m)
 {
-	struct memory *m = c->target->memory;
 	const struct layout *l = w->layout;
 	uint64_t addr = 0, end = 0;
 	enum walk_result r;
-	bool repeat;
+
+	if (l->tstate.cframe != ABSENT) {
+		w->cframe.addr = word_at(w->words, l->tstate.cframe);
+		w->cframe.failed = !w->cframe.addr ||
+				   memory_read(m, w->cframe.addr, w->cframe.a, w->cframe.len) < 0;
+	}
+	for (size_t i = 0; i < w->n_chunks; i++) {
+		struct window *win = &w->chunks[i];
+
+		win->failed = memory_read(m, win->addr, win->a, win->len) < 0;
+	}
+	if (l->tstate.base_frame != ABSENT)
+		end = word_at(w->words, l->tstate.base_frame);
+	r = leaf_address(w, &addr);
+	for (size_t n = 0; r == WALK_OK && addr && addr != end && n < SAMPLER_MAX_DEPTH; n++) {
+		const uint8_t *copy, *unused;
+		bool in_chunk;
+
+		/* A frame outside the chunks is read anew: its window may be older than the rest.
+		 */
+		if (!find_frame(w, addr, &copy, &unused, &in_chunk) || !in_chunk) {
+			r = read_outside(w, m, addr);
+			if (r != WALK_OK)
+				return r;
+			if (!find_frame(w, addr, &copy, &unused, &in_chunk))
+				return WALK_TORN;
+		}
+		addr = word_at(copy, l->frame.previous);
+	}
+	return r == WALK_MISS ? WALK_TORN : r;
+}
+
+enum walk_result walker_plan(struct walker *w, struct memory *m)
+{
+	const struct layout *l = w->layout;
+	enum walk_result r;
 
 	w->once = true;
 	if (memory_read(m, w->tstate, w->words, (size_t)l->tstate.size) < 0)
@@ -808,8 +843,7 @@ enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32
 			struct window *newest = &w->chunks[w->n_chunks - 1];
 			uint32_t used = newest_used(w, newest);
 
-			/* The walk must find the whole of it even when it grew by more than slack.
-			 */
+			/* The whole of it, even when it grew by more than the slack. */
 			if (used > newest->len) {
 				if (window_reserve(newest, used) < 0)
 					return WALK_MEMORY;
@@ -818,32 +852,16 @@ enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32
 			}
 		}
 	}
-	if (l->tstate.cframe != ABSENT) {
-		w->cframe.addr = word_at(w->words, l->tstate.cframe);
-		w->cframe.failed = !w->cframe.addr ||
-				   memory_read(m, w->cframe.addr, w->cframe.a, w->cframe.len) < 0;
-	}
-	for (size_t i = 0; i < w->n_chunks; i++)
-		w->chunks[i].failed =
-			memory_read(m, w->chunks[i].addr, w->chunks[i].a, w->chunks[i].len) < 0;
-	for (size_t i = 0; i < w->n_outside; i++)
-		w->outside[i].failed =
-			memory_read(m, w->outside[i].addr, w->outside[i].a, w->outside[i].len) < 0;
-	if (l->tstate.base_frame != ABSENT)
-		end = word_at(w->words, l->tstate.base_frame);
-	r = leaf_address(w, &addr);
-	for (size_t n = 0; r == WALK_OK && addr && addr != end && n < SAMPLER_MAX_DEPTH; n++) {
-		const uint8_t *copy, *unused;
-		bool in_chunk;
+	return plan_chain(w, m);
+}
 
-		if (!find_frame(w, addr, &copy, &unused, &in_chunk)) {
-			r = read_outside(w, m, addr);
-			if (r != WALK_OK || !find_frame(w, addr, &copy, &unused, &in_chunk))
-				return r == WALK_OK ? WALK_TORN : r;
-		}
-		addr = word_at(copy, l->frame.previous);
-	}
-	r = walk(w, c, ret_stack, &repeat);
+enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack)
+{
+	enum walk_result r = walker_plan(w, c->target->memory);
+	bool repeat;
+
+	if (r == WALK_OK)
+		r = walk(w, c, ret_stack, &repeat);
 	return r == WALK_MISS ? WALK_TORN : r;
 }
 

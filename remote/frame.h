@@ -50,7 +50,7 @@ size_t walker_range_count(const struct walker *w);
 
 /* The ranges of the next gathered read into out: how many. twice: both copies, else copy A and the
  * words only, for a thread that cannot move. They point into the walker and hold until its next
- * walker_explore(). */
+ * walker_plan(). */
 size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice);
 
 /* Looks at what a gather of walker_ranges() brought (ranges: the same array). WALK_OK: *ret_stack
@@ -59,8 +59,11 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c,
 			     const struct memory_range *ranges, uint32_t *ret_stack,
 			     bool *ret_repeat);
 
-/* For a thread that does not move: reads and walks with as many calls as it takes, and plans the
- * next gathers by what it found. The caller knows or proves that the thread stood still. */
+/* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
+ * takes. Proves nothing: a gather of the plan does. */
+enum walk_result walker_plan(struct walker *w, struct memory *m);
+
+/* For a thread that is known to stand still: plans, and walks what was read. */
 enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack);
 
 /* After a walk that failed: the callers that are proven all the same, with a <moving> leaf; 0 when

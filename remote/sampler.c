@@ -37,7 +37,7 @@ struct thread {
 	unsigned name_tries;
 	uint64_t name_ns; /* when the name was last looked for */
 	struct walker *walker;
-	bool explored; /* a plan for its reads exists */
+	bool planned; /* where its frames stand is known */
 	int syscall_fd, stat_fd;
 	uint32_t fail_rate;
 	uint64_t stop_until; /* tick */
@@ -536,30 +536,30 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
 }
 
-static void explore(struct sampler *s, struct thread *th, struct attempt *a)
-{
-	a->repeat = false;
-	a->result = walker_explore(th->walker, &s->walk, &a->sample.stack);
-	th->explored |= a->result == WALK_OK;
-}
-
 /* A thread that cannot move: one read if the plan is right, more if not. */
 static void look_still(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	a->result = WALK_MISS;
-	if (th->explored)
+	if (th->planned)
 		look(s, th, false, a);
-	if (a->result == WALK_MISS || a->result == WALK_TORN)
-		explore(s, th, a);
+	if (a->result != WALK_MISS && a->result != WALK_TORN)
+		return;
+	a->repeat = false;
+	a->result = walker_explore(th->walker, &s->walk, &a->sample.stack);
+	th->planned |= a->result == WALK_OK;
 }
 
-/* A thread that sleeps: its stack is looked at with as many reads as it takes, then proven by a
- * gathered read of both copies. */
-static void look_asleep(struct sampler *s, struct thread *th, struct attempt *a)
+/* A thread whose frames are not where they were expected, and may move: finds out where they are,
+ * then proves it by a gathered read of both copies. */
+static void look_anew(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	explore(s, th, a);
-	if (a->result == WALK_OK)
+	a->sample.time_ns = now_ns();
+	a->result = walker_plan(th->walker, s->target->memory);
+	if (a->result == WALK_OK) {
+		th->planned = true;
 		look(s, th, true, a);
+	}
+	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 }
 
 /* By a brief stop. false: the thread could not be stopped. */
@@ -703,28 +703,31 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 	struct attempt a = {.sample = {.time_ns = time_ns, .gather_ns = gather_ns},
 			    .result = WALK_MISS};
 
+	bool free = th->gathered || !th->planned;
+
 	if (th->gathered) {
 		a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 				       &a.sample.stack, &a.repeat);
+		/* A thread that starts or ends changes the links of its neighbours. */
+		if (s->options.all_threads && !same_links(s, th))
+			s->rescan = true;
+	}
+	/* Not to have known where a frame stands says nothing of whether it moves. */
+	if (free && a.result == WALK_MISS)
+		look_anew(s, th, &a);
+	if (free) {
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
 		if (a.result != WALK_OK)
 			th->fail_rate += FAIL_SCALE >> FAIL_SHIFT;
 		if (th->fail_rate > FAIL_LIMIT)
 			th->stop_until = s->tick + FAIL_TICKS;
-		/* A thread that starts or ends changes the links of its neighbours. */
-		if (s->options.all_threads && !same_links(s, th))
-			s->rescan = true;
 	}
 	if (a.result == WALK_TORN || a.result == WALK_MISS) {
-		uint64_t now = now_ns();
-		bool running = is_running(s, th);
-
-		if (!running) {
-			a.sample.time_ns = now;
-			look_asleep(s, th, &a);
-			a.sample.gather_ns = (uint32_t)(now_ns() - now);
-		}
-		if ((a.result == WALK_TORN || a.result == WALK_MISS) && can_stop(s, th, now))
+		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
+		 * stands still anyway. */
+		if (!is_running(s, th))
+			look_anew(s, th, &a);
+		if ((a.result == WALK_TORN || a.result == WALK_MISS) && can_stop(s, th, now_ns()))
 			look_stopped(s, th, &a);
 	}
 	if (s->options.max_ticks == 1)
@@ -816,9 +819,8 @@ static int tick(struct sampler *s, uint64_t now)
 
 		th->first_range = n;
 		/* A thread that is to be sampled by a stop is not read twice. */
-		th->gathered =
-			th->explored && !((s->options.blocking || th->stop_until > s->tick) &&
-					  can_stop(s, th, now));
+		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
+						can_stop(s, th, now));
 		if (th->gathered) {
 			n += walker_ranges(th->walker, s->ranges + n, true);
 			any = true;

@@ -21,7 +21,7 @@ struct stops {
 struct stop {
 	pid_t tid;
 	int signal;	   /* to be delivered on resuming; 0: none */
-	uint64_t began_ns; /* CLOCK_MONOTONIC when the stop was asked for */
+	uint64_t began_ns; /* CLOCK_MONOTONIC from when on it stood still, as near as we can tell */
 };
 
 /* Stops thread tid (as our pid namespace shows it), waiting at most timeout_ns. 0; -EPERM refused
