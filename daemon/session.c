@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -87,10 +88,30 @@ bool session_is_wanted(char **argv)
 	return argv[0] && strcmp(argv[0], SESSION_NAME) == 0 && argv[1] && !argv[2];
 }
 
-void session_main(char **argv)
+/* Nothing of the client's or the daemon's is ours, least of all a pipe that someone waits on. */
+static void leave_behind(void)
 {
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Ctrl-C at the terminal is for the client, which then asks us to end well. */
 	setsid();
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+#ifndef __SANITIZE_ADDRESS__
+	dup2(null, STDERR_FILENO);
+#endif
+	if (null > SESSION_FD)
+		close(null);
+}
+
+void session_main(char **argv)
+{
 	(void)fcntl(SESSION_FD, F_SETFD, FD_CLOEXEC);
+	leave_behind();
 	_exit(monitor_main(SESSION_FD, strcmp(argv[1], "embedded") != 0));
 }

@@ -1,0 +1,492 @@
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cli/message.h"
+#include "daemon/protocol.h"
+
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define MAX_ROWS 64
+
+/* ---- values ---- */
+
+struct unit {
+	const char *name;
+	double factor;
+};
+
+static int parse_number(const char *text, const struct unit *units, double *ret)
+{
+	char *end;
+	double value;
+
+	/* strtod() takes signs, "inf", "nan" and hexadecimal too. */
+	if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+		return -EINVAL;
+	if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+		return -EINVAL;
+	value = strtod(text, &end);
+	if (end == text)
+		return -EINVAL;
+	for (; units->name; units++) {
+		if (strcasecmp(end, units->name) == 0) {
+			*ret = value * units->factor;
+			return isfinite(*ret) ? 0 : -ERANGE;
+		}
+	}
+	return -EINVAL;
+}
+
+int options_parse_rate(const char *text, double *ret_hz)
+{
+	static const struct unit units[] = {
+		{"", 1},     {"hz", 1},	   {"k", 1e3},	{"khz", 1e3},
+		{"m", 1e6},  {"mhz", 1e6}, {NULL, 0},
+	};
+	double hz;
+	int r = parse_number(text, units, &hz);
+
+	if (r < 0)
+		return r;
+	if (hz <= 1e9 / (double)PROTOCOL_MAX_INTERVAL_NS || hz > 1e9)
+		return -ERANGE;
+	*ret_hz = hz;
+	return 0;
+}
+
+int options_parse_duration(const char *text, uint64_t *ret_ns)
+{
+	static const struct unit units[] = {
+		{"", 1}, {"s", 1}, {"ms", 1e-3}, {"m", 60}, {"h", 3600}, {NULL, 0},
+	};
+	double s;
+	int r = parse_number(text, units, &s);
+
+	if (r < 0)
+		return r;
+	if (s * 1e9 < 1 || s * 1e9 > (double)PROTOCOL_MAX_DURATION_NS)
+		return -ERANGE;
+	*ret_ns = (uint64_t)(s * 1e9);
+	return 0;
+}
+
+int options_parse_share(const char *text, double *ret)
+{
+	static const struct unit units[] = {{"", 0.01}, {"%", 0.01}, {NULL, 0}};
+	double share;
+	int r = parse_number(text, units, &share);
+
+	if (r < 0)
+		return r;
+	if (share > 1)
+		return -ERANGE;
+	*ret = share;
+	return 0;
+}
+
+static int parse_int(const char *text, long min, long max, int *ret)
+{
+	char *end;
+	long value;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (*end || errno || value < min || value > max)
+		return -EINVAL;
+	*ret = (int)value;
+	return 0;
+}
+
+int options_parse_pid(const char *text, int *ret)
+{
+	return parse_int(text, 1, INT_MAX, ret);
+}
+
+/* ---- setters: 0 or -errno, and a static phrase that says what would do ---- */
+
+static int set_help(struct options *o, const char *v, const char **why)
+{
+	o->help = true;
+	return 0;
+}
+
+static int set_rate(struct options *o, const char *v, const char **why)
+{
+	int r = options_parse_rate(v, &o->rate_hz);
+
+	*why = "a rate is a number with hz, khz or mhz, as 10khz";
+	if (r == 0)
+		o->interval_ns = (uint64_t)(1e9 / o->rate_hz);
+	return r;
+}
+
+static int set_duration(struct options *o, const char *v, const char **why)
+{
+	*why = "a duration is a number of seconds, or one with ms, s, m or h, as 5m";
+	return options_parse_duration(v, &o->duration_ns);
+}
+
+static int set_all_threads(struct options *o, const char *v, const char **why)
+{
+	o->all_threads = true;
+	return 0;
+}
+
+static int set_mode(struct options *o, const char *v, const char **why)
+{
+	*why = "the modes are: wall";
+	return strcmp(v, "wall") == 0 ? 0 : -EINVAL;
+}
+
+static int set_stop_budget(struct options *o, const char *v, const char **why)
+{
+	*why = "a budget is a share of the target's time from 0% to 100%";
+	return options_parse_share(v, &o->stop_budget);
+}
+
+static int set_blocking(struct options *o, const char *v, const char **why)
+{
+	o->blocking = true;
+	return 0;
+}
+
+static int set_realtime_stats(struct options *o, const char *v, const char **why)
+{
+	o->realtime_stats = true;
+	return 0;
+}
+
+static int set_module(struct options *o, const char *v, const char **why)
+{
+	o->module = true;
+	return 0;
+}
+
+static int set_python(struct options *o, const char *v, const char **why)
+{
+	o->python = v;
+	return 0;
+}
+
+static int set_json(struct options *o, const char *v, const char **why)
+{
+	o->json = true;
+	return 0;
+}
+
+static int set_no_source(struct options *o, const char *v, const char **why)
+{
+	o->no_source = true;
+	return 0;
+}
+
+static int set_output(struct options *o, enum output_kind kind, const char **why)
+{
+	*why = "only one output format can be chosen";
+	if (o->output_given && o->output != kind)
+		return -EINVAL;
+	o->output = kind;
+	o->output_given = true;
+	return 0;
+}
+
+static int set_pstats(struct options *o, const char *v, const char **why)
+{
+	return set_output(o, OUTPUT_PSTATS, why);
+}
+
+static int set_collapsed(struct options *o, const char *v, const char **why)
+{
+	return set_output(o, OUTPUT_COLLAPSED, why);
+}
+
+static int set_binary(struct options *o, const char *v, const char **why)
+{
+	return set_output(o, OUTPUT_BINARY, why);
+}
+
+static int set_compression(struct options *o, const char *v, const char **why)
+{
+	*why = "the choices are: auto, zstd, none";
+	if (strcmp(v, "auto") == 0 || strcmp(v, "zstd") == 0)
+		o->codec = STREAM_ZSTD;
+	else if (strcmp(v, "none") == 0)
+		o->codec = STREAM_NONE;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int set_outfile(struct options *o, const char *v, const char **why)
+{
+	*why = "a file name, or - for the standard output";
+	o->outfile = v;
+	return v[0] ? 0 : -EINVAL;
+}
+
+static int set_sort(struct options *o, const char *v, const char **why)
+{
+	*why = "the choices are: nsamples, tottime, cumtime, sample-pct, cumul-pct, "
+	       "nsamples-cumul, name";
+	for (int i = 0; i < SORT_COUNT; i++) {
+		if (strcmp(v, format_sort_names[i]) == 0) {
+			o->sort = (enum format_sort)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_limit(struct options *o, const char *v, const char **why)
+{
+	*why = "a limit is a number of rows from 1 on";
+	return parse_int(v, 1, INT_MAX, &o->limit);
+}
+
+static int set_no_summary(struct options *o, const char *v, const char **why)
+{
+	o->no_summary = true;
+	return 0;
+}
+
+static int set_no_daemon(struct options *o, const char *v, const char **why)
+{
+	o->no_daemon = true;
+	return 0;
+}
+
+static int set_socket(struct options *o, const char *v, const char **why)
+{
+	o->socket = v;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+struct row {
+	unsigned groups; /* enum option_group: commands that have any of them take it */
+	char letter;	 /* or 0 */
+	const char *name, *metavar; /* metavar NULL: no value */
+	int (*set)(struct options *o, const char *value, const char **ret_why);
+	const char *help;
+};
+
+static const struct row rows[] = {
+	{GROUP_ANY, 'h', "help", NULL, set_help, "show this help and exit"},
+	{GROUP_RUN, 'm', "module", NULL, set_module, "run the target as a module, as python -m"},
+	{GROUP_RUN, 0, "python", "PROGRAM", set_python,
+	 "interpreter to run it with (default: python3 on PATH)"},
+	{GROUP_RECORD, 'r', "sampling-rate", "RATE", set_rate,
+	 "sampling rate, as 10000, 10khz, 10k (default: 1khz)"},
+	{GROUP_RECORD, 'd', "duration", "SECONDS", set_duration,
+	 "how long to sample, as 10, 0.5, 30s, 5m (default: to the end of the target)"},
+	{GROUP_RECORD | GROUP_DUMP, 'a', "all-threads", NULL, set_all_threads,
+	 "all threads instead of just the main thread"},
+	{GROUP_RECORD, 0, "mode", "MODE", set_mode, "what to sample: wall (default: wall)"},
+	{GROUP_RECORD, 0, "stop-budget", "PERCENT", set_stop_budget,
+	 "share of the target's time that brief stops may take; 0% never stops it (default: 2%)"},
+	{GROUP_RECORD | GROUP_DUMP, 0, "blocking", NULL, set_blocking,
+	 "take every sample while the thread stands still"},
+	{GROUP_RECORD, 0, "realtime-stats", NULL, set_realtime_stats,
+	 "print the sampling rate each second"},
+	{GROUP_OUTPUT, 0, "pstats", NULL, set_pstats,
+	 "a table of functions, or with -o a file for Python's pstats (default)"},
+	{GROUP_OUTPUT, 0, "collapsed", NULL, set_collapsed, "collapsed stacks, for flame graphs"},
+	{GROUP_BINARY, 0, "binary", NULL, set_binary, "the recording itself, for replay"},
+	{GROUP_BINARY, 0, "compression", "TYPE", set_compression,
+	 "of --binary: auto, zstd or none (default: auto)"},
+	{GROUP_OUTPUT, 'o', "output", "OUTFILE", set_outfile,
+	 "where to write; - is the standard output; the extension picks the format if no option "
+	 "does (default: standard output for the table, else a name made of format and pid)"},
+	{GROUP_OUTPUT, 0, "sort", "KEY", set_sort,
+	 "order of the table: nsamples, tottime, cumtime, sample-pct, cumul-pct, nsamples-cumul, "
+	 "name (default: nsamples)"},
+	{GROUP_OUTPUT, 'l', "limit", "ROWS", set_limit, "rows of the table (default: 15)"},
+	{GROUP_OUTPUT, 0, "no-summary", NULL, set_no_summary, "leave out the table's summary"},
+	{GROUP_DUMP, 0, "json", NULL, set_json, "JSON instead of text"},
+	{GROUP_DUMP, 0, "no-source", NULL, set_no_source, "leave out the source lines"},
+	{GROUP_SESSION, 0, "no-daemon", NULL, set_no_daemon,
+	 "read with our own rights, even where pyprofd runs"},
+	{GROUP_SESSION, 0, "socket", "PATH", set_socket,
+	 "socket of pyprofd (default: /run/pyprofd.sock, if it is there)"},
+};
+
+static const struct row *find_row(unsigned groups, int value)
+{
+	for (size_t i = 0; i < LENGTH(rows); i++)
+		if ((rows[i].groups & groups) && value == 256 + (int)i)
+			return &rows[i];
+	for (size_t i = 0; i < LENGTH(rows); i++)
+		if ((rows[i].groups & groups) && rows[i].letter && value == rows[i].letter)
+			return &rows[i];
+	return NULL;
+}
+
+static int usage_error(const struct command *c)
+{
+	message("see: pyprof %s -h", c->name);
+	return STATUS_USAGE;
+}
+
+static int check_operands(const struct options *o)
+{
+	const struct command *c = o->command;
+
+	if (o->help)
+		return 0;
+	if (o->operand_count < c->operands_min) {
+		message("%s: what to work on is missing: pyprof %s %s", c->name, c->name, c->usage);
+		return STATUS_USAGE;
+	}
+	if (c->operands_max >= 0 && o->operand_count > c->operands_max) {
+		message("%s: too many arguments, from \"%s\" on: pyprof %s %s", c->name,
+			message_text(o->operands[c->operands_max]), c->name, c->usage);
+		return STATUS_USAGE;
+	}
+	return 0;
+}
+
+static void infer_output(struct options *o)
+{
+	static const struct {
+		const char *extension;
+		enum output_kind kind;
+	} known[] = {
+		{"pyprof", OUTPUT_BINARY},     {"bin", OUTPUT_BINARY},
+		{"txt", OUTPUT_COLLAPSED},     {"collapsed", OUTPUT_COLLAPSED},
+		{"folded", OUTPUT_COLLAPSED},  {"pstats", OUTPUT_PSTATS},
+		{"prof", OUTPUT_PSTATS},
+	};
+	const char *dot = o->outfile ? strrchr(o->outfile, '.') : NULL;
+
+	if (o->output_given || !dot)
+		return;
+	for (size_t i = 0; i < LENGTH(known); i++)
+		if (strcmp(dot + 1, known[i].extension) == 0 &&
+		    (known[i].kind != OUTPUT_BINARY || (o->command->groups & GROUP_BINARY)))
+			o->output = known[i].kind;
+}
+
+int options_parse(struct options *ret, const struct command *command, int argc, char **argv)
+{
+	struct option longs[MAX_ROWS] = {{0}};
+	char shorts[2 * MAX_ROWS + 3] = "";
+	unsigned groups = command->groups | GROUP_ANY;
+	struct options o = {.command = command,
+			    .rate_hz = 1000,
+			    .interval_ns = 1000000,
+			    .stop_budget = 0.02,
+			    .codec = STREAM_ZSTD};
+	size_t n_longs = 0, n_shorts = 0;
+	int value;
+
+	/* What follows the first operand of run belongs to the target. */
+	if (groups & GROUP_RUN)
+		shorts[n_shorts++] = '+';
+	shorts[n_shorts++] = ':';
+	for (size_t i = 0; i < LENGTH(rows); i++) {
+		if (!(rows[i].groups & groups))
+			continue;
+		longs[n_longs++] = (struct option){
+			rows[i].name, rows[i].metavar ? required_argument : no_argument, NULL,
+			256 + (int)i};
+		if (!rows[i].letter)
+			continue;
+		shorts[n_shorts++] = rows[i].letter;
+		if (rows[i].metavar)
+			shorts[n_shorts++] = ':';
+	}
+	optind = 0;
+	while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		const struct row *row = find_row(groups, value);
+		const char *why = "";
+
+		if (value == ':') {
+			message("%s: option %s needs a value", command->name,
+				message_text(argv[optind - 1]));
+			return usage_error(command);
+		}
+		if (!row) {
+			if (optopt && optopt < 256)
+				message("%s: unknown option -%c", command->name,
+					isprint(optopt) ? optopt : '?');
+			else if (optopt)
+				message("%s: option %s takes no value", command->name,
+					message_text(argv[optind - 1]));
+			else
+				message("%s: unknown option %s", command->name,
+					message_text(argv[optind - 1]));
+			return usage_error(command);
+		}
+		if (row->set(&o, optarg, &why) < 0) {
+			message("%s: --%s %s: %s", command->name, row->name,
+				optarg ? message_text(optarg) : "", why);
+			return STATUS_USAGE;
+		}
+	}
+	o.any_command = optind > 0 && strcmp(argv[optind - 1], "--") == 0;
+	o.operands = argv + optind;
+	o.operand_count = argc - optind;
+	infer_output(&o);
+	*ret = o;
+	return check_operands(&o);
+}
+
+/* ---- help ---- */
+
+/* Words of text in lines of width 80, from column 26 on. */
+static void print_wrapped(const char *text)
+{
+	int column = 26;
+
+	while (*text) {
+		int len = (int)strcspn(text, " ");
+
+		if (column > 26 && column + len + 1 > 80) {
+			printf("\n%26s", "");
+			column = 26;
+		}
+		column += printf("%s%.*s", column > 26 ? " " : "", len, text);
+		text += len;
+		text += strspn(text, " ");
+	}
+	putchar('\n');
+}
+
+void options_help(const struct command *command)
+{
+	unsigned groups = command->groups | GROUP_ANY;
+
+	printf("usage: pyprof %s %s\n\n%s\n\noptions:\n", command->name, command->usage,
+	       command->about);
+	for (size_t i = 0; i < LENGTH(rows); i++) {
+		char flag[64];
+		int n;
+
+		if (!(rows[i].groups & groups))
+			continue;
+		if (rows[i].letter)
+			n = snprintf(flag, sizeof(flag), "  -%c, --%s", rows[i].letter,
+				     rows[i].name);
+		else
+			n = snprintf(flag, sizeof(flag), "  --%s", rows[i].name);
+		if (rows[i].metavar)
+			n += snprintf(flag + n, sizeof(flag) - (size_t)n, " %s", rows[i].metavar);
+		if (n > 24)
+			printf("%s\n%26s", flag, "");
+		else
+			printf("%-26s", flag);
+		print_wrapped(rows[i].help);
+	}
+	printf("\nexamples:\n%s", command->examples);
+}

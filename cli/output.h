@@ -1,0 +1,32 @@
+/* A file that results are written to, or the standard output.
+ *
+ * A regular file appears whole or not at all: it is written beside its place and renamed. One that
+ * grows is written in its place, so that what there is survives us. Under sudo files belong to the
+ * user who typed it, and symbolic links are not followed. Errors are told by message(). */
+#ifndef PYPROF_CLI_OUTPUT_H
+#define PYPROF_CLI_OUTPUT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct output;
+
+/* Prepares to write to path ("-": standard output); name is appended where it is a directory.
+ * 0; STATUS_FAILED and a line. Owned by the caller: output_commit() or output_discard(). */
+int output_open(struct output **ret, const char *path, const char *name, bool grows);
+
+/* Where to write. Buffered; owned by the output. */
+FILE *output_file(struct output *o);
+/* What to call it. */
+const char *output_name(const struct output *o);
+bool output_is_stdout(const struct output *o);
+
+/* Everything was written: puts the file in its place. 0; STATUS_FAILED and a line. Frees o. */
+int output_commit(struct output *o);
+/* There is nothing to keep. Frees o; takes NULL. */
+void output_discard(struct output *o);
+
+/* Flushes the standard output and says when that fails: 0 or STATUS_FAILED. */
+int output_flush_stdout(void);
+
+#endif

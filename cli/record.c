@@ -1,0 +1,66 @@
+#include "cli/record.h"
+
+#include <string.h>
+
+#include "cli/message.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/recording.h"
+#include "cli/report.h"
+
+void record_request(struct protocol_request *q, const struct options *o, pid_t pid)
+{
+	protocol_request_init(q, PROTOCOL_RECORD, pid);
+	q->flags = (o->all_threads ? PROTOCOL_ALL_THREADS : 0) |
+		   (o->blocking ? PROTOCOL_BLOCKING : 0);
+	/* Between two programs of one machine compression only costs. */
+	q->codec = o->output == OUTPUT_BINARY ? o->codec : STREAM_NONE;
+	q->interval_ns = o->interval_ns;
+	q->duration_ns = o->duration_ns;
+	q->stop_budget_ppm = (uint32_t)(o->stop_budget * 1e6 + 0.5);
+}
+
+int record_take(struct recording *r, const struct options *o, struct output *out,
+		struct model **ret_model)
+{
+	struct model *m = NULL;
+	int status;
+
+	*ret_model = NULL;
+	if (o->output == OUTPUT_BINARY)
+		return recording_take(r, output_file(out), output_name(out), NULL,
+				      o->realtime_stats);
+	if (model_new(&m, NULL) < 0) {
+		message("out of memory");
+		return STATUS_FAILED;
+	}
+	status = recording_take(r, NULL, NULL, m, o->realtime_stats);
+	if (status) {
+		model_free(m);
+		return status;
+	}
+	*ret_model = m;
+	return 0;
+}
+
+int record_finish(struct recording *r, const struct options *o, struct output *out,
+		  const struct model *m, pid_t pid)
+{
+	const struct recording_facts *f = recording_facts(r);
+	int status = 0;
+
+	if (f->totals.achieved == 0 && (!m || m->samples == 0)) {
+		message("process %d ended before there was anything to show", (int)pid);
+		output_discard(out);
+		return STATUS_TARGET_ENDED;
+	}
+	if (m) {
+		status = report_write(o, m, out, pid);
+	} else {
+		if (!output_is_stdout(out))
+			message("recording written to %s", message_text(output_name(out)));
+		status = output_commit(out);
+	}
+	report_counts(o, f);
+	return status;
+}
