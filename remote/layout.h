@@ -42,13 +42,13 @@ struct layout {
 		int32_t finalizing;	   /* PyThreadState *, 0 until Py_Finalize */
 	} runtime;
 	struct {
-		int32_t id;		  /* int64 */
+		int32_t id; /* int64 */
 		int32_t next;
 		int32_t threads_head;
-		int32_t threads_main;	  /* from 3.13 where known */
-		int32_t gc_collecting;	  /* from 3.9, int32 */
-		int32_t gil;		  /* 3.12+: pointer ceval.gil */
-		int32_t modules;	  /* sys.modules dict: PyObject * */
+		int32_t threads_main;		/* from 3.13 where known */
+		int32_t gc_collecting;		/* from 3.9, int32 */
+		int32_t gil;			/* 3.12+: pointer ceval.gil */
+		int32_t modules;		/* sys.modules dict: PyObject * */
 		int32_t code_object_generation; /* u64, 3.14+ */
 		int32_t gc_frame; /* 3.15: _PyInterpreterFrame *, the one that a running collection
 				   * interrupts */
@@ -56,14 +56,14 @@ struct layout {
 	struct {
 		int32_t last_holder; /* PyThreadState * */
 		int32_t locked;	     /* int32 */
-	} gil; /* struct _gil_runtime_state, 3.12+ */
+	} gil;			     /* struct _gil_runtime_state, 3.12+ */
 	struct {
-		int32_t size;	       /* bytes that cover every field below */
+		int32_t size; /* bytes that cover every field below */
 		int32_t prev, next, interp;
-		int32_t frame;	       /* to 3.10: PyFrameObject *; 3.13+: current_frame */
-		int32_t cframe;	       /* 3.11, 3.12: _PyCFrame * */
-		int32_t base_frame;    /* 3.15: the sentinel, _PyInterpreterFrame * (pointer) */
-		int32_t thread_id;     /* pthread_t, unsigned long */
+		int32_t frame;		  /* to 3.10: PyFrameObject *; 3.13+: current_frame */
+		int32_t cframe;		  /* 3.11, 3.12: _PyCFrame * */
+		int32_t base_frame;	  /* 3.15: the sentinel, _PyInterpreterFrame * (pointer) */
+		int32_t thread_id;	  /* pthread_t, unsigned long */
 		int32_t native_thread_id; /* from 3.11 */
 		int32_t datastack_chunk, datastack_top, datastack_limit; /* from 3.11 */
 		int32_t status;	       /* _status bit field, u32, 3.13+ */
@@ -71,8 +71,8 @@ struct layout {
 		int32_t holds_gil;     /* int32, 3.14+ */
 		int32_t gil_requested; /* int32, 3.15 */
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
-		int32_t exc_info;      /* _PyErr_StackItem * */
-		int8_t status_active_bit;    /* bit numbers in status, 3.13+ */
+		int32_t exc_info;	   /* _PyErr_StackItem * */
+		int8_t status_active_bit;  /* bit numbers in status, 3.13+ */
 		int8_t status_holds_gil_bit;
 	} tstate;
 	struct {
@@ -97,7 +97,7 @@ struct layout {
 		int32_t is_entry;   /* 3.11, bool */
 		int32_t stackpointer; /* stackpointer (3.14+) / stacktop int32 (3.11-3.13) */
 		int32_t localsplus;
-		int32_t tlbc_index; /* free-threaded 3.14+, int32 */
+		int32_t tlbc_index;	  /* free-threaded 3.14+, int32 */
 		uint64_t executable_mask; /* bits of the word that are not the pointer: ~0 to 3.13,
 					   * ~3 from 3.14 (~1 free-threaded 3.14) */
 		int32_t lasti_unit; /* to 3.10: bytes that one unit of f_lasti stands for: 1 or 2 */
@@ -108,20 +108,20 @@ struct layout {
 			owner_cstack;
 	} frame;
 	struct {
-		int32_t size;	  /* bytes that cover every field below */
+		int32_t size;			  /* bytes that cover every field below */
 		int32_t filename, name, qualname; /* qualname ABSENT to 3.10 */
-		int32_t linetable;   /* bytes object; co_lnotab to 3.9 */
-		int32_t firstlineno; /* int32 */
-		int32_t argcount;    /* int32 */
-		int32_t flags;	     /* int32, co_flags */
-		int32_t code;	     /* from 3.11: co_code_adaptive, inline; to 3.10: co_code, a
-				      * bytes object */
+		int32_t linetable;		  /* bytes object; co_lnotab to 3.9 */
+		int32_t firstlineno;		  /* int32 */
+		int32_t argcount;		  /* int32 */
+		int32_t flags;			  /* int32, co_flags */
+		int32_t code;		/* from 3.11: co_code_adaptive, inline; to 3.10: co_code, a
+					 * bytes object */
 		int32_t firsttraceable; /* int32, 3.11+ */
-		int32_t tlbc;	     /* free-threaded 3.14+: _PyCodeArray * */
-		int32_t co_version;  /* u32, 3.11+ */
+		int32_t tlbc;		/* free-threaded 3.14+: _PyCodeArray * */
+		int32_t co_version;	/* u32, 3.11+ */
 	} code;
 	struct {
-		int32_t size;	 /* sizeof(PyObject): 16; 32 free-threaded */
+		int32_t size; /* sizeof(PyObject): 16; 32 free-threaded */
 		int32_t ob_type;
 	} object;
 	struct {
@@ -133,7 +133,7 @@ struct layout {
 	} type;
 	struct {
 		int32_t state, length, ascii_data, compact_data; /* unicode; state u32 */
-		int8_t kind_shift;    /* of the state word: 2; 8 free-threaded 3.14+ */
+		int8_t kind_shift; /* of the state word: 2; 8 free-threaded 3.14+ */
 		int8_t compact_shift, ascii_shift;
 	} unicode;
 	struct {
@@ -155,8 +155,8 @@ struct layout {
 		int32_t keys_nentries;	       /* ssize_t */
 	} dict;
 	struct {
-		int32_t digits;	 /* ob_digit, u32 of 30 bits */
-		int32_t tag;	 /* 3.12+: lv_tag; to 3.11 ABSENT, ob_size holds sign and count */
+		int32_t digits; /* ob_digit, u32 of 30 bits */
+		int32_t tag;	/* 3.12+: lv_tag; to 3.11 ABSENT, ob_size holds sign and count */
 	} integer;
 	struct {
 		int32_t iframe, frame_state; /* generator; 3.11+ */

@@ -13,11 +13,13 @@
 #include "remote/tables.h"
 #include "remote/target.h"
 
-#define SAMPLER_MAX_DEPTH 4096	 /* frames kept of one stack; the base is cut, and said */
-#define SAMPLER_MAX_THREADS 8192 /* thread states followed; a longer list is a torn or hostile one */
+#define SAMPLER_MAX_DEPTH 4096 /* frames kept of one stack; the base is cut, and said */
+#define SAMPLER_MAX_THREADS                                                                        \
+	8192 /* thread states followed; a longer list is a torn or hostile one */
 
 struct sampler_options {
-	uint64_t interval_ns; /* between deadlines; 0 is as fast as it goes (every attempt is due) */
+	uint64_t
+		interval_ns; /* between deadlines; 0 is as fast as it goes (every attempt is due) */
 	uint64_t duration_ns; /* 0: until stopped or the target ends */
 	uint64_t max_ticks;   /* 0: no bound; 1 is a dump */
 	bool all_threads;     /* else each interpreter's main thread of the main interpreter only */
@@ -30,9 +32,9 @@ enum sample_state {
 	STATE_GIL_KNOWN = 1 << 0,
 	STATE_GIL = 1 << 1, /* holds the GIL; free-threaded: is attached */
 	STATE_CPU_KNOWN = 1 << 2,
-	STATE_CPU = 1 << 3, /* running or runnable */
+	STATE_CPU = 1 << 3,	  /* running or runnable */
 	STATE_EXCEPTION = 1 << 4, /* an exception is being raised */
-	STATE_GC = 1 << 5,  /* its interpreter collects garbage */
+	STATE_GC = 1 << 5,	  /* its interpreter collects garbage */
 	STATE_MAIN = 1 << 6,
 	STATE_PROCESS_STOPPED = 1 << 7, /* the process is stopped by a signal (T) */
 };
@@ -44,10 +46,10 @@ enum sample_how {
 };
 
 enum lost_reason {
-	LOST_UNREADABLE, /* memory could not be read */
-	LOST_EXITED,	 /* the thread was gone */
-	LOST_TORN,	 /* nothing of the stack could be proven */
-	LOST_MEMORY,	 /* ours was short */
+	LOST_UNREADABLE,   /* memory could not be read */
+	LOST_EXITED,	   /* the thread was gone */
+	LOST_TORN,	   /* nothing of the stack could be proven */
+	LOST_MEMORY,	   /* ours was short */
 	LOST_BACKPRESSURE, /* the ring was full */
 	LOST_REASON_COUNT
 };
@@ -56,7 +58,7 @@ enum sample_kind { SAMPLE_STACK, SAMPLE_GAP, SAMPLE_TABLES };
 
 /* One entry of the ring. */
 struct sample {
-	uint64_t time_ns; /* CLOCK_MONOTONIC at the start of its gather */
+	uint64_t time_ns;   /* CLOCK_MONOTONIC at the start of its gather */
 	uint32_t gather_ns; /* how long the gather took */
 	uint32_t thread;
 	uint32_t stack; /* 0: the thread has no Python frame. SAMPLE_GAP: how many were lost */
@@ -71,15 +73,15 @@ struct sampler_counts {
 	_Atomic uint64_t due, achieved, missed;
 	_Atomic uint64_t lost[LOST_REASON_COUNT];
 	_Atomic uint64_t free, stopped, moving; /* of the achieved */
-	_Atomic uint64_t repeats;		/* of the achieved: the same stack as the one before */
-	_Atomic uint64_t ticks;		  /* deadlines attempted */
+	_Atomic uint64_t repeats; /* of the achieved: the same stack as the one before */
+	_Atomic uint64_t ticks;	  /* deadlines attempted */
 	_Atomic uint64_t missed_ticks;
-	_Atomic uint64_t calls, bytes;	  /* reads of target memory */
-	_Atomic uint64_t stops, stop_ns;  /* stops made, and the time that threads stood still */
-	_Atomic uint64_t threads;	  /* sampled at the last tick */
-	_Atomic uint64_t threads_total;	  /* of all that there are */
+	_Atomic uint64_t calls, bytes;	 /* reads of target memory */
+	_Atomic uint64_t stops, stop_ns; /* stops made, and the time that threads stood still */
+	_Atomic uint64_t threads;	 /* sampled at the last tick */
+	_Atomic uint64_t threads_total;	 /* of all that there are */
 	_Atomic uint64_t start_ns, now_ns;
-	_Atomic bool stops_refused;	  /* ptrace was not permitted */
+	_Atomic bool stops_refused; /* ptrace was not permitted */
 };
 
 enum sampler_end {

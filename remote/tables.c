@@ -8,7 +8,7 @@
 /* Entries live in blocks that double in size and never move, so that the other thread can read
  * them while we add; only our own hash index is ever reallocated. */
 #define FIRST_BLOCK_BITS 8
-#define BLOCK_COUNT 22 /* 2^30 entries: more than memory holds */
+#define BLOCK_COUNT	 22 /* 2^30 entries: more than memory holds */
 
 struct column {
 	size_t entry_size;

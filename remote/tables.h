@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct table_string {
-	const char *bytes; /* UTF-8 as CPython had it (surrogates as it encodes them), not escaped */
+	const char
+		*bytes; /* UTF-8 as CPython had it (surrogates as it encodes them), not escaped */
 	uint32_t len;
 };
 

@@ -13,12 +13,12 @@
 /* What errno cannot say. Positive, never mixed with -errno in one result: see target_open(). */
 enum target_problem {
 	TARGET_OK = 0,
-	TARGET_NOT_PYTHON,   /* no Python runtime is mapped */
-	TARGET_UNSUPPORTED,  /* a Python, but a version or build we cannot read */
-	TARGET_NOT_READY,    /* a Python that has not initialised its runtime yet */
-	TARGET_UNPROVEN,     /* the layout for its version does not hold on it */
-	TARGET_GONE,	     /* exited, or a zombie */
-	TARGET_REFUSED,	     /* EPERM or EACCES on its memory or files */
+	TARGET_NOT_PYTHON,  /* no Python runtime is mapped */
+	TARGET_UNSUPPORTED, /* a Python, but a version or build we cannot read */
+	TARGET_NOT_READY,   /* a Python that has not initialised its runtime yet */
+	TARGET_UNPROVEN,    /* the layout for its version does not hold on it */
+	TARGET_GONE,	    /* exited, or a zombie */
+	TARGET_REFUSED,	    /* EPERM or EACCES on its memory or files */
 };
 
 struct target {
@@ -27,8 +27,8 @@ struct target {
 	const struct proc_opener *opener; /* borrowed */
 	uint64_t runtime;		  /* address of _PyRuntime */
 	struct layout layout;
-	char version[48];    /* "3.14.10", from the target; printable ASCII */
-	char object[256];    /* path, as maps has it, of the object that holds the runtime; escaped */
+	char version[48]; /* "3.14.10", from the target; printable ASCII */
+	char object[256]; /* path, as maps has it, of the object that holds the runtime; escaped */
 	uint8_t build_id[20];
 	uint8_t build_id_len; /* 0: none */
 	bool shared;	      /* the runtime is in a library, not in the executable */
