@@ -27,6 +27,9 @@
 /* How often a thread that runs meanwhile is looked at again. A wrong layout fits not once. */
 #define PROOF_TRIES 64
 
+/* How often the whole is looked at: threads and interpreters come and go. */
+#define PROOF_WALK_TRIES 16
+
 /* A field is given up when its proof failed in so many walks: in one it may be a thread that was
  * just ending. */
 #define PROOF_WALKS 4
@@ -719,7 +722,7 @@ int layout_prove(struct layout *l, struct memory *m, uint64_t runtime)
 	size_t walks = 0;
 	int r = -ENOTSUP;
 
-	for (size_t i = 0; i < PROOF_TRIES; i++) {
+	for (size_t i = 0; i < PROOF_WALK_TRIES; i++) {
 		struct proof p = {.l = l, .m = m};
 
 		r = walk_interpreters(&p, runtime);
