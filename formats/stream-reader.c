@@ -678,14 +678,14 @@ static int take_chunk(struct stream_reader *r, const struct chunk *c, const uint
 	}
 	s->sequence = c->sequence + 1;
 	s->samples = c->before + c->samples;
-	if (!s->segment_known || s->segment != c->segment) {
+	/* The header's chunk is of no segment yet. */
+	if (c->type == CHUNK_RECORDS && (c->sequence > 0 || s->header) &&
+	    (!s->segment_known || s->segment != c->segment)) {
 		s->segment_known = true;
 		s->segment = c->segment;
 		sets_clear(s);
-		if (c->type == CHUNK_RECORDS && (c->sequence > 0 || s->header)) {
-			if (want_header(r, index) != 0 || CALL(r, segment, index, c->segment) != 0)
-				return r->error;
-		}
+		if (want_header(r, index) != 0 || CALL(r, segment, index, c->segment) != 0)
+			return r->error;
 	}
 	if (lost && (want_header(r, index) != 0 || damage(r, index, lost) != 0))
 		return r->error;

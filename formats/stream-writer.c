@@ -12,6 +12,13 @@
 #include "formats/stream-json.h"
 
 #define ZSTD_LEVEL 3
+/* Fixed, so that what the library allocates is the same for each chunk. */
+#define ZSTD_WINDOW 18
+#define ZSTD_HASH   15
+/* Columns have nothing in common: from this size on each gets blocks, and thus codes, of its own.
+ */
+#define SPLIT_BYTES 1024
+#define MAX_SPLITS  8
 
 /* Where the caller's ids of one kind went: an entry is of this segment when its epoch is. */
 struct id_map {
@@ -58,6 +65,8 @@ struct stream_writer {
 	uint64_t values[CHUNK_ROWS], scratch[2 * CHUNK_ROWS];
 	uint64_t *last; /* by local thread id */
 	uint32_t last_cap;
+	size_t splits[MAX_SPLITS]; /* where in raw new blocks begin */
+	unsigned split_count;
 	struct bytes json, column_head, column_data, raw, out;
 	ZSTD_CCtx *zstd;
 };
@@ -94,6 +103,27 @@ static void put_record(struct bytes *b, enum record_type type, const struct byte
 	bytes_put(b, payload->data, payload->len);
 }
 
+/* Compresses w->raw into size bytes at to, a block begun at each split; 0: it does not fit. */
+static size_t compress(struct stream_writer *w, uint8_t *to, size_t size)
+{
+	ZSTD_outBuffer out = {to, size, 0};
+	size_t from = 0;
+
+	ZSTD_CCtx_reset(w->zstd, ZSTD_reset_session_only);
+	for (unsigned i = 0; i <= w->split_count; i++) {
+		bool last = i == w->split_count;
+		size_t end = last ? w->raw.len : w->splits[i];
+		ZSTD_inBuffer in = {w->raw.data + from, end - from, 0};
+		size_t r =
+			ZSTD_compressStream2(w->zstd, &out, &in, last ? ZSTD_e_end : ZSTD_e_flush);
+
+		if (r != 0)
+			return 0;
+		from = end;
+	}
+	return out.pos;
+}
+
 /* Appends a chunk of w->raw to w->out, which may hold a prologue. */
 static int put_chunk(struct stream_writer *w, size_t rows)
 {
@@ -106,8 +136,8 @@ static int put_chunk(struct stream_writer *w, size_t rows)
 	p = w->out.data + w->out.len;
 	payload = p + CHUNK_HEADER_LEN;
 	if (w->options.codec == STREAM_ZSTD) {
-		stored = ZSTD_compressCCtx(w->zstd, payload, bound, w->raw.data, raw, ZSTD_LEVEL);
-		if (!ZSTD_isError(stored) && stored < raw)
+		stored = compress(w, payload, bound);
+		if (stored > 0 && stored < raw)
 			codec = STREAM_ZSTD;
 	}
 	if (codec == STREAM_NONE) {
@@ -132,6 +162,7 @@ static int put_chunk(struct stream_writer *w, size_t rows)
 	w->out.len += CHUNK_HEADER_LEN + stored;
 	w->sequence++;
 	w->samples += rows;
+	w->split_count = 0;
 	return 0;
 }
 
@@ -153,6 +184,10 @@ static void put_column(struct stream_writer *w, enum column id,
 	bytes_varint(&w->column_head, id);
 	bytes_varint(&w->column_head, encoding);
 	bytes_varint(&w->column_head, w->column_data.len - before);
+	if (w->column_data.len - before >= SPLIT_BYTES && w->split_count + 2 <= MAX_SPLITS) {
+		w->splits[w->split_count++] = before;
+		w->splits[w->split_count++] = w->column_data.len;
+	}
 }
 
 #define PUT_COLUMN(w, id, array, threads)                                                          \
@@ -186,6 +221,8 @@ static int put_samples(struct stream_writer *w)
 	bytes_varint(&w->raw, RECORD_SAMPLES);
 	bytes_varint(&w->raw, w->column_head.len + w->column_data.len);
 	bytes_put(&w->raw, w->column_head.data, w->column_head.len);
+	for (unsigned i = 0; i < w->split_count; i++)
+		w->splits[i] += w->raw.len;
 	bytes_put(&w->raw, w->column_data.data, w->column_data.len);
 	return w->column_head.failed || w->column_data.failed ? fail(w, -ENOMEM) : 0;
 }
@@ -632,6 +669,13 @@ int stream_writer_new(struct stream_writer **ret, const struct stream_header *he
 	for (int kind = 0; kind < DEF_COUNT; kind++)
 		w->maps[kind].next = w->maps[kind].pending = 1;
 	w->zstd = ZSTD_createCCtx();
+	if (w->zstd) {
+		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, ZSTD_WINDOW);
+		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_hashLog, ZSTD_HASH);
+		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_chainLog, ZSTD_HASH);
+		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_contentSizeFlag, 0);
+	}
 	r = w->zstd ? put_head(w, header) : -ENOMEM;
 	if (r < 0) {
 		stream_writer_free(w);
