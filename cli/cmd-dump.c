@@ -43,8 +43,8 @@ static int open_source(struct source *s, const char *file)
 	int fd;
 
 	close_source(s);
-	snprintf(path, sizeof(path), "/proc/%d/%s/%s", (int)s->pid,
-		 file[0] == '/' ? "root" : "cwd", file);
+	snprintf(path, sizeof(path), "/proc/%d/%s/%s", (int)s->pid, file[0] == '/' ? "root" : "cwd",
+		 file);
 	/* What the target calls its source may be a pipe or a device. */
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 && file[0] == '/')
@@ -157,8 +157,8 @@ static int dump(const struct options *o)
 	if (status)
 		return status;
 	protocol_request_init(&q, PROTOCOL_DUMP, pid);
-	q.flags = (o->all_threads ? PROTOCOL_ALL_THREADS : 0) |
-		  (o->blocking ? PROTOCOL_BLOCKING : 0);
+	q.flags =
+		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
 	/* One look: stopping for it is always within reason. */
 	q.stop_budget_ppm = 1000000;
 	q.interval_ns = 1000000;

@@ -6,10 +6,10 @@ struct options;
 
 struct command {
 	const char *name;
-	const char *usage;  /* what follows the name, in a usage line */
-	const char *about;  /* one line */
-	const char *examples; /* lines ended by newlines */
-	unsigned groups;    /* of options that it takes: enum option_group */
+	const char *usage;		/* what follows the name, in a usage line */
+	const char *about;		/* one line */
+	const char *examples;		/* lines ended by newlines */
+	unsigned groups;		/* of options that it takes: enum option_group */
 	int operands_min, operands_max; /* max -1: any number */
 	int failure; /* exit status of what fails before it is run, usage apart */
 	/* Returns the exit status. */

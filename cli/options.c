@@ -14,7 +14,7 @@
 #include "daemon/protocol.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
-#define MAX_ROWS 64
+#define MAX_ROWS  64
 
 /* ---- values ---- */
 
@@ -48,8 +48,7 @@ static int parse_number(const char *text, const struct unit *units, double *ret)
 int options_parse_rate(const char *text, double *ret_hz)
 {
 	static const struct unit units[] = {
-		{"", 1},     {"hz", 1},	   {"k", 1e3},	{"khz", 1e3},
-		{"m", 1e6},  {"mhz", 1e6}, {NULL, 0},
+		{"", 1}, {"hz", 1}, {"k", 1e3}, {"khz", 1e3}, {"m", 1e6}, {"mhz", 1e6}, {NULL, 0},
 	};
 	double hz;
 	int r = parse_number(text, units, &hz);
@@ -274,8 +273,8 @@ static int set_socket(struct options *o, const char *v, const char **why)
 /* ---- the table ---- */
 
 struct row {
-	unsigned groups; /* enum option_group: commands that have any of them take it */
-	char letter;	 /* or 0 */
+	unsigned groups;	    /* enum option_group: commands that have any of them take it */
+	char letter;		    /* or 0 */
 	const char *name, *metavar; /* metavar NULL: no value */
 	int (*set)(struct options *o, const char *value, const char **ret_why);
 	const char *help;
@@ -332,12 +331,6 @@ static const struct row *find_row(unsigned groups, int value)
 	return NULL;
 }
 
-static int usage_error(const struct command *c)
-{
-	message("see: pyprof %s -h", c->name);
-	return STATUS_USAGE;
-}
-
 static int check_operands(const struct options *o)
 {
 	const struct command *c = o->command;
@@ -362,9 +355,9 @@ static void infer_output(struct options *o)
 		const char *extension;
 		enum output_kind kind;
 	} known[] = {
-		{"pyprof", OUTPUT_BINARY},     {"bin", OUTPUT_BINARY},
-		{"txt", OUTPUT_COLLAPSED},     {"collapsed", OUTPUT_COLLAPSED},
-		{"folded", OUTPUT_COLLAPSED},  {"pstats", OUTPUT_PSTATS},
+		{"pyprof", OUTPUT_BINARY},    {"bin", OUTPUT_BINARY},
+		{"txt", OUTPUT_COLLAPSED},    {"collapsed", OUTPUT_COLLAPSED},
+		{"folded", OUTPUT_COLLAPSED}, {"pstats", OUTPUT_PSTATS},
 		{"prof", OUTPUT_PSTATS},
 	};
 	const char *dot = o->outfile ? strrchr(o->outfile, '.') : NULL;
@@ -412,21 +405,22 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		const char *why = "";
 
 		if (value == ':') {
-			message("%s: option %s needs a value", command->name,
-				message_text(argv[optind - 1]));
-			return usage_error(command);
+			message("%s: option %s needs a value; see: pyprof %s -h", command->name,
+				message_text(argv[optind - 1]), command->name);
+			return STATUS_USAGE;
 		}
 		if (!row) {
 			if (optopt && optopt < 256)
-				message("%s: unknown option -%c", command->name,
-					isprint(optopt) ? optopt : '?');
+				message("%s: unknown option -%c; see: pyprof %s -h", command->name,
+					isprint(optopt) ? optopt : '?', command->name);
 			else if (optopt)
-				message("%s: option %s takes no value", command->name,
-					message_text(argv[optind - 1]));
+				message("%s: option %s takes no value; see: pyprof %s -h",
+					command->name, message_text(argv[optind - 1]),
+					command->name);
 			else
-				message("%s: unknown option %s", command->name,
-					message_text(argv[optind - 1]));
-			return usage_error(command);
+				message("%s: unknown option %s; see: pyprof %s -h", command->name,
+					message_text(argv[optind - 1]), command->name);
+			return STATUS_USAGE;
 		}
 		if (row->set(&o, optarg, &why) < 0) {
 			message("%s: --%s %s: %s", command->name, row->name,

@@ -10,7 +10,7 @@
 #include "formats/stream.h"
 
 enum option_group {
-	GROUP_RECORD = 1 << 0,	/* attach, run */
+	GROUP_RECORD = 1 << 0, /* attach, run */
 	GROUP_RUN = 1 << 1,
 	GROUP_DUMP = 1 << 2,
 	GROUP_OUTPUT = 1 << 3,	/* attach, run, replay */

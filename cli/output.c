@@ -95,8 +95,7 @@ static int open_descriptor(struct output *o)
 	/* Renaming needs no right to the file itself, but a file made read-only was meant so. */
 	if (o->existed && access(o->path, W_OK) < 0)
 		return -errno;
-	if (!o->grows &&
-	    asprintf(&o->temporary, "%s.%d.tmp", o->path, (int)getpid()) < 0) {
+	if (!o->grows && asprintf(&o->temporary, "%s.%d.tmp", o->path, (int)getpid()) < 0) {
 		o->temporary = NULL;
 		return -ENOMEM;
 	}
@@ -177,7 +176,7 @@ int output_flush_stdout(void)
 	return fail("write to", "the standard output", errno);
 }
 
-int output_commit(struct output *o)
+int output_commit(struct output *o, const char *what)
 {
 	int status = 0;
 
@@ -192,6 +191,8 @@ int output_commit(struct output *o)
 		status = fail("write", o->path, errno);
 	if (status && o->temporary)
 		unlink(o->temporary);
+	if (!status && what)
+		message("%s written to %s", what, message_text(o->path));
 	output_free(o);
 	return status;
 }

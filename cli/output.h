@@ -21,8 +21,9 @@ FILE *output_file(struct output *o);
 const char *output_name(const struct output *o);
 bool output_is_stdout(const struct output *o);
 
-/* Everything was written: puts the file in its place. 0; STATUS_FAILED and a line. Frees o. */
-int output_commit(struct output *o);
+/* Everything was written: puts the file in its place, and says that what (NULL: nothing is said) is
+ * there. 0; STATUS_FAILED and a line. Frees o. */
+int output_commit(struct output *o, const char *what);
 /* There is nothing to keep. Frees o; takes NULL. */
 void output_discard(struct output *o);
 

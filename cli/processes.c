@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define MAX_PROCESSES 65536
-#define MAX_DEPTH 64 /* of descendants; a parent may change while we look */
+#define MAX_DEPTH     64 /* of descendants; a parent may change while we look */
 
 static ssize_t read_file(pid_t pid, const char *name, char *buf, size_t size)
 {

@@ -8,9 +8,9 @@
 
 struct process {
 	pid_t pid, parent;
-	char name[64];	     /* comm */
-	char command[1024];  /* the command line, arguments separated by spaces; else comm */
-	bool python;	     /* looks like one: to be asked by a session */
+	char name[64];	    /* comm */
+	char command[1024]; /* the command line, arguments separated by spaces; else comm */
+	bool python;	    /* looks like one: to be asked by a session */
 };
 
 /* Calls visit for each process, in the order of pids, until it returns nonzero, and returns that;

@@ -11,8 +11,8 @@
 void record_request(struct protocol_request *q, const struct options *o, pid_t pid)
 {
 	protocol_request_init(q, PROTOCOL_RECORD, pid);
-	q->flags = (o->all_threads ? PROTOCOL_ALL_THREADS : 0) |
-		   (o->blocking ? PROTOCOL_BLOCKING : 0);
+	q->flags =
+		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
 	/* Between two programs of one machine compression only costs. */
 	q->codec = o->output == OUTPUT_BINARY ? o->codec : STREAM_NONE;
 	q->interval_ns = o->interval_ns;
@@ -47,20 +47,15 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 		  const struct model *m, pid_t pid)
 {
 	const struct recording_facts *f = recording_facts(r);
-	int status = 0;
+	int status;
 
 	if (f->totals.achieved == 0 && (!m || m->samples == 0)) {
 		message("process %d ended before there was anything to show", (int)pid);
 		output_discard(out);
 		return STATUS_TARGET_ENDED;
 	}
-	if (m) {
-		status = report_write(o, m, out, pid);
-	} else {
-		if (!output_is_stdout(out))
-			message("recording written to %s", message_text(output_name(out)));
-		status = output_commit(out);
-	}
-	report_counts(o, f);
+	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
+	if (!status)
+		report_counts(o, f);
 	return status;
 }

@@ -292,12 +292,18 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 }
 
 static const struct stream_handler handler = {
-	.header = on_header,	   .segment = on_segment,
-	.string = on_string,	   .function = on_function,
-	.frame = on_frame,	   .stack = on_stack,
-	.thread = on_thread,	   .samples = on_samples,
-	.gap = on_gap,		   .statistics = on_statistics,
-	.summary = on_summary,	   .damage = on_damage,
+	.header = on_header,
+	.segment = on_segment,
+	.string = on_string,
+	.function = on_function,
+	.frame = on_frame,
+	.stack = on_stack,
+	.thread = on_thread,
+	.samples = on_samples,
+	.gap = on_gap,
+	.statistics = on_statistics,
+	.summary = on_summary,
+	.damage = on_damage,
 	.warning = on_warning,
 };
 
@@ -316,9 +322,8 @@ static int explain(int e, const char *what)
 static void show_progress(const struct recording *r)
 {
 	progress_show("%s process %d: %.0f s, %llu samples",
-		      asked_to_end() ? "ending the recording of" : "recording",
-		      r->facts.header.pid, (double)r->facts.totals.elapsed_ns / 1e9,
-		      (unsigned long long)r->samples);
+		      asked_to_end() ? "ending the recording of" : "recording", r->facts.header.pid,
+		      (double)r->facts.totals.elapsed_ns / 1e9, (unsigned long long)r->samples);
 }
 
 /* The bytes of the session, to their end. 0, -errno of the reader, or a status with a line. */
@@ -351,8 +356,8 @@ static int take_bytes(struct recording *r, FILE *file, const char *file_name,
 				continue;
 			return -errno;
 		}
-		if (file && (fwrite(r->buffer, 1, (size_t)n, file) != (size_t)n ||
-			     fflush(file) != 0)) {
+		if (file &&
+		    (fwrite(r->buffer, 1, (size_t)n, file) != (size_t)n || fflush(file) != 0)) {
 			message("cannot write %s: %s", message_text(file_name), strerror(errno));
 			return STATUS_FAILED;
 		}

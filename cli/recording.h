@@ -16,7 +16,7 @@ struct recording;
 
 /* What is known of a recording without keeping its samples. */
 struct recording_facts {
-	struct stream_header header; /* of the last stream */
+	struct stream_header header;	 /* of the last stream */
 	struct stream_statistics totals; /* of all streams */
 	char end[32], detail[256];
 	uint32_t streams, warnings;
@@ -34,7 +34,8 @@ pid_t recording_monitor(const struct recording *r);
 /* Asks. 0 or a status; no line. */
 int recording_ask(struct recording *r, const struct protocol_request *q);
 /* Waits for an answer, which may be long with PROTOCOL_WAIT: 0 when the session has the process and
- * another answer follows (*ret_waiting), or the recording does. Else a status; text gets the line. */
+ * another answer follows (*ret_waiting), or the recording does. Else a status; text gets the line.
+ */
 int recording_answer(struct recording *r, bool *ret_waiting, char text[PROTOCOL_TEXT_SIZE]);
 
 /* Takes the recording to its end; Ctrl-C ends it well. Each of file and model may be NULL.

@@ -21,8 +21,7 @@ static void default_name(const struct options *o, pid_t pid, char *buf, size_t s
 	};
 
 	if (pid)
-		snprintf(buf, size, "%s_%d.%s", names[o->output][0], (int)pid,
-			 names[o->output][1]);
+		snprintf(buf, size, "%s_%d.%s", names[o->output][0], (int)pid, names[o->output][1]);
 	else
 		snprintf(buf, size, "%s_merged.%s", names[o->output][0], names[o->output][1]);
 }
@@ -81,16 +80,16 @@ int report_write(const struct options *o, const struct model *m, struct output *
 	}
 	if (!out)
 		return output_flush_stdout();
-	if (!output_is_stdout(out))
-		message("%s written to %s", format->name, message_text(output_name(out)));
-	return output_commit(out);
+	return output_commit(out, format->name);
 }
 
 static void print_lost(const struct stream_statistics *t, char *buf, size_t size)
 {
 	static const char *const names[] = {
-		[STREAM_LOST_UNREADABLE] = "unreadable", [STREAM_LOST_EXITED] = "thread ended",
-		[STREAM_LOST_TORN] = "torn",		 [STREAM_LOST_MEMORY] = "out of memory",
+		[STREAM_LOST_UNREADABLE] = "unreadable",
+		[STREAM_LOST_EXITED] = "thread ended",
+		[STREAM_LOST_TORN] = "torn",
+		[STREAM_LOST_MEMORY] = "out of memory",
 		[STREAM_LOST_BACKPRESSURE] = "not taken in time",
 	};
 	const char *separator = " (";

@@ -4,9 +4,9 @@
 
 #include <sys/types.h>
 
-/* Gives up, for good: all capabilities but CAP_SYS_PTRACE, new privileges by exec, core dumps, being
- * traced by our own user. To be called while there is one thread. The calling process dies with
- * monitor, its parent. 0 or -errno. */
+/* Gives up, for good: all capabilities but CAP_SYS_PTRACE, new privileges by exec, core dumps,
+ * being traced by our own user. To be called while there is one thread. The calling process dies
+ * with monitor, its parent. 0 or -errno. */
 int cage_drop(pid_t monitor);
 
 /* Loads the seccomp filter into all threads: from here on no file is opened, no process started, no

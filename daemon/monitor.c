@@ -23,12 +23,12 @@
 #include "daemon/reader.h"
 #include "remote/proc.h"
 
-#define SECOND 1000000000ull
-#define MILLISECOND 1000000ull
+#define SECOND		   1000000000ull
+#define MILLISECOND	   1000000ull
 #define REQUEST_TIMEOUT_NS (10 * SECOND)
 /* Of bytes read from the reader and not yet taken by the client. */
 #define PIECE_SIZE (64 * 1024)
-#define PIPE_SIZE (1024 * 1024)
+#define PIPE_SIZE  (1024 * 1024)
 /* A reader whose client is gone gets this long to leave by itself. */
 #define VANISHED_GRACE_NS (SECOND / 2)
 /* The sampler notices the end of its target by itself; these are for one that does not. */
@@ -40,7 +40,7 @@
 #define EXEC_WAIT_NS (3 * SECOND)
 /* The last batch before a target's end cannot always be published to a peer: it shall be small. */
 #define PEER_CHUNK_NS (SECOND / 4)
-#define NEVER UINT64_MAX
+#define NEVER	      UINT64_MAX
 
 enum outcome { FINISHED, NEXT_IMAGE };
 
@@ -164,8 +164,8 @@ static bool pid_holds(const struct monitor *m)
 	return syscall(SYS_pidfd_send_signal, m->pidfd, 0, NULL, 0) == 0 || errno == EPERM;
 }
 
-/* A descriptor of /proc/PID/mem stays with the memory that it was opened on. Without it a read gives
- * 0; with it a read of the unmapped first page gives EIO. proc_pid_mem(5). */
+/* A descriptor of /proc/PID/mem stays with the memory that it was opened on. Without it a read
+ * gives 0; with it a read of the unmapped first page gives EIO. proc_pid_mem(5). */
 static bool image_answers(const struct monitor *m)
 {
 	char c;
@@ -180,7 +180,8 @@ static bool policy_permits(struct monitor *m, const char **ret_why)
 	*ret_why = "is gone";
 	if (!m->for_peer)
 		return true;
-	/* Root of a namespace below ours that is mapped to our root has not all of root's rights. */
+	/* Root of a namespace below ours that is mapped to our root has not all of root's rights.
+	 */
 	if (m->peer.uid == 0 && !m->peer.same_user_namespace) {
 		*ret_why = "is not in your user namespace";
 		return false;
@@ -231,7 +232,8 @@ static bool open_image(struct monitor *m)
 		}
 		if (!policy_permits(m, &why)) {
 			refuse(m, STATUS_NOT_PERMITTED,
-			       "the daemon may not show you process %d: it %s", m->request.pid, why);
+			       "the daemon may not show you process %d: it %s", m->request.pid,
+			       why);
 			return false;
 		}
 		if (e == EACCES || e == EPERM) {
@@ -248,12 +250,13 @@ static bool open_image(struct monitor *m)
 		refuse(m, STATUS_FAILED, "cannot open the memory of process %d: %s", m->request.pid,
 		       strerror(e));
 	else
-		refuse(m, STATUS_NOT_PYTHON, "process %d has no memory of its own: a kernel thread",
+		refuse(m, STATUS_NOT_PYTHON, "process %d is a kernel thread, not a Python",
 		       m->request.pid);
 	return false;
 }
 
-/* Before bytes of the reader go to the client. While the image answers, all that was read is its. */
+/* Before bytes of the reader go to the client. While the image answers, all that was read is its.
+ */
 static bool may_publish(struct monitor *m)
 {
 	const char *why;

@@ -125,9 +125,10 @@ static const char *const root_lines[PERMISSION_CAUSE_COUNT] = {
 				  "from the host",
 	[PERMISSION_CAPABILITIES] = "it has capabilities that this root lacks; start the container "
 				    "with --cap-add SYS_PTRACE, or attach to %d from the host",
-	[PERMISSION_UNDUMPABLE] = "it is undumpable, and this root has no CAP_SYS_PTRACE; start the "
-				  "container with --cap-add SYS_PTRACE, or attach to %d from the "
-				  "host",
+	[PERMISSION_UNDUMPABLE] =
+		"it is undumpable, and this root has no CAP_SYS_PTRACE; start the "
+		"container with --cap-add SYS_PTRACE, or attach to %d from the "
+		"host",
 	[PERMISSION_YAMA_CHILDREN] = "kernel.yama.ptrace_scope is 1, and this root has no "
 				     "CAP_SYS_PTRACE; start the container with --cap-add "
 				     "SYS_PTRACE, or attach to %d from the host",

@@ -7,17 +7,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The kernel's causes, ptrace(2) "Ptrace access mode checking", in the order they are looked for. */
+/* The kernel's causes, ptrace(2) "Ptrace access mode checking", in the order they are looked for.
+ */
 enum permission_cause {
-	PERMISSION_HIDDEN,	 /* hidepid: the process exists, but not in our /proc */
-	PERMISSION_SECCOMP,	 /* a filter of ours refuses the calls (containers) */
+	PERMISSION_HIDDEN,	   /* hidepid: the process exists, but not in our /proc */
+	PERMISSION_SECCOMP,	   /* a filter of ours refuses the calls (containers) */
 	PERMISSION_USER_NAMESPACE, /* the target is in one where we have no capability */
 	PERMISSION_OTHER_USER,
-	PERMISSION_CAPABILITIES, /* it has capabilities that we lack */
-	PERMISSION_UNDUMPABLE,	 /* prctl(PR_SET_DUMPABLE), or a set-user-ID start */
-	PERMISSION_YAMA_CHILDREN, /* kernel.yama.ptrace_scope 1 */
-	PERMISSION_YAMA_ADMIN,	 /* 2 */
-	PERMISSION_YAMA_NONE,	 /* 3: nobody may, until the next boot */
+	PERMISSION_CAPABILITIES,    /* it has capabilities that we lack */
+	PERMISSION_UNDUMPABLE,	    /* prctl(PR_SET_DUMPABLE), or a set-user-ID start */
+	PERMISSION_YAMA_CHILDREN,   /* kernel.yama.ptrace_scope 1 */
+	PERMISSION_YAMA_ADMIN,	    /* 2 */
+	PERMISSION_YAMA_NONE,	    /* 3: nobody may, until the next boot */
 	PERMISSION_SECURITY_MODULE, /* nothing of the above: Landlock, AppArmor, SELinux */
 	PERMISSION_CAUSE_COUNT
 };

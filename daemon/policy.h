@@ -24,8 +24,8 @@ struct policy_process {
 int policy_look(const char *proc, pid_t pid, struct policy_process *ret);
 
 /* Whether a peer of uid and gid (as our user namespace has them), in user_namespace, may read it.
- * Root may all; another peer is taken to have no capabilities. On refusal *ret_why is a static phrase that
- * ends the sentence "process N ...". */
+ * Root may all; another peer is taken to have no capabilities. On refusal *ret_why is a static
+ * phrase that ends the sentence "process N ...". */
 bool policy_allows(uid_t uid, gid_t gid, const char *user_namespace,
 		   const struct policy_process *process, const char **ret_why);
 

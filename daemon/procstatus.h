@@ -14,7 +14,8 @@ struct procstatus {
 	int seccomp;		       /* 0 none, 1 strict, 2 filter; -1 unknown */
 };
 
-/* Of PID below proc, a procfs root: 0; -ESRCH no such process; -EINVAL a field is missing; -errno. */
+/* Of PID below proc, a procfs root: 0; -ESRCH no such process; -EINVAL a field is missing; -errno.
+ */
 int procstatus_read(const char *proc, pid_t pid, struct procstatus *ret);
 /* The same from the text. */
 int procstatus_parse(const char *text, struct procstatus *ret);

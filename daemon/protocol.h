@@ -11,14 +11,14 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_MAGIC 0x31667270u /* "prf1" */
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_MAGIC	   0x31667270u /* "prf1" */
+#define PROTOCOL_VERSION   1
 #define PROTOCOL_TEXT_SIZE 512
 /* Bounds of a request: what no one means. */
-#define PROTOCOL_MAX_INTERVAL_NS 3600000000000ull      /* an hour between samples */
+#define PROTOCOL_MAX_INTERVAL_NS 3600000000000ull	/* an hour between samples */
 #define PROTOCOL_MAX_DURATION_NS 3155760000000000000ull /* a century: now + duration fits */
-#define PROTOCOL_MIN_CHUNK_NS 10000000ull
-#define PROTOCOL_MAX_CHUNK_NS 10000000000ull
+#define PROTOCOL_MIN_CHUNK_NS	 10000000ull
+#define PROTOCOL_MAX_CHUNK_NS	 10000000000ull
 
 enum protocol_command {
 	PROTOCOL_RECORD = 1, /* sample until the end */
@@ -37,13 +37,13 @@ enum protocol_flags {
 struct protocol_request {
 	uint32_t magic, version;
 	uint32_t command, flags;
-	int32_t pid;	       /* as the client's pid namespace shows it */
-	uint32_t codec;	       /* enum stream_codec */
-	uint64_t interval_ns;  /* 0: as fast as it goes */
-	uint64_t duration_ns;  /* 0: until told */
-	uint64_t chunk_ns;     /* 0: 1 s */
+	int32_t pid;		  /* as the client's pid namespace shows it */
+	uint32_t codec;		  /* enum stream_codec */
+	uint64_t interval_ns;	  /* 0: as fast as it goes */
+	uint64_t duration_ns;	  /* 0: until told */
+	uint64_t chunk_ns;	  /* 0: 1 s */
 	uint32_t stop_budget_ppm; /* share of the target's time, parts per million */
-	uint32_t reserved[7];  /* 0 */
+	uint32_t reserved[7];	  /* 0 */
 };
 
 /* The exit statuses of pyprof, as pyprof(1) documents them. */
@@ -64,8 +64,8 @@ enum protocol_waiting { PROTOCOL_READY = 0, PROTOCOL_WAITING = 1 };
 
 struct protocol_reply {
 	uint32_t magic, version;
-	uint32_t status;  /* enum pyprof_status */
-	uint32_t waiting; /* enum protocol_waiting */
+	uint32_t status;	       /* enum pyprof_status */
+	uint32_t waiting;	       /* enum protocol_waiting */
 	char text[PROTOCOL_TEXT_SIZE]; /* status != 0: the error line, UTF-8, escaped, terminated */
 };
 

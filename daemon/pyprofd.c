@@ -24,7 +24,7 @@
 #define MAX_SESSIONS 256
 /* Of one user; root is held by the other bound only. */
 #define MAX_SESSIONS_OF_USER 16
-#define LISTEN_FD 3 /* the first that systemd passes: sd_listen_fds(3) */
+#define LISTEN_FD	     3 /* the first that systemd passes: sd_listen_fds(3) */
 
 struct session {
 	pid_t pid; /* 0: free */
@@ -134,9 +134,8 @@ static int take_passed(void)
 
 static void turn_away(int fd, const char *why)
 {
-	struct protocol_reply r = {.magic = PROTOCOL_MAGIC,
-				   .version = PROTOCOL_VERSION,
-				   .status = STATUS_FAILED};
+	struct protocol_reply r = {
+		.magic = PROTOCOL_MAGIC, .version = PROTOCOL_VERSION, .status = STATUS_FAILED};
 
 	snprintf(r.text, sizeof(r.text), "%s", why);
 	(void)send(fd, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);

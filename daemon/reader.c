@@ -23,14 +23,14 @@
 #include "remote/sampler.h"
 #include "remote/target.h"
 
-#define SECOND 1000000000ull
+#define SECOND	    1000000000ull
 #define MILLISECOND 1000000ull
 /* Samples wait in the ring this long at most before they are encoded. */
 #define ENCODER_SLEEP_NS (5 * MILLISECOND)
 /* Between two looks at a process that is no readable Python yet: from, up to, and after a while. */
-#define RETRY_FIRST_NS (MILLISECOND / 2)
-#define RETRY_NS (5 * MILLISECOND)
-#define RETRY_SLOW_NS (50 * MILLISECOND)
+#define RETRY_FIRST_NS	    (MILLISECOND / 2)
+#define RETRY_NS	    (5 * MILLISECOND)
+#define RETRY_SLOW_NS	    (50 * MILLISECOND)
 #define RETRY_SLOW_AFTER_NS (10 * SECOND)
 /* A Python that has its runtime mapped is ready soon, if it is not stopped just there. */
 #define NOT_READY_PATIENCE_NS (2 * SECOND)
@@ -266,8 +266,8 @@ static int encode(struct reader *r, const struct sample *s)
 	return 0;
 }
 
-/* Takes what there is out of the ring. One at a time: the tables of a sample are only promised up to
- * the next pop that crosses a SAMPLE_TABLES. Returns how many, or -errno. */
+/* Takes what there is out of the ring. One at a time: the tables of a sample are only promised up
+ * to the next pop that crosses a SAMPLE_TABLES. Returns how many, or -errno. */
 static int drain(struct reader *r)
 {
 	struct sample s;
@@ -395,8 +395,8 @@ give_up(const struct reader *r, enum target_problem problem, const char *detail)
 		     "process %d runs %s, but its memory is not laid out as that version's", pid,
 		     detail[0] ? detail : "a Python");
 	case TARGET_GONE:
-		fail(r, STATUS_TARGET_ENDED,
-		     "process %d ended before there was anything to show", pid);
+		fail(r, STATUS_TARGET_ENDED, "process %d ended before there was anything to show",
+		     pid);
 	case TARGET_REFUSED:
 		fail(r, STATUS_NOT_PERMITTED, "reading process %d is not permitted", pid);
 	case TARGET_OK:
@@ -414,7 +414,8 @@ static void open_target(struct reader *r)
 	for (;;) {
 		uint64_t waited;
 
-		problem = target_open(&r->target, r->setup->pid, &r->opener, detail, sizeof(detail));
+		problem =
+			target_open(&r->target, r->setup->pid, &r->opener, detail, sizeof(detail));
 		if (problem == TARGET_OK)
 			return;
 		if (r->stop)
@@ -456,8 +457,8 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 {
 	const struct reader_setup *setup = r->setup;
 	const struct layout *l = &r->target->layout;
-	bool gil = !l->free_threaded &&
-		   (l->runtime.gil_locked != ABSENT || l->gil.locked != ABSENT);
+	bool gil =
+		!l->free_threaded && (l->runtime.gil_locked != ABSENT || l->gil.locked != ABSENT);
 
 	snprintf(h->host, sizeof(h->host), "%s", setup->host);
 	snprintf(h->boot_id, sizeof(h->boot_id), "%s", setup->boot_id);
@@ -528,9 +529,9 @@ static void prepare(struct reader *r)
 static enum reader_end run(struct reader *r, pthread_t encoder)
 {
 	static const char *const ends[] = {
-		[SAMPLER_STOPPED] = "stopped",	     [SAMPLER_DURATION] = "duration",
-		[SAMPLER_EXITED] = "target exited",  [SAMPLER_EXECED] = "exec",
-		[SAMPLER_REFUSED] = "refused",	     [SAMPLER_MEMORY] = "error",
+		[SAMPLER_STOPPED] = "stopped",	    [SAMPLER_DURATION] = "duration",
+		[SAMPLER_EXITED] = "target exited", [SAMPLER_EXECED] = "exec",
+		[SAMPLER_REFUSED] = "refused",	    [SAMPLER_MEMORY] = "error",
 	};
 	enum sampler_end end;
 

@@ -34,12 +34,12 @@ struct monitor_answer {
 /* What the reader is given; everything is the reader's own copy (it is forked). */
 struct reader_setup {
 	struct protocol_request request;
-	pid_t pid;     /* the target, in our pid namespace */
-	pid_t monitor; /* our parent */
-	int control;   /* SOCK_SEQPACKET */
-	int out;       /* the recording is written here */
-	int stop;      /* eventfd: readable when the recording shall end */
-	int cmdline;   /* /proc/PID/cmdline, or -1 */
+	pid_t pid;	  /* the target, in our pid namespace */
+	pid_t monitor;	  /* our parent */
+	int control;	  /* SOCK_SEQPACKET */
+	int out;	  /* the recording is written here */
+	int stop;	  /* eventfd: readable when the recording shall end */
+	int cmdline;	  /* /proc/PID/cmdline, or -1 */
 	uint64_t wait_ns; /* how long a process that is no Python yet may take to become one */
 	char host[256], boot_id[40];
 };

@@ -12,7 +12,7 @@
 #include "daemon/monitor.h"
 
 #define SESSION_NAME "pyprof-session"
-#define SESSION_FD 3
+#define SESSION_FD   3
 
 extern char **environ;
 
@@ -68,7 +68,8 @@ int session_connect(int *ret_fd, const char *path)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		goto fail;
-	/* Anyone may have made a socket at that path: whom we hand our questions to is root or us. */
+	/* Anyone may have made a socket at that path: whom we hand our questions to is root or us.
+	 */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		goto fail;
 	if (peer.uid != 0 && peer.uid != geteuid()) {

@@ -9,7 +9,8 @@
 #define SESSION_SOCKET_PATH "/run/pyprofd.sock"
 
 /* Starts a session as a child of ours (the embedded default): re-executes this program.
- * *ret_fd is our end of its socket, *ret_pid its monitor, to be reaped by the caller. 0 or -errno. */
+ * *ret_fd is our end of its socket, *ret_pid its monitor, to be reaped by the caller. 0 or -errno.
+ */
 int session_spawn(int *ret_fd, pid_t *ret_pid);
 
 /* The same for a connection that a daemon accepted: fd stays the caller's, the session has a copy
