@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "remote/memory.h"
 
 /* Real objects have about ten segments and forty sections; with one section a function (-O2
  * -ffunction-sections, not linked away) thousands. */
@@ -19,6 +22,13 @@
 
 /* Notes are a few dozen bytes; kernels and Go put some kilobytes there. */
 #define NOTES_SIZE_MAX ((uint64_t)64 << 10)
+
+/* The dynamic section of a large program has some fifty entries. */
+#define DYNAMIC_MAX 256
+
+/* Names looked up are this short, and hash chains of real objects a few links long. */
+#define NAME_SIZE_MAX 64
+#define CHAIN_MAX     1024
 
 #define PAGE_MASK_4K (~UINT64_C(0xfff))
 
@@ -234,4 +244,151 @@ int elf_file_bias(struct elf_file *f, uint64_t start, uint64_t offset, uint64_t 
 		return 0;
 	}
 	return -ENOENT;
+}
+
+/* A loaded object: where its tables for dynamic linking are, as the target's addresses. */
+struct loaded {
+	struct memory *m;
+	uint64_t bias;
+	uint64_t symbols, strings, hash;
+	uint64_t strings_size;
+};
+
+/* The dynamic linker has replaced addresses of the file by addresses in memory, but not where it
+ * may not write or has not come yet. */
+static uint64_t loaded_address(const struct loaded *l, uint64_t value)
+{
+	return value < l->bias ? value + l->bias : value;
+}
+
+static int read_dynamic(struct loaded *l, const Elf64_Phdr *ph)
+{
+	Elf64_Dyn dyn[DYNAMIC_MAX];
+	size_t n = ph->p_memsz / sizeof(dyn[0]);
+	int r;
+
+	if (n > DYNAMIC_MAX)
+		n = DYNAMIC_MAX;
+	r = memory_read(l->m, l->bias + ph->p_vaddr, dyn, n * sizeof(dyn[0]));
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && dyn[i].d_tag != DT_NULL; i++) {
+		switch (dyn[i].d_tag) {
+		case DT_SYMTAB:
+			l->symbols = loaded_address(l, dyn[i].d_un.d_ptr);
+			break;
+		case DT_STRTAB:
+			l->strings = loaded_address(l, dyn[i].d_un.d_ptr);
+			break;
+		case DT_GNU_HASH:
+			l->hash = loaded_address(l, dyn[i].d_un.d_ptr);
+			break;
+		case DT_STRSZ:
+			l->strings_size = dyn[i].d_un.d_val;
+			break;
+		default:
+			break;
+		}
+	}
+	return l->symbols && l->strings && l->hash ? 0 : -ENOENT;
+}
+
+static int find_loaded(struct loaded *l, uint64_t start)
+{
+	Elf64_Phdr segments[SEGMENTS_MAX];
+	const Elf64_Phdr *dynamic = NULL;
+	bool placed = false;
+	Elf64_Ehdr h;
+	int r;
+
+	r = MEMORY_READ(l->m, start, &h);
+	if (r < 0)
+		return r;
+	if (memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_X86_64 ||
+	    h.e_phentsize != sizeof(segments[0]) || h.e_phnum > SEGMENTS_MAX)
+		return -ENOEXEC;
+	r = memory_read(l->m, start + h.e_phoff, segments, h.e_phnum * sizeof(segments[0]));
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < h.e_phnum; i++) {
+		const Elf64_Phdr *ph = &segments[i];
+
+		if (ph->p_type == PT_LOAD && !placed && ph->p_offset < 4096) {
+			l->bias = start - (ph->p_vaddr - ph->p_offset);
+			placed = true;
+		} else if (ph->p_type == PT_DYNAMIC) {
+			dynamic = ph;
+		}
+	}
+	return placed && dynamic ? read_dynamic(l, dynamic) : -ENOENT;
+}
+
+/* The hash of a name in a GNU hash table: Bernstein's, as the linkers compute it. */
+static uint32_t gnu_hash(const char *name)
+{
+	uint32_t hash = 5381;
+
+	for (; *name; name++)
+		hash = hash * 33 + (unsigned char)*name;
+	return hash;
+}
+
+static bool is_loaded_name(const struct loaded *l, const Elf64_Sym *sym, const char *name)
+{
+	size_t size = strlen(name) + 1;
+	char found[NAME_SIZE_MAX];
+
+	return size <= sizeof(found) && sym->st_name < l->strings_size &&
+	       size <= l->strings_size - sym->st_name &&
+	       memory_read(l->m, l->strings + sym->st_name, found, size) == 0 &&
+	       memcmp(found, name, size) == 0;
+}
+
+/* One name's address in the target, or 0. The table: a header of four words, a Bloom filter of
+ * 64-bit words, the buckets, and a chain of hashes whose lowest bit marks the end. */
+static uint64_t find_loaded_symbol(const struct loaded *l, const char *name)
+{
+	uint32_t wanted = gnu_hash(name), index, hash;
+	struct {
+		uint32_t buckets, first, bloom_words, bloom_shift;
+	} header;
+	uint64_t buckets, chain;
+	Elf64_Sym sym;
+
+	if (MEMORY_READ(l->m, l->hash, &header) < 0 || header.buckets == 0)
+		return 0;
+	buckets = l->hash + sizeof(header) + (uint64_t)header.bloom_words * 8;
+	chain = buckets + (uint64_t)header.buckets * 4;
+	if (MEMORY_READ(l->m, buckets + (uint64_t)(wanted % header.buckets) * 4, &index) < 0 ||
+	    index < header.first)
+		return 0;
+	for (size_t i = 0; i < CHAIN_MAX; i++, index++) {
+		if (MEMORY_READ(l->m, chain + (uint64_t)(index - header.first) * 4, &hash) < 0)
+			return 0;
+		if ((hash | 1) == (wanted | 1) &&
+		    MEMORY_READ(l->m, l->symbols + (uint64_t)index * sizeof(sym), &sym) == 0 &&
+		    sym.st_shndx != SHN_UNDEF && sym.st_value != 0 && is_loaded_name(l, &sym, name))
+			return l->bias + sym.st_value;
+		if (hash & 1)
+			return 0;
+	}
+	return 0;
+}
+
+int elf_loaded_symbols(struct memory *m, uint64_t start, const char *const *names, uint64_t *values,
+		       size_t n)
+{
+	struct loaded l = {.m = m};
+	int found = 0;
+
+	if (find_loaded(&l, start) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (values[i] != 0)
+			continue;
+		values[i] = find_loaded_symbol(&l, names[i]);
+		found += values[i] != 0;
+	}
+	return found;
 }

@@ -12,6 +12,7 @@
 #define ELF_BUILD_ID_MAX 20
 
 struct elf_file;
+struct memory;
 
 enum elf_symbols {
 	ELF_SYMBOLS_DYNAMIC, /* .dynsym */
@@ -41,5 +42,12 @@ size_t elf_file_build_id(struct elf_file *f, uint8_t id[static ELF_BUILD_ID_MAX]
 /* The load bias, from one mapping of the file: start is its address, offset its place in the file.
  * 0 or -ENOENT when no segment is mapped like that. */
 int elf_file_bias(struct elf_file *f, uint64_t start, uint64_t offset, uint64_t *ret_bias);
+
+/* Looks up n names among what a loaded object exports, in the target's memory and without its file:
+ * start is where the object's first byte is mapped. values[i] becomes the target's address of each
+ * name that was found and was 0 before. Returns how many were found now, 0 also when the object
+ * cannot be read or has no GNU hash table. */
+int elf_loaded_symbols(struct memory *m, uint64_t start, const char *const *names, uint64_t *values,
+		       size_t n);
 
 #endif

@@ -475,7 +475,6 @@ enum name {
 	NAME_DEBUG,
 	NAME_TRACE_REFS,
 	NAME_COUNT,
-	NAME_REQUIRED = NAME_RUNTIME + 1,
 };
 
 static const char *const names[NAME_COUNT] = {
@@ -504,6 +503,30 @@ static int open_object(struct search *s, const struct object *o)
 	return s->opener->open(s->opener->arg, PROC_MAP_FILE, o->first->start, o->first->end);
 }
 
+static void take_symbols(struct found *f, const uint64_t values[static NAME_COUNT])
+{
+	f->runtime = values[NAME_RUNTIME];
+	f->version = values[NAME_VERSION];
+	f->python = values[NAME_RUNTIME] || values[NAME_GET_VERSION];
+	f->debug = values[NAME_DEBUG] || values[NAME_TRACE_REFS];
+}
+
+/* What can be seen of an object whose file is out of reach: a library that was replaced by an
+ * upgrade, say, for who may not use map_files; or one without section headers. */
+static void look_into_memory(struct search *s, const struct object *o, struct found *ret)
+{
+	uint64_t values[NAME_COUNT] = {0};
+	uint64_t cookie;
+
+	if (o->first->offset == 0)
+		elf_loaded_symbols(s->m, o->first->start, names, values, NAME_COUNT);
+	take_symbols(ret, values);
+	if (!ret->python && scan_object(s, o, COOKIE_LEN, take_cookie, &cookie)) {
+		ret->runtime = cookie;
+		ret->python = true;
+	}
+}
+
 static int look_into_file(struct search *s, const struct object *o, struct found *ret)
 {
 	_cleanup_fd_ int fd = open_object(s, o);
@@ -528,12 +551,11 @@ static int look_into_file(struct search *s, const struct object *o, struct found
 	/* Only what may be Python is worth the larger table. */
 	if (!values[NAME_RUNTIME] && (o->main || values[NAME_GET_VERSION]))
 		elf_file_symbols(f, ELF_SYMBOLS_ALL, names, values, NAME_COUNT);
-	if (values[NAME_RUNTIME])
-		ret->runtime = values[NAME_RUNTIME] + bias;
-	if (values[NAME_VERSION])
-		ret->version = values[NAME_VERSION] + bias;
-	ret->python = values[NAME_RUNTIME] || values[NAME_GET_VERSION];
-	ret->debug = values[NAME_DEBUG] || values[NAME_TRACE_REFS];
+	for (size_t i = 0; i < NAME_COUNT; i++) {
+		if (values[i])
+			values[i] += bias;
+	}
+	take_symbols(ret, values);
 	if (ret->python)
 		ret->build_id_len = elf_file_build_id(f, ret->build_id);
 	return 0;
@@ -654,11 +676,20 @@ static void try_runtime(struct search *s, const struct object *o, const struct f
 		note_errno(s, r, "its memory");
 }
 
+/* Whether a file's name is one that interpreters and their libraries have. Extension modules
+ * carry "cpython" in theirs and are many. */
+static bool is_python_name(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	name = name ? name + 1 : path;
+	return strstr(name, "python") && !strstr(name, ".cpython-");
+}
+
 static void try_object(struct search *s, struct object *o)
 {
 	struct found found = {0};
 	char version[48];
-	uint64_t cookie;
 	int r;
 
 	if (o->tried || !(o->executable || o->main))
@@ -671,12 +702,8 @@ static void try_object(struct search *s, struct object *o)
 		note_problem(s, TARGET_UNSUPPORTED, "a program of another machine or word size");
 		return;
 	}
-	if (!found.runtime && (r < 0 || found.python || o->main)) {
-		if (scan_object(s, o, COOKIE_LEN, take_cookie, &cookie)) {
-			found.runtime = cookie;
-			found.python = true;
-		}
-	}
+	if (r < 0 || (!found.python && (o->main || is_python_name(o->first->path))))
+		look_into_memory(s, o, &found);
 	if (found.runtime) {
 		try_runtime(s, o, &found);
 	} else if (found.python) {
@@ -689,16 +716,6 @@ static void try_object(struct search *s, struct object *o)
 }
 
 /* --- the process --- */
-
-/* Whether a file's name is one that interpreters and their libraries have. Extension modules
- * carry "cpython" in theirs and are many. */
-static bool is_python_name(const char *path)
-{
-	const char *name = strrchr(path, '/');
-
-	name = name ? name + 1 : path;
-	return strstr(name, "python") && !strstr(name, ".cpython-");
-}
 
 static void find_main_object(struct search *s)
 {

@@ -1,8 +1,12 @@
-/* ELF files of a target: any bytes. */
+/* ELF files of a target, and objects in its memory: any bytes. */
 #include "remote/elf.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "remote/memory.h"
+
+#define LOADED_AT UINT64_C(0x400000)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -13,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t values[3] = {0};
 	uint64_t addr, length, bias;
 	struct elf_file *f;
+	struct memory *m;
 	int fd = memfd_create("elf", MFD_CLOEXEC);
 
 	if (fd < 0)
@@ -27,5 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		elf_file_free(f);
 	}
 	close(fd);
+	if (memory_new_image(&m, data, size, LOADED_AT) == 0) {
+		values[0] = values[1] = values[2] = 0;
+		elf_loaded_symbols(m, LOADED_AT, names, values, 3);
+		memory_free(m);
+	}
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* ELF files: the running test itself, and files made wrong by hand. */
 #include "remote/elf.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#include "remote/memory.h"
 
 /* What the tests look up in their own program. */
 __attribute__((section(".pyprof_test"), used)) uint64_t elf_test_marker[4] = {1, 2, 3, 4};
@@ -222,6 +225,24 @@ static void tables_out_of_bounds_are_empty(void **state)
 	}
 }
 
+static void a_loaded_library_tells_its_exports_without_its_file(void **state)
+{
+	static const char *const names[] = {"no_such_symbol", "_cmocka_run_group_tests"};
+	uint64_t values[2] = {0};
+	struct memory *m;
+	Dl_info info;
+
+	assert_int_not_equal(dladdr((void *)_cmocka_run_group_tests, &info), 0);
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(elf_loaded_symbols(m, (uintptr_t)info.dli_fbase, names, values, 2), 1);
+	assert_int_equal(values[0], 0);
+	assert_int_equal(values[1], (uintptr_t)_cmocka_run_group_tests);
+	/* No object begins there, or nothing at all. */
+	assert_int_equal(elf_loaded_symbols(m, (uintptr_t)elf_test_marker, names, values, 1), 0);
+	assert_int_equal(elf_loaded_symbols(m, 0, names, values, 1), 0);
+	memory_free(m);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -232,6 +253,7 @@ int main(void)
 		cmocka_unit_test(another_machine_and_word_size_are_named),
 		cmocka_unit_test(what_is_no_program_is_refused),
 		cmocka_unit_test(tables_out_of_bounds_are_empty),
+		cmocka_unit_test(a_loaded_library_tells_its_exports_without_its_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
