@@ -1,0 +1,334 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "remote/frame.h"
+#include "tests/unit/synthetic.h"
+
+struct fixture {
+	struct synthetic s;
+	struct walk_context c;
+	struct walker *w;
+	struct memory_range ranges[256];
+	size_t n, middle; /* ranges before middle are copy A and the words */
+};
+
+static void begin(struct fixture *f)
+{
+	synthetic_init(&f->s);
+	memset(&f->c, 0, sizeof(f->c));
+	f->c.target = &f->s.target;
+	assert_int_equal(tables_new(&f->c.tables), 0);
+	assert_int_equal(
+		code_cache_new(&f->c.codes, f->s.target.memory, &f->s.target.layout, f->c.tables),
+		0);
+	assert_int_equal(walker_new(&f->w, &f->s.target, f->s.tstate, 77, f->s.interp), 0);
+}
+
+static void end(struct fixture *f)
+{
+	walker_free(f->w);
+	code_cache_free(f->c.codes);
+	tables_free(f->c.tables);
+	synthetic_done(&f->s);
+}
+
+/* Names from the base on, separated by blanks. */
+static const char *names(const struct fixture *f, uint32_t stack)
+{
+	static char text[4096];
+	const char *found[128];
+	size_t n = 0;
+
+	text[0] = 0;
+	for (; stack && n < 128; n++) {
+		const struct table_stack *st = tables_get_stack(f->c.tables, stack);
+		const struct table_frame *fr = tables_get_frame(f->c.tables, st->frame);
+		const struct table_function *fn = tables_get_function(f->c.tables, fr->function);
+
+		found[n] = tables_get_string(f->c.tables, fn->name)->bytes;
+		stack = st->parent;
+	}
+	while (n-- > 0)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%.*s",
+			 *text ? " " : "", found[n][0] == '<' ? 8 : 10, found[n]);
+	return text;
+}
+
+static void plan(struct fixture *f)
+{
+	assert_int_equal(walker_plan(f->w, f->s.target.memory), WALK_OK);
+}
+
+/* The first half of a gather: copy A and the words, as the target is now. */
+static void first_half(struct fixture *f)
+{
+	struct memory_range once[128];
+
+	f->middle = walker_ranges(f->w, once, false);
+	f->n = walker_ranges(f->w, f->ranges, true);
+	assert_int_equal(memory_gather(f->s.target.memory, f->ranges, f->middle), 0);
+}
+
+static enum walk_result second_half(struct fixture *f, uint32_t *ret_stack, bool *ret_repeat)
+{
+	assert_int_equal(memory_gather(f->s.target.memory, f->ranges + f->middle, f->n - f->middle),
+			 0);
+	return walker_walk(f->w, &f->c, f->ranges, ret_stack, ret_repeat);
+}
+
+static void call_three(struct fixture *f)
+{
+	synthetic_push(&f->s, 0, 0);
+	synthetic_push(&f->s, 1, 3);
+	synthetic_push(&f->s, 2, 4);
+}
+
+static void a_still_stack_is_walked_and_then_repeated(void **state)
+{
+	struct fixture f;
+	uint32_t stack, again;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2");
+	assert_false(repeat);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &again, &repeat), WALK_OK);
+	assert_true(repeat);
+	assert_int_equal(again, stack);
+	end(&f);
+}
+
+static void a_leaf_may_execute_between_the_copies(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	synthetic_step(&f.s, 5);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2");
+	end(&f);
+}
+
+static void a_caller_that_moved_between_the_copies_is_torn(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 2, 6);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	end(&f);
+}
+
+static void another_function_in_the_leafs_place_is_torn(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 3, 4);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	assert_string_equal(names(&f, walker_prefix(f.w, &f.c)), "");
+	end(&f);
+}
+
+static void the_callers_that_stood_still_are_a_proven_prefix(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	first_half(&f);
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 3, 4);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	assert_string_equal(names(&f, walker_prefix(f.w, &f.c)), "function_0 function_1 <moving>");
+	end(&f);
+}
+
+static void frames_that_were_left_are_no_proven_prefix(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	/* Back in the base when the words are read; the callee's bytes still lie above the top. */
+	synthetic_pop(&f.s);
+	synthetic_pop(&f.s);
+	first_half(&f);
+	synthetic_put(&f.s, f.s.leaf, f.s.codes[5]);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	assert_int_equal(walker_prefix(f.w, &f.c), 0);
+	end(&f);
+}
+
+static void a_shorter_stack_is_the_walk_without_its_top(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	synthetic_pop(&f.s);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_false(repeat);
+	assert_string_equal(names(&f, stack), "function_0 function_1");
+	end(&f);
+}
+
+static void a_generator_elsewhere_is_missed_once_and_then_known(void **state)
+{
+	const uint64_t *codes;
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	codes = f.s.codes;
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	synthetic_put(&f.s, f.s.generator_frame, codes[4]);
+	synthetic_put(&f.s, f.s.generator_frame + 8, f.s.leaf);
+	synthetic_put(&f.s, f.s.generator_frame + 16, codes[4] + 96);
+	synthetic_put(&f.s, f.s.generator_frame + 24, 1);
+	synthetic_put(&f.s, f.s.tstate + 24, f.s.generator_frame);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2 function_4");
+	end(&f);
+}
+
+static void a_code_object_freed_and_replaced_is_read_anew(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	synthetic_put(&f.s, f.s.codes[2] + 32, synthetic_get(&f.s, f.s.codes[6] + 32));
+	synthetic_step(&f.s, 2);
+	f.c.stamp++;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_6");
+	end(&f);
+}
+
+static void a_thread_state_used_again_by_another_thread_has_changed(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	synthetic_put(&f.s, f.s.tstate + 32, 78);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_CHANGED);
+	end(&f);
+}
+
+static void a_chain_without_end_is_cut_and_says_so(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	/* The base's caller is the leaf. */
+	synthetic_put(&f.s, synthetic_frame(&f.s, 0) + 8, f.s.leaf);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_memory_equal(names(&f, stack), "", 0);
+	for (uint32_t up = stack; up; up = tables_get_stack(f.c.tables, up)->parent)
+		stack = up;
+	assert_string_equal(names(&f, stack), "<truncat");
+	end(&f);
+}
+
+static void a_frame_of_an_unknown_owner_is_torn(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	synthetic_put(&f.s, f.s.leaf + 24, 9);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_still_stack_is_walked_and_then_repeated),
+		cmocka_unit_test(a_leaf_may_execute_between_the_copies),
+		cmocka_unit_test(a_caller_that_moved_between_the_copies_is_torn),
+		cmocka_unit_test(another_function_in_the_leafs_place_is_torn),
+		cmocka_unit_test(the_callers_that_stood_still_are_a_proven_prefix),
+		cmocka_unit_test(frames_that_were_left_are_no_proven_prefix),
+		cmocka_unit_test(a_shorter_stack_is_the_walk_without_its_top),
+		cmocka_unit_test(a_generator_elsewhere_is_missed_once_and_then_known),
+		cmocka_unit_test(a_code_object_freed_and_replaced_is_read_anew),
+		cmocka_unit_test(a_thread_state_used_again_by_another_thread_has_changed),
+		cmocka_unit_test(a_chain_without_end_is_cut_and_says_so),
+		cmocka_unit_test(a_frame_of_an_unknown_owner_is_torn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
