@@ -1,0 +1,292 @@
+"""A second reader of recordings, written from pyprof(5) alone; standard library only.
+
+usage: pyprof_reader.py FILE      prints its totals as JSON
+
+zstd and XXH3 come through ctypes from libzstd and libxxhash where they are; without the latter
+checksums are not checked.
+"""
+import ctypes
+import ctypes.util
+import json
+import struct
+import sys
+from collections import Counter
+
+PROLOGUE = bytes.fromhex("89505950524f460a")
+CHUNK = bytes.fromhex("c7506b1a")
+HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
+STRING, FUNCTION, FRAME, STACK, THREAD = 2, 3, 4, 5, 6
+
+
+def library(name, soname):
+    try:
+        return ctypes.CDLL(ctypes.util.find_library(name) or soname)
+    except OSError:
+        return None
+
+
+ZSTD = library("zstd", "libzstd.so.1")
+XXHASH = library("xxhash", "libxxhash.so.0")
+if ZSTD:
+    ZSTD.ZSTD_decompress.restype = ctypes.c_size_t
+    ZSTD.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t,
+                                     ctypes.c_char_p, ctypes.c_size_t]
+if XXHASH:
+    XXHASH.XXH3_64bits.restype = ctypes.c_uint64
+    XXHASH.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def check(data, want):
+    return XXHASH is None or XXHASH.XXH3_64bits(data, len(data)) == want
+
+
+def unpack_zstd(data, size):
+    if ZSTD is None:
+        raise RuntimeError("libzstd is missing")
+    to = ctypes.create_string_buffer(size)
+    if ZSTD.ZSTD_decompress(to, size, data, len(data)) != size:
+        raise ValueError("zstd")
+    return to.raw
+
+
+class Cursor:
+    def __init__(self, data, at=0, end=None):
+        self.data, self.at = data, at
+        self.end = len(data) if end is None else end
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+            if shift > 63:
+                raise ValueError("varint")
+
+    def zigzag(self):
+        v = self.varint()
+        return v >> 1 ^ -(v & 1)
+
+    def take(self, n):
+        if n > self.end - self.at:
+            raise ValueError("short")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+
+def stored(c, storage, n):
+    if storage == 0:
+        return [c.varint() for _ in range(n)]
+    if storage in (1, 2, 3):
+        code = "BHI"[storage - 1]
+        return list(struct.unpack(f"<{n}{code}", c.take(n * (1, 2, 4)[storage - 1])))
+    if storage == 4:
+        values = []
+        while len(values) < n:
+            run = c.varint() + 1
+            values += [c.varint()] * run
+        if len(values) > n:
+            raise ValueError("run")
+        return values
+    raise ValueError("storage")
+
+
+def column(data, encoding, n, threads):
+    c = Cursor(data)
+    transform = encoding >> 4
+    first = step = lag = 0
+    if transform == 1:
+        first, step = c.varint(), c.zigzag()
+    elif transform == 2:
+        lag = c.varint()
+    numbers = stored(c, encoding & 15, n)
+    if c.at != c.end:
+        raise ValueError("column not used up")
+    if transform == 0:
+        return numbers
+    values = []
+    last = {}
+    for i, number in enumerate(numbers):
+        if transform == 1:
+            value = first if i == 0 else (
+                values[-1] + step + (number >> 1 ^ -(number & 1))) % 2**64
+        elif transform == 2:
+            value = number - 1 if number else values[i - lag] if i >= lag else 0
+        elif transform == 3:
+            value = number - 1 if number else last.get(threads[i], 0)
+            last[threads[i]] = value
+        else:
+            raise ValueError("transform")
+        values.append(value)
+    return values
+
+
+class Stream:
+    def __init__(self, number):
+        self.number = number
+        self.header = self.statistics = self.summary = None
+        self.segment = None
+        self.next = 0          # number of the next chunk
+        self.expected = 0      # samples that should have been read so far
+        self.samples = 0
+        self.gaps = Counter()
+        self.kinds = {kind: {} for kind in (STRING, FUNCTION, FRAME, STACK, THREAD)}
+        self.stacks = Counter()  # (tid, ((file, function, line), ...)) base first
+        self.states = Counter()
+        self.first = self.last = None
+        self.time_sum = 0
+
+    def define(self, kind, c):
+        table = self.kinds[kind]
+        number = c.varint()
+        while c.at < c.end:
+            if kind == STRING:
+                table[number] = c.take(c.varint()).decode("utf-8", "surrogatepass")
+            elif kind == FUNCTION:
+                table[number] = (c.varint(), c.varint(), c.zigzag(), c.varint())
+            elif kind == FRAME:
+                table[number] = tuple([c.varint()] + [c.varint() - 1 for _ in range(4)])
+            elif kind == STACK:
+                table[number] = (number - c.varint(), c.varint())
+            else:
+                table[number] = (c.varint(), c.varint(), c.varint(), c.zigzag(), c.varint(),
+                                 c.varint())
+            number += 1
+
+    def frames(self, stack):
+        out = []
+        strings = self.kinds[STRING]
+        while stack:
+            stack, frame = self.kinds[STACK][stack]
+            function, line = self.kinds[FRAME].get(frame, (0, -1))[:2]
+            name, file = self.kinds[FUNCTION].get(function, (0, 0))[:2]
+            out.append((strings.get(file), strings.get(name), line if file else 0))
+        return tuple(reversed(out))
+
+    def rows(self, c, unit):
+        n, columns = c.varint(), c.varint()
+        described = [(c.varint(), c.varint(), c.varint()) for _ in range(columns)]
+        values = {number: [0] * n for number in (2, 3, 4, 5)}
+        for number, encoding, size in described:
+            data = c.take(size)
+            if 1 <= number <= 5:
+                values[number] = column(data, encoding, n, values[2])
+        times = [t * unit for t in values[1]]
+        self.samples += n
+        self.time_sum += sum(times)
+        self.first = times[0] if self.first is None else self.first
+        self.last = max(times)
+        self.states.update(values[4])
+        counted = Counter(zip(values[2], values[3]))
+        for (thread, stack), count in counted.items():
+            tid = self.kinds[THREAD][thread][1] if thread else 0
+            self.stacks[tid, self.frames(stack)] += count
+
+    def records(self, payload, unit):
+        c = Cursor(payload)
+        while c.at < c.end:
+            kind, size = c.varint(), c.varint()
+            record = Cursor(c.take(size))
+            if kind in self.kinds:
+                self.define(kind, record)
+            elif kind == 7:
+                self.rows(record, unit)
+            elif kind == 8:
+                record.varint(), record.varint()
+                count = record.varint()
+                self.gaps[record.varint()] += count
+            elif kind == 1:
+                self.header = json.loads(record.data)
+            elif kind == 9:
+                self.statistics = json.loads(record.data)
+            elif kind == 10:
+                self.summary = json.loads(record.data)
+                self.statistics = self.summary["totals"]
+
+
+def read(data):
+    """The streams of a recording, and how many bytes were no part of one."""
+    streams = []
+    current = {}
+    at = skipped = 0
+    if data[:8] != PROLOGUE:
+        raise ValueError("not a recording")
+    while at < len(data):
+        if data[at:at + 8] == PROLOGUE and at + 16 <= len(data):
+            if struct.unpack_from("<H", data, at + 8)[0] > 1:
+                raise ValueError("a later version")
+            at += 16
+            continue
+        head = data[at:at + 64]
+        if len(head) == 64 and head[:4] == CHUNK:
+            (_, kind, codec, size, raw, packed, number, segment, sequence, before, samples, unit,
+             payload_check, head_check) = HEADER.unpack(head)
+            payload = data[at + size:at + size + packed]
+            if (check(head[:56], head_check) and len(payload) == packed
+                    and check(payload, payload_check)):
+                at += size + packed
+                if number not in current or (sequence == 0 and current[number].next):
+                    current[number] = Stream(number)
+                    streams.append(current[number])
+                stream = current[number]
+                stream.next = sequence + 1
+                stream.expected = before + samples
+                if kind != 1:
+                    continue
+                if stream.segment != segment:
+                    stream.segment = segment
+                    for table in stream.kinds.values():
+                        table.clear()
+                if codec == 1:
+                    payload = unpack_zstd(payload, raw)
+                stream.records(payload, unit)
+                continue
+        following = [i for i in (data.find(CHUNK, at + 1), data.find(PROLOGUE, at + 1)) if i > 0]
+        end = min(following, default=len(data))
+        skipped += end - at
+        at = end
+    return streams, skipped
+
+
+def collapsed(streams):
+    """Counts of collapsed lines."""
+    lines = Counter()
+    for stream in streams:
+        for (tid, frames), count in stream.stacks.items():
+            parts = [f"tid:{tid}"]
+            for file, name, line in frames:
+                if file is None:
+                    parts.append(name)
+                else:
+                    parts.append(f"{file.rsplit('/', 1)[-1]}:{name}:{max(line, 0)}")
+            if frames:
+                lines[";".join(parts)] += count
+    return lines
+
+
+def totals(streams, skipped):
+    return {
+        "skipped_bytes": skipped,
+        "streams": [{
+            "stream": s.number,
+            "header": s.header,
+            "samples": s.samples,
+            "lost": s.expected - s.samples,
+            "gaps": sum(s.gaps.values()),
+            "first_ns": s.first,
+            "last_ns": s.last,
+            "time_sum": s.time_sum,
+            "states": s.states,
+            "end": s.summary and s.summary["end"],
+            "statistics": s.statistics,
+        } for s in streams],
+    }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    with open(sys.argv[1], "rb") as f:
+        print(json.dumps(totals(*read(f.read())), indent=1))
