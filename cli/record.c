@@ -49,13 +49,20 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 	const struct recording_facts *f = recording_facts(r);
 	int status;
 
-	if (f->totals.achieved == 0 && (!m || m->samples == 0)) {
-		message("process %d ended before there was anything to show", (int)pid);
+	if (f->samples == 0) {
+		message(f->ended ? "process %d ended before there was anything to show"
+				 : "the session for process %d ended before it sent anything",
+			(int)pid);
 		output_discard(out);
-		return STATUS_TARGET_ENDED;
+		return f->ended ? STATUS_TARGET_ENDED : STATUS_FAILED;
 	}
 	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
-	if (!status)
+	if (!status && f->ended)
 		report_counts(o, f);
+	if (!f->ended) {
+		message("the session ended before the recording did: what it had sent is kept");
+		if (!status)
+			status = STATUS_FAILED;
+	}
 	return status;
 }

@@ -24,7 +24,6 @@ struct recording {
 	pid_t monitor; /* 0: a daemon's session */
 	struct recording_facts facts;
 	struct stream_statistics before; /* of the streams before the present one */
-	uint64_t samples;
 	bool realtime_stats;
 	struct stream_statistics last; /* for --realtime-stats */
 	struct model *model;
@@ -287,7 +286,7 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 {
 	struct recording *r = arg;
 
-	r->samples += b->n;
+	r->facts.samples += b->n;
 	return r->model ? model_handler.samples(r->model, stream, b) : 0;
 }
 
@@ -323,7 +322,8 @@ static void show_progress(const struct recording *r)
 {
 	progress_show("%s process %d: %.0f s, %llu samples",
 		      asked_to_end() ? "ending the recording of" : "recording", r->facts.header.pid,
-		      (double)r->facts.totals.elapsed_ns / 1e9, (unsigned long long)r->samples);
+		      (double)r->facts.totals.elapsed_ns / 1e9,
+		      (unsigned long long)r->facts.samples);
 }
 
 /* The bytes of the session, to their end. 0, -errno of the reader, or a status with a line. */

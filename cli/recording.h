@@ -19,6 +19,7 @@ struct recording_facts {
 	struct stream_header header;	 /* of the last stream */
 	struct stream_statistics totals; /* of all streams */
 	char end[32], detail[256];
+	uint64_t samples; /* that came */
 	uint32_t streams, warnings;
 	bool ended; /* the last stream has its summary */
 };
