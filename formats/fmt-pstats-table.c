@@ -55,6 +55,15 @@ static const char *base_of(const struct model_string *file, size_t *ret_len)
 	return base;
 }
 
+/* As it is shown: "~" is pstats' word for what has no file. */
+static const char *row_base(const struct table_writer *w, const struct row *row, size_t *ret_len)
+{
+	if (row->file)
+		return base_of(&w->m->strings[row->file], ret_len);
+	*ret_len = 1;
+	return "~";
+}
+
 static uint32_t row_of(struct table_writer *w, struct table *t, const struct location *l,
 		       int32_t line)
 {
@@ -121,7 +130,7 @@ static int by_name(const struct table_writer *w, const struct row *a, const stru
 {
 	const struct model_string *s = w->m->strings;
 	size_t len_a, len_b;
-	const char *base_a = base_of(&s[a->file], &len_a), *base_b = base_of(&s[b->file], &len_b);
+	const char *base_a = row_base(w, a, &len_a), *base_b = row_base(w, b, &len_b);
 	int d = memcmp(base_a, base_b, len_a < len_b ? len_a : len_b);
 
 	if (d == 0)
@@ -178,9 +187,8 @@ static void put_place(const struct table_writer *w, const struct row *row, bool 
 	const char *base;
 	size_t len;
 
-	base = base_of(&w->m->strings[row->file], &len);
-	escape_text(file_text, sizeof(file_text), row->file ? base : "~", row->file ? len : 1,
-		    ESCAPE_TERMINAL);
+	base = row_base(w, row, &len);
+	escape_text(file_text, sizeof(file_text), base, len, ESCAPE_TERMINAL);
 	escape_text(name_text, sizeof(name_text), name->bytes, name->len, ESCAPE_TERMINAL);
 	if (line)
 		snprintf(number, sizeof(number), "%" PRId32, row->line);
