@@ -1,6 +1,7 @@
 /* Opening processes: interpreters that this machine has, others, and ones that may not be read. */
 #include "remote/target.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -147,6 +149,7 @@ static void a_process_that_ended_is_gone(void **state)
 /* An opener that gives one text for maps and an error for all else. */
 struct fake {
 	const char *maps;
+	int exe; /* a descriptor, 0 for none */
 	int error;
 	int opened;
 };
@@ -157,6 +160,8 @@ static int fake_open(void *arg, enum proc_file file, uint64_t a, uint64_t b)
 	int fd;
 
 	f->opened++;
+	if (file == PROC_EXE && f->exe)
+		return fcntl(f->exe, F_DUPFD_CLOEXEC, 0);
 	if (file != PROC_MAPS || !f->maps)
 		return f->error;
 	fd = memfd_create("maps", MFD_CLOEXEC);
@@ -186,6 +191,29 @@ static void a_process_we_may_not_read_is_refused(void **state)
 
 	assert_int_equal(open_fake(&none, detail, sizeof(detail)), TARGET_REFUSED);
 	assert_int_equal(open_fake(&files, detail, sizeof(detail)), TARGET_REFUSED);
+}
+
+static void a_32_bit_program_is_unsupported(void **state)
+{
+	Elf32_Ehdr h = {
+		.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+		.e_type = ET_EXEC,
+		.e_machine = EM_386,
+	};
+	char detail[DETAIL_SIZE], maps[256];
+	struct fake f = {.maps = maps, .error = -ENOENT};
+	uint8_t padding[64] = {0};
+	struct stat st;
+
+	f.exe = memfd_create("exe", MFD_CLOEXEC);
+	assert_int_equal(write(f.exe, &h, sizeof(h)), sizeof(h));
+	assert_int_equal(write(f.exe, padding, sizeof(padding)), sizeof(padding));
+	assert_int_equal(fstat(f.exe, &st), 0);
+	snprintf(maps, sizeof(maps), "1000-2000 r-xp 00000000 00:01 %lu /usr/bin/python3\n",
+		 (unsigned long)st.st_ino);
+	assert_int_equal(open_fake(&f, detail, sizeof(detail)), TARGET_UNSUPPORTED);
+	assert_string_not_equal(detail, "");
+	close(f.exe);
 }
 
 static void the_detail_fits_its_buffer(void **state)
@@ -229,6 +257,7 @@ int main(void)
 		cmocka_unit_test(a_process_without_python_is_named_so),
 		cmocka_unit_test(a_process_that_ended_is_gone),
 		cmocka_unit_test(a_process_we_may_not_read_is_refused),
+		cmocka_unit_test(a_32_bit_program_is_unsupported),
 		cmocka_unit_test(the_detail_fits_its_buffer),
 		cmocka_unit_test(maps_that_are_wrong_are_survived),
 	};
