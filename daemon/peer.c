@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_LEVELS 33 /* of nested pid namespaces: MAX_PID_NS_LEVEL of the kernel, and the first   \
-		       */
+/* Of nested pid namespaces: MAX_PID_NS_LEVEL of the kernel, and the first. */
+#define MAX_LEVELS 33
 
 static ssize_t read_link(pid_t pid, const char *name, char *buf, size_t size)
 {
