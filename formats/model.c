@@ -206,6 +206,10 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 	struct model_private *p = m->p;
 	struct local *l;
 
+	/* A stream that begins again: what went before under its number has ended. */
+	for (uint32_t i = 0; i < m->process_count; i++)
+		if (p->processes[i].header.stream_id == h->stream_id)
+			local_done(&p->locals[i]);
 	if (m->process_count == p->process_cap) {
 		uint32_t cap = p->process_cap ? 2 * p->process_cap : 1;
 		struct model_process *processes =
@@ -465,6 +469,7 @@ static int on_summary(void *arg, uint32_t stream, const struct stream_summary *s
 	process->summary = *s;
 	process->statistics = s->totals;
 	process->has_summary = process->has_statistics = true;
+	local_done(&m->p->locals[stream]);
 	return 0;
 }
 

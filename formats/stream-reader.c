@@ -390,12 +390,13 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	for (uint64_t i = 0; i < count; i++) {
 		const uint8_t *data = cursor_take(c, columns[i].len);
 		uint64_t id = columns[i].id;
-		struct cursor column = {data, data + columns[i].len, false};
 		uint64_t *to = id == COLUMN_TIME ? r->times : r->values;
+		struct cursor column;
 		uint64_t max;
 
 		if (!data)
 			return -EBADMSG;
+		column = (struct cursor){data, data + columns[i].len, false};
 		if (id < COLUMN_TIME || id > COLUMN_HOW)
 			continue;
 		if (columns[i].encoding > UINT8_MAX ||
@@ -635,14 +636,16 @@ static int read_records(struct stream_reader *r, uint32_t index, const struct ch
 	struct cursor c = {raw, raw + chunk->raw, false};
 	uint32_t left = chunk->samples;
 
-	while (c.at < c.end) {
+	/* Nothing belongs behind the summary, and handlers may have let go of the stream's ids. */
+	while (c.at < c.end && !r->streams[index].ended) {
 		uint64_t type = cursor_varint(&c), len = cursor_varint(&c);
 		const uint8_t *payload = cursor_take(&c, len);
-		struct cursor record = {payload, payload + len, false};
+		struct cursor record;
 		int e;
 
 		if (c.bad)
 			return -EBADMSG;
+		record = (struct cursor){payload, payload + len, false};
 		if (type != RECORD_HEADER && want_header(r, index) != 0)
 			return r->error;
 		e = read_record(r, index, type, &record, &left, delivered);

@@ -168,6 +168,7 @@ struct stream_handler {
 	int (*gap)(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
 		   enum stream_lost reason);
 	int (*statistics)(void *arg, uint32_t stream, const struct stream_statistics *s);
+	/* The stream's ids are void after it. */
 	int (*summary)(void *arg, uint32_t stream, const struct stream_summary *s);
 	/* samples of the stream are in damaged or missing chunks, or refer to definitions that are.
 	 */

@@ -138,21 +138,30 @@ class Stream:
         self.first = self.last = None
         self.time_sum = 0
 
+    def has(self, kind, number):
+        return number == 0 or number in self.kinds[kind]
+
     def define(self, kind, c):
         table = self.kinds[kind]
         number = c.varint()
         while c.at < c.end:
+            needs = []
             if kind == STRING:
-                table[number] = c.take(c.varint()).decode("utf-8", "surrogatepass")
+                entry = c.take(c.varint()).decode("utf-8", "surrogatepass")
             elif kind == FUNCTION:
-                table[number] = (c.varint(), c.varint(), c.zigzag(), c.varint())
+                entry = (c.varint(), c.varint(), c.zigzag(), c.varint())
+                needs = [(STRING, entry[0]), (STRING, entry[1])]
             elif kind == FRAME:
-                table[number] = tuple([c.varint()] + [c.varint() - 1 for _ in range(4)])
+                entry = tuple([c.varint()] + [c.varint() - 1 for _ in range(4)])
+                needs = [(FUNCTION, entry[0])]
             elif kind == STACK:
-                table[number] = (number - c.varint(), c.varint())
+                entry = (number - c.varint(), c.varint())
+                needs = [(STACK, entry[0]), (FRAME, entry[1])]
             else:
-                table[number] = (c.varint(), c.varint(), c.varint(), c.zigzag(), c.varint(),
-                                 c.varint())
+                entry = (c.varint(), c.varint(), c.varint(), c.zigzag(), c.varint(), c.varint())
+            # What refers to something in a lost chunk is lost with it.
+            if all(self.has(*need) for need in needs):
+                table[number] = entry
             number += 1
 
     def frames(self, stack):
@@ -173,13 +182,17 @@ class Stream:
             data = c.take(size)
             if 1 <= number <= 5:
                 values[number] = column(data, encoding, n, values[2])
-        times = [t * unit for t in values[1]]
-        self.samples += n
+        kept = [i for i in range(n)
+                if self.has(THREAD, values[2][i]) and self.has(STACK, values[3][i])]
+        if not kept:
+            return
+        times = [values[1][i] * unit for i in kept]
+        self.samples += len(kept)
         self.time_sum += sum(times)
         self.first = times[0] if self.first is None else self.first
         self.last = max(times)
-        self.states.update(values[4])
-        counted = Counter(zip(values[2], values[3]))
+        self.states.update(values[4][i] for i in kept)
+        counted = Counter((values[2][i], values[3][i]) for i in kept)
         for (thread, stack), count in counted.items():
             tid = self.kinds[THREAD][thread][1] if thread else 0
             self.stacks[tid, self.frames(stack)] += count
