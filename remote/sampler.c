@@ -450,6 +450,15 @@ static int scan(struct sampler *s, uint64_t now)
 
 /* ---- one thread ---- */
 
+/* The bit of a thread's status that says whether it may run Python code; ABSENT where it is said
+ * elsewhere. */
+static int status_bit(const struct layout *l)
+{
+	if (l->tstate.status == ABSENT)
+		return ABSENT;
+	return l->free_threaded ? l->tstate.status_active_bit : l->tstate.status_holds_gil_bit;
+}
+
 static bool can_stop(struct sampler *s, const struct thread *th, uint64_t now)
 {
 	if (!th->tid || (s->refused_ns && now - s->refused_ns < REFUSED_RETRY_NS))
@@ -602,9 +611,9 @@ static uint16_t state_of(struct sampler *s, const struct thread *th)
 	if (l->free_threaded && l->tstate.state != ABSENT) {
 		memcpy(&i, words + l->tstate.state, 4);
 		state |= STATE_GIL_KNOWN | (i == 1 ? STATE_GIL : 0);
-	} else if (l->free_threaded && l->tstate.status != ABSENT) {
+	} else if (status_bit(l) != ABSENT) {
 		memcpy(&bits, words + l->tstate.status, 4);
-		state |= STATE_GIL_KNOWN | (bits & 1u << 4 ? STATE_GIL : 0);
+		state |= STATE_GIL_KNOWN | (bits >> status_bit(l) & 1 ? STATE_GIL : 0);
 	} else if (l->tstate.holds_gil != ABSENT) {
 		memcpy(&i, words + l->tstate.holds_gil, 4);
 		state |= STATE_GIL_KNOWN | (i ? STATE_GIL : 0);
@@ -748,8 +757,8 @@ static size_t add_interpreter_ranges(struct sampler *s, struct interpreter *in,
 	int32_t locked = in->info.gil ? l->gil.locked : l->runtime.gil_locked;
 	size_t n = 0;
 
-	if (in->gil && !l->free_threaded && l->tstate.holds_gil == ABSENT && holder != ABSENT &&
-	    locked != ABSENT) {
+	if (in->gil && !l->free_threaded && l->tstate.holds_gil == ABSENT &&
+	    status_bit(l) == ABSENT && holder != ABSENT && locked != ABSENT) {
 		out[n++] = (struct memory_range){
 			.addr = in->gil + (uint64_t)holder, .len = 8, .buf = in->gil_words};
 		out[n++] = (struct memory_range){
