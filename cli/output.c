@@ -129,7 +129,12 @@ int output_open(struct output **ret, const char *path, const char *name, bool gr
 	o->path = find_place(path, name);
 	fd = o->path ? open_descriptor(o) : -ENOMEM;
 	if (fd < 0) {
-		fail("write", o->path ? o->path : path, -fd);
+		if (fd == -ELOOP)
+			message("cannot write %s: it is a symbolic link, and under sudo none is "
+				"followed",
+				message_text(o->path));
+		else
+			fail("write", o->path ? o->path : path, -fd);
 		output_free(o);
 		return STATUS_FAILED;
 	}

@@ -1,6 +1,7 @@
 #include "cli/record.h"
 
-#include <string.h>
+#include <errno.h>
+#include <signal.h>
 
 #include "cli/message.h"
 #include "cli/options.h"
@@ -57,9 +58,11 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 		return f->ended ? STATUS_TARGET_ENDED : STATUS_FAILED;
 	}
 	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
-	if (!status && f->ended)
+	if (!status && (f->ended || f->totals.elapsed_ns))
 		report_counts(o, f);
-	if (!f->ended) {
+	if (!f->ended && !recording_monitor(r) && kill(pid, 0) < 0 && errno == ESRCH) {
+		message("process %d ended, and the daemon withholds its last moment", (int)pid);
+	} else if (!f->ended) {
 		message("the session ended before the recording did: what it had sent is kept");
 		if (!status)
 			status = STATUS_FAILED;

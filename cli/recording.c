@@ -24,7 +24,7 @@ struct recording {
 	pid_t monitor; /* 0: a daemon's session */
 	struct recording_facts facts;
 	struct stream_statistics before; /* of the streams before the present one */
-	bool realtime_stats;
+	bool realtime_stats, live_end;
 	struct stream_statistics last; /* for --realtime-stats */
 	struct model *model;
 	char buffer[BUFFER_SIZE];
@@ -201,12 +201,12 @@ static void print_rate(struct recording *r, const struct stream_statistics *s)
 {
 	uint64_t ns = s->elapsed_ns - r->last.elapsed_ns;
 
-	if (ns > 0 && s->elapsed_ns > r->last.elapsed_ns)
-		message("%.0f s: %.1f samples/s, %llu missed, %llu stops",
-			(double)s->elapsed_ns / 1e9,
-			(double)(s->achieved - r->last.achieved) * 1e9 / (double)ns,
-			(unsigned long long)(s->missed - r->last.missed),
-			(unsigned long long)(s->stops - r->last.stops));
+	if (ns < 900000000)
+		return;
+	message("%.0f s: %.1f samples/s, %llu missed, %llu stops", (double)s->elapsed_ns / 1e9,
+		(double)(s->achieved - r->last.achieved) * 1e9 / (double)ns,
+		(unsigned long long)(s->missed - r->last.missed),
+		(unsigned long long)(s->stops - r->last.stops));
 	r->last = *s;
 }
 
@@ -251,6 +251,9 @@ static void on_warning(void *arg, const char *text)
 {
 	struct recording *r = arg;
 
+	/* Of a live stream that just stops record_finish() says more than the reader can know. */
+	if (r->live_end)
+		return;
 	r->facts.warnings++;
 	message("warning: %s", message_text(text));
 	if (r->model && model_handler.warning)
@@ -378,7 +381,9 @@ int recording_take(struct recording *r, FILE *file, const char *file_name, struc
 	e = stream_reader_new(&reader, &handler, r);
 	if (e == 0) {
 		e = take_bytes(r, file, file_name, reader);
-		if (e == 0)
+		r->live_end = true;
+		/* Nothing at all came: that too is said by who looks at the facts. */
+		if (e == 0 && r->facts.streams > 0)
 			e = stream_reader_finish(reader);
 		stream_reader_free(reader);
 	}

@@ -283,6 +283,14 @@ static int drain(struct reader *r)
 	return n;
 }
 
+/* Each second, or with each chunk where those come faster: the end of the recording may be lost. */
+static uint64_t statistics_interval(const struct reader *r)
+{
+	uint64_t chunk = r->setup->request.chunk_ns;
+
+	return chunk && chunk < SECOND ? chunk : SECOND;
+}
+
 static int encode_more(struct reader *r, bool *ret_idle)
 {
 	uint64_t now;
@@ -297,7 +305,7 @@ static int encode_more(struct reader *r, bool *ret_idle)
 		struct stream_statistics s;
 		int e;
 
-		r->next_statistics_ns = now + SECOND;
+		r->next_statistics_ns = now + statistics_interval(r);
 		get_statistics(r, &s);
 		e = stream_writer_statistics(r->writer, &s);
 		if (e < 0)
