@@ -63,7 +63,7 @@ void bytes_varint(struct bytes *b, uint64_t v)
 
 uint64_t zigzag(int64_t v)
 {
-	return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+	return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 int64_t unzigzag(uint64_t v)

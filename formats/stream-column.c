@@ -90,7 +90,7 @@ static void store(struct bytes *b, enum storage storage, const uint64_t *v, size
 /* The median of the first steps: with it taken off, what stays is jitter. */
 static int64_t usual_step(const uint64_t *v, size_t n)
 {
-	int64_t steps[STEP_SAMPLE];
+	int64_t steps[STEP_SAMPLE] = {0};
 	size_t count = 0;
 
 	for (size_t i = 1; i < n && count < STEP_SAMPLE; i++) {

@@ -756,21 +756,17 @@ static size_t prologue(struct stream_reader *r, const uint8_t *p)
 /* Where at p a chunk or a prologue may begin, n when nowhere. The last bytes may be a part. */
 static size_t candidate(const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *chunk = memchr(p + i, CHUNK_MAGIC[0], n - i);
-		const uint8_t *magic = memchr(p + i, PROLOGUE_MAGIC[0], n - i);
-		size_t left;
+	static const uint8_t chunk[] = CHUNK_MAGIC, magic[] = PROLOGUE_MAGIC;
 
-		if (!chunk && !magic)
-			return n;
-		if (!chunk || (magic && magic < chunk))
-			chunk = magic;
-		i = chunk - p;
-		left = n - i;
-		if (memcmp(chunk, CHUNK_MAGIC, left < CHUNK_MAGIC_LEN ? left : CHUNK_MAGIC_LEN) ==
-			    0 ||
-		    memcmp(chunk, PROLOGUE_MAGIC,
-			   left < PROLOGUE_MAGIC_LEN ? left : PROLOGUE_MAGIC_LEN) == 0)
+	for (size_t i = 0; i < n; i++) {
+		size_t left = n - i;
+
+		if (p[i] == chunk[0] &&
+		    memcmp(p + i, chunk, left < CHUNK_MAGIC_LEN ? left : CHUNK_MAGIC_LEN) == 0)
+			return i;
+		if (p[i] == magic[0] &&
+		    memcmp(p + i, magic, left < PROLOGUE_MAGIC_LEN ? left : PROLOGUE_MAGIC_LEN) ==
+			    0)
 			return i;
 	}
 	return n;
