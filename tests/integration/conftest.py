@@ -1,0 +1,76 @@
+"""Fixtures: interpreters by name, targets that never outlive their test."""
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+sys.dont_write_bytecode = True
+
+import support  # noqa: E402
+from support import Target, VERSIONS, pythons  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "timing: judges rates or shares; to be run while nothing else is")
+
+
+def pytest_collection_modifyitems(items):
+    """What measures time comes last, so that `-m timing` and a plain run agree in order."""
+    items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
+
+
+def find_interpreter(name):
+    """The entry of that name, or a skip that says why there is none."""
+    try:
+        entry = pythons.find(name)
+    except FileNotFoundError:
+        pytest.skip("no interpreters here: tests/pythons/get fetches them")
+    except KeyError:
+        pytest.skip(f"no Python {name} here")
+    if entry["missing"]:
+        pytest.skip(f"Python {name}: {entry['missing']}")
+    return entry
+
+
+@pytest.fixture(params=VERSIONS)
+def interpreter(request):
+    """Each version of CPython that pyprof reads, in turn."""
+    return find_interpreter(request.param)
+
+
+@pytest.fixture
+def start():
+    """start(argv) runs a target; start(entry, script, *args) runs one of tests/targets with an
+    interpreter. It is killed at the end."""
+    targets = []
+
+    def start_target(first, *args, **options):
+        argv = first
+        if isinstance(first, dict):
+            script = os.path.join(support.TARGETS, args[0])
+            argv = pythons.command(first, [script, *map(str, args[1:])])
+        targets.append(Target(argv, **options))
+        return targets[-1]
+
+    yield start_target
+    for target in targets:
+        target.close()
+
+
+@pytest.fixture
+def workdir():
+    """A directory that everyone may enter, seen under the same path inside the roots."""
+    path = tempfile.mkdtemp(prefix="pyprof-test-", dir="/tmp")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def python3():
+    """The distribution's own interpreter, for what does not depend on the version."""
+    return {"name": "python3", "root": None, "exe": sys.executable, "missing": None}
