@@ -859,8 +859,10 @@ static int run(struct stream_reader *r, bool last)
 			break;
 		at += used;
 	}
-	memmove(r->in.data, r->in.data + at, r->in.len - at);
-	r->in.len -= at;
+	if (at) {
+		memmove(r->in.data, r->in.data + at, r->in.len - at);
+		r->in.len -= at;
+	}
 	return r->error;
 }
 
