@@ -3,7 +3,8 @@
 #   make demo      set up what is missing, build, and show it on a small service
 #   make check     set up what is missing, build, run every test
 #
-# DEVELOPER=1 makes warnings errors; SANITIZE=1 builds with ASan and UBSan into build-asan.
+# DEVELOPER=1 makes warnings errors; SANITIZE=1 builds with ASan and UBSan into build-asan; V=1 shows
+# the commands.
 ifneq ($(shell uname -sm),Linux x86_64)
 $(error pyprof builds on x86-64 Linux only, this is $(shell uname -sm))
 endif
@@ -13,6 +14,10 @@ else
 B ?= build
 endif
 CC ?= cc
+ifndef V
+Q = @
+say = @echo '  $(1)'
+endif
 CLANG ?= clang
 CLANG_FORMAT ?= clang-format
 PKG_CONFIG ?= pkg-config
@@ -60,16 +65,20 @@ $(foreach d,$(PARTS),$(eval $(B)/lib$(d).a: $(call objects,$(d))))
 $(B)/lib%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR $@)
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC $<)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(B)/pyprofd: $(B)/obj/daemon/pyprofd.o $(filter-out %/libcli.a,$(LIBS))
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- setting up ----
 
@@ -79,20 +88,24 @@ setup-check:
 	@tests/setup check
 
 demo: setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@tests/demo $(B)
 
 # ---- tests ----
 
 UNIT = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_BINARIES = $(UNIT:%=$(B)/unit/%)
-# What unit tests share: tests/unit/*.c that are no test themselves.
+# What tests share: tests/unit/*.c that are no test themselves. An archive: each takes what it needs.
 UNIT_SHARED = $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_SHARED) $(LIBS)
+$(B)/libtests.a: $(UNIT_SHARED)
+
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libtests.a $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
-.SECONDARY: $(UNIT:%=$(B)/obj/tests/unit/%.o) $(UNIT_SHARED)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+.SECONDARY: $(UNIT:%=$(B)/obj/tests/unit/%.o) $(FUZZ:%=$(B)/obj/tests/fuzz/%.o) $(UNIT_SHARED)
 
 unit-tests: $(UNIT_BINARIES)
 
@@ -106,7 +119,6 @@ check-integration:
 
 # ---- fuzzing: clang's libFuzzer with ASan and UBSan ----
 
-FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_B = build-fuzz
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
@@ -114,9 +126,10 @@ FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-re
 fuzzers:
 	@$(MAKE) --no-print-directory B=$(FUZZ_B) CC=$(CLANG) CFLAGS='$(FUZZ_FLAGS)' \
 		LDFLAGS='-fsanitize=fuzzer,address,undefined' $(FUZZ:%=$(FUZZ_B)/fuzz/%)
-$(FUZZ_B)/fuzz/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(filter-out %/libcli.a,$(LIBS))
+$(FUZZ_B)/fuzz/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(FUZZ_B)/libtests.a $(filter-out %/libcli.a,$(LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 fuzz: fuzzers
 	@for f in $(FUZZ); do \
 		mkdir -p $(FUZZ_B)/corpus/$$f; \
