@@ -17,7 +17,7 @@
 #define RESCAN_NS	 50000000u  /* new interpreters, and threads where the links do not tell */
 #define NAME_RETRY_NS	 100000000u /* threading registers a thread after its state exists */
 #define NAME_RETRIES	 5
-#define STOP_TIMEOUT_NS	 5000000u    /* longer: it sleeps in the kernel */
+#define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define FAIL_SCALE	 65536u
@@ -25,7 +25,7 @@
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
 #define SPIN_NS		 120000u	   /* deadlines nearer than this are waited for awake */
-#define INTERP_SPAN	 2048 /* words of an interpreter nearer than this are read as one range */
+#define WORDS_MAX	 1024 /* words nearer to each other than this are read as one range */
 
 struct thread {
 	uint64_t addr, ident;
@@ -51,10 +51,14 @@ struct interpreter {
 	struct interpreter_info info;
 	struct thread_names names;
 	bool seen;
-	uint64_t gil; /* address of the GIL's words; 0 unknown */
-	uint8_t gil_words[64];
-	int32_t gc_collecting;
-	uint64_t generation;
+	/* Words that every gather reads, as one range where they stand near each other. */
+	struct words {
+		uint64_t addr;
+		uint32_t len; /* 0: none */
+		uint8_t bytes[WORDS_MAX];
+	} state, gil;
+	int32_t gc_at, generation_at; /* in state.bytes; ABSENT */
+	int32_t holder_at, locked_at; /* in gil.bytes; ABSENT */
 };
 
 struct sampler {
@@ -378,19 +382,60 @@ static int scan_threads(struct sampler *s, size_t interp, uint64_t now)
 	return n < 0 ? n : r < 0 ? r : n;
 }
 
+/* The bit of a thread's status that says whether it may run Python code; ABSENT where it is said
+ * elsewhere. */
+static int status_bit(const struct layout *l)
+{
+	if (l->tstate.status == ABSENT)
+		return ABSENT;
+	return l->free_threaded ? l->tstate.status_active_bit : l->tstate.status_holds_gil_bit;
+}
+
+/* One range for two fields of a struct at base; a field that is ABSENT, or too far from the first,
+ * is not read. */
+static void plan_words(struct words *w, uint64_t base, int32_t first, int32_t second, uint32_t size,
+		       int32_t *ret_first, int32_t *ret_second)
+{
+	int32_t low = first, high = first;
+
+	*ret_first = *ret_second = ABSENT;
+	w->len = 0;
+	if (second != ABSENT && first != ABSENT && abs(second - first) > WORDS_MAX - 8)
+		second = ABSENT;
+	if (first == ABSENT || (second != ABSENT && second < first))
+		low = second;
+	if (first == ABSENT || second > first)
+		high = second;
+	if (low == ABSENT)
+		return;
+	w->addr = base + (uint64_t)low;
+	w->len = (uint32_t)(high - low) + size;
+	if (first != ABSENT)
+		*ret_first = first - low;
+	if (second != ABSENT)
+		*ret_second = second - low;
+}
+
 /* The words of an interpreter that every gather reads. */
 static void plan_interpreter(struct sampler *s, struct interpreter *in)
 {
 	const struct layout *l = &s->target->layout;
 
-	if (in->info.gil)
-		in->gil = in->info.gil;
-	else if (l->runtime.gil_last_holder != ABSENT)
-		in->gil = s->target->runtime;
+	if (l->interp.gc_collecting == ABSENT)
+		plan_words(&in->state, s->target->runtime, l->runtime.gc_collecting, ABSENT, 8,
+			   &in->gc_at, &in->generation_at);
 	else
-		in->gil = 0;
-	in->gc_collecting = 0;
-	in->generation = 0;
+		plan_words(&in->state, in->info.addr, l->interp.gc_collecting,
+			   l->interp.code_object_generation, 8, &in->gc_at, &in->generation_at);
+	/* Where a thread says itself whether it holds the GIL, its words are enough. */
+	if (l->free_threaded || l->tstate.holds_gil != ABSENT || status_bit(l) != ABSENT)
+		plan_words(&in->gil, 0, ABSENT, ABSENT, 0, &in->holder_at, &in->locked_at);
+	else if (in->info.gil)
+		plan_words(&in->gil, in->info.gil, l->gil.last_holder, l->gil.locked, 8,
+			   &in->holder_at, &in->locked_at);
+	else
+		plan_words(&in->gil, s->target->runtime, l->runtime.gil_last_holder,
+			   l->runtime.gil_locked, 8, &in->holder_at, &in->locked_at);
 }
 
 static int scan(struct sampler *s, uint64_t now)
@@ -449,15 +494,6 @@ static int scan(struct sampler *s, uint64_t now)
 }
 
 /* ---- one thread ---- */
-
-/* The bit of a thread's status that says whether it may run Python code; ABSENT where it is said
- * elsewhere. */
-static int status_bit(const struct layout *l)
-{
-	if (l->tstate.status == ABSENT)
-		return ABSENT;
-	return l->free_threaded ? l->tstate.status_active_bit : l->tstate.status_holds_gil_bit;
-}
 
 static bool can_stop(struct sampler *s, const struct thread *th, uint64_t now)
 {
@@ -617,17 +653,19 @@ static uint16_t state_of(struct sampler *s, const struct thread *th)
 	} else if (l->tstate.holds_gil != ABSENT) {
 		memcpy(&i, words + l->tstate.holds_gil, 4);
 		state |= STATE_GIL_KNOWN | (i ? STATE_GIL : 0);
-	} else if (in->gil) {
-		memcpy(&holder, in->gil_words, 8);
-		memcpy(&locked, in->gil_words + 8, 4);
+	} else if (in->holder_at != ABSENT && in->locked_at != ABSENT) {
+		memcpy(&holder, in->gil.bytes + in->holder_at, 8);
+		memcpy(&locked, in->gil.bytes + in->locked_at, 4);
 		state |= STATE_GIL_KNOWN | (locked && holder == th->addr ? STATE_GIL : 0);
 	}
 	if (l->tstate.current_exception != ABSENT) {
 		memcpy(&word, words + l->tstate.current_exception, 8);
 		state |= word ? STATE_EXCEPTION : 0;
 	}
-	if (in->gc_collecting)
-		state |= STATE_GC;
+	if (in->gc_at != ABSENT) {
+		memcpy(&i, in->state.bytes + in->gc_at, 4);
+		state |= i ? STATE_GC : 0;
+	}
 	return state;
 }
 
@@ -749,39 +787,10 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 /* ---- a tick ---- */
 
-static size_t add_interpreter_ranges(struct sampler *s, struct interpreter *in,
-				     struct memory_range *out)
+static size_t add_words(struct words *w, struct memory_range *out)
 {
-	const struct layout *l = &s->target->layout;
-	int32_t holder = in->info.gil ? l->gil.last_holder : l->runtime.gil_last_holder;
-	int32_t locked = in->info.gil ? l->gil.locked : l->runtime.gil_locked;
-	size_t n = 0;
-
-	if (in->gil && !l->free_threaded && l->tstate.holds_gil == ABSENT &&
-	    status_bit(l) == ABSENT && holder != ABSENT && locked != ABSENT) {
-		out[n++] = (struct memory_range){
-			.addr = in->gil + (uint64_t)holder, .len = 8, .buf = in->gil_words};
-		out[n++] = (struct memory_range){
-			.addr = in->gil + (uint64_t)locked, .len = 4, .buf = in->gil_words + 8};
-	} else {
-		in->gil = 0;
-	}
-	if (l->interp.gc_collecting != ABSENT)
-		out[n++] = (struct memory_range){.addr = in->info.addr +
-							 (uint64_t)l->interp.gc_collecting,
-						 .len = 4,
-						 .buf = &in->gc_collecting};
-	else if (l->runtime.gc_collecting != ABSENT)
-		out[n++] = (struct memory_range){.addr = s->target->runtime +
-							 (uint64_t)l->runtime.gc_collecting,
-						 .len = 4,
-						 .buf = &in->gc_collecting};
-	if (l->interp.code_object_generation != ABSENT)
-		out[n++] = (struct memory_range){.addr = in->info.addr +
-							 (uint64_t)l->interp.code_object_generation,
-						 .len = 8,
-						 .buf = &in->generation};
-	return n;
+	*out = (struct memory_range){.addr = w->addr, .len = w->len, .buf = w->bytes};
+	return w->len != 0;
 }
 
 /* The stamp that code objects are checked against: from 3.14 the sum of the interpreters' counts of
@@ -791,10 +800,17 @@ static uint64_t stamp_now(const struct sampler *s, uint64_t now)
 {
 	uint64_t sum = 0;
 
-	if (s->target->layout.interp.code_object_generation == ABSENT)
-		return now / CODE_CHECK_NS;
-	for (size_t i = 0; i < s->n_interps; i++)
-		sum += s->interps[i].generation;
+	for (size_t i = 0; i < s->n_interps; i++) {
+		const struct interpreter *in = &s->interps[i];
+		uint64_t generation;
+
+		if (!in->seen)
+			continue;
+		if (in->generation_at == ABSENT)
+			return now / CODE_CHECK_NS;
+		memcpy(&generation, in->state.bytes + in->generation_at, 8);
+		sum += generation;
+	}
 	return sum;
 }
 
@@ -815,14 +831,16 @@ static int tick(struct sampler *s, uint64_t now)
 	s->tick++;
 	fill_budget(s, now);
 	stop_reap(&s->stops);
-	need = s->n_interps * 4;
+	need = s->n_interps * 2 + 1;
 	for (size_t i = 0; i < s->n_threads; i++)
 		need += walker_range_count(s->threads[i]->walker);
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n_interps; i++)
-		if (s->interps[i].seen)
-			n += add_interpreter_ranges(s, &s->interps[i], s->ranges + n);
+		if (s->interps[i].seen) {
+			n += add_words(&s->interps[i].state, s->ranges + n);
+			n += add_words(&s->interps[i].gil, s->ranges + n);
+		}
 	for (size_t i = 0; i < s->n_threads; i++) {
 		struct thread *th = s->threads[i];
 
