@@ -144,16 +144,17 @@ int output_open(struct output **ret, const char *path, const char *name, bool gr
 		output_discard(o);
 		return fail("write", path, ENOMEM);
 	}
-	if (o->existed)
-		message("overwriting %s", message_text(o->path));
-	/* What was there goes when the new begins, not before it is known to come. */
-	if (o->regular && grows && o->existed && ftruncate(fd, 0) < 0) {
-		fail("write", o->path, errno);
-		output_free(o);
-		return STATUS_FAILED;
-	}
 	*ret = o;
 	return 0;
+}
+
+int output_begin(struct output *o)
+{
+	/* One that does not grow leaves the old file alone until it is renamed over it. */
+	if (!o->path || !o->grows || !o->existed)
+		return 0;
+	message("overwriting %s", message_text(o->path));
+	return ftruncate(fileno(o->file), 0) < 0 ? fail("write", o->path, errno) : 0;
 }
 
 FILE *output_file(struct output *o)
@@ -190,6 +191,8 @@ int output_commit(struct output *o, const char *what)
 		output_free(o);
 		return status;
 	}
+	if (o->temporary && o->existed)
+		message("overwriting %s", message_text(o->path));
 	if (fflush(o->file) != 0 || ferror(o->file))
 		status = fail("write", o->path, errno);
 	else if (o->temporary && rename(o->temporary, o->path) < 0)

@@ -15,6 +15,10 @@ struct output;
  * 0; STATUS_FAILED and a line. Owned by the caller: output_commit() or output_discard(). */
 int output_open(struct output **ret, const char *path, const char *name, bool grows);
 
+/* To be called when the first bytes come: what a file that grows had before goes now, not before
+ * the new is known to come. 0; STATUS_FAILED and a line. */
+int output_begin(struct output *o);
+
 /* Where to write. Buffered; owned by the output. */
 FILE *output_file(struct output *o);
 /* What to call it. */

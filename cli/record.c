@@ -28,9 +28,13 @@ int record_take(struct recording *r, const struct options *o, struct output *out
 	int status;
 
 	*ret_model = NULL;
-	if (o->output == OUTPUT_BINARY)
+	if (o->output == OUTPUT_BINARY) {
+		status = output_begin(out);
+		if (status)
+			return status;
 		return recording_take(r, output_file(out), output_name(out), NULL,
 				      o->realtime_stats);
+	}
 	if (model_new(&m, NULL) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;

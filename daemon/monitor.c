@@ -444,8 +444,13 @@ static bool hear_reader(struct monitor *m)
 		answer_open(m, &q);
 		return true;
 	case READER_READY:
-		if (m->ready || !may_publish(m))
+		if (m->ready)
 			return false;
+		if (!may_publish(m)) {
+			refuse(m, STATUS_NOT_PERMITTED,
+			       "the daemon may not show you process %d any more", m->request.pid);
+			return false;
+		}
 		return announce(m);
 	case READER_FAILED:
 		q.text[sizeof(q.text) - 1] = '\0';
