@@ -11,20 +11,24 @@
 #define MAX_CHUNK_BYTES (1u << 20) /* of one chunk; CPython makes 16 KiB ones */
 #define SLACK		512	   /* bytes copied beyond the last known top of the datastack */
 #define FRAME_MAX_HEAD                                                                             \
-	256		/* a frame without its locals; 3.8's PyFrameObject has 360 B with          \
-			 * block stack, of which less than this is read */
-#define NEAR_BITS   9	/* log2 of the slots that remember where a frame stood in the walk */
-#define PRUNE_TICKS 128 /* an outside frame not seen for so many walks is read no more */
-#define MAX_SPARE   24	/* of such frames, how many are kept while they age */
+	256		   /* a frame without its locals; 3.8's PyFrameObject has 360 B with       \
+			    * block stack, of which less than this is read */
+#define NEAR_BITS    9	   /* log2 of the slots that remember where a frame stood in the walk */
+#define TWICE_BYTES  8192u /* of the top of the datastack that are copied twice */
+#define TWICE_STEP   2048u
+#define TWICE_FRAMES 32	 /* of the frames elsewhere, counted from the leaf */
+#define PRUNE_TICKS  128 /* an outside frame not seen for so many walks is read no more */
+#define MAX_SPARE    24	 /* of such frames, how many are kept while they age */
 
 /* A piece of the target's memory that is copied at each gather. */
 struct window {
 	uint64_t addr;
-	uint32_t len;  /* bytes to copy now */
-	uint32_t room; /* bytes that a and b hold each */
-	uint32_t size; /* of the chunk in the target; of an outside frame: len */
-	uint32_t used; /* walk number when it was last part of a stack */
-	bool failed;   /* the last gather could not read it */
+	uint32_t len;	     /* bytes to copy now */
+	uint32_t room;	     /* bytes that a and b hold each */
+	uint32_t size;	     /* of the chunk in the target; of an outside frame: len */
+	uint32_t used;	     /* walk number when it was last part of a stack */
+	uint32_t twice_from; /* from here on copy B is made too; len: none */
+	bool failed;	     /* the last gather could not read it */
 	uint8_t *a, *b;
 };
 
@@ -33,7 +37,7 @@ struct known {
 	uint64_t addr;
 	uint64_t code, previous, ip; /* the raw words */
 	uint32_t stack;		     /* the stack up to and with it */
-	bool in_chunk;
+	bool in_chunk, hidden;
 	const uint8_t *a, *b;
 };
 
@@ -48,7 +52,8 @@ struct walker {
 	const struct layout *layout;
 	uint64_t tstate, ident, interp;
 	uint8_t *words;
-	bool once; /* only copy A was made */
+	bool once;	 /* only copy A was made */
+	bool unreadable; /* the words could not be read */
 
 	struct window *chunks; /* oldest first */
 	size_t n_chunks, room_chunks;
@@ -226,7 +231,12 @@ static struct window *find_outside(const struct walker *w, uint64_t addr)
 	return NULL;
 }
 
-/* Where the frame at addr was copied to. */
+static const uint8_t *copy_b(const struct window *win, uint64_t at)
+{
+	return (at < win->twice_from ? win->a : win->b) + at;
+}
+
+/* Where the frame at addr was copied to; *ret_b is copy A where no other is made. */
 static bool find_frame(struct walker *w, uint64_t addr, const uint8_t **ret_a,
 		       const uint8_t **ret_b, bool *ret_in_chunk)
 {
@@ -239,7 +249,7 @@ static bool find_frame(struct walker *w, uint64_t addr, const uint8_t **ret_a,
 			if (win->failed || win->len - (addr - win->addr) < size)
 				return false;
 			*ret_a = win->a + (addr - win->addr);
-			*ret_b = win->b + (addr - win->addr);
+			*ret_b = copy_b(win, addr - win->addr);
 			*ret_in_chunk = true;
 			return true;
 		}
@@ -249,7 +259,7 @@ static bool find_frame(struct walker *w, uint64_t addr, const uint8_t **ret_a,
 		return false;
 	win->used = w->walks;
 	*ret_a = win->a;
-	*ret_b = win->b;
+	*ret_b = copy_b(win, 0);
 	*ret_in_chunk = false;
 	return true;
 }
@@ -288,19 +298,21 @@ static int add_outside(struct walker *w, uint64_t addr)
 }
 
 /* Gives up the outside frames that no stack has used for a while, and the oldest when there are
- * many more than the stack uses. */
+ * many more than the stack uses; and says of which frames one copy is enough. */
 static void prune_outside(struct walker *w)
 {
 	size_t kept = 0, in_use = 0;
 
-	for (size_t i = 0; i < w->n_known; i++)
-		if (!w->known[i].in_chunk) {
-			struct window *win = find_outside(w, w->known[i].addr);
+	for (size_t i = 0; i < w->n_known; i++) {
+		const struct known *k = &w->known[i];
+		struct window *win = k->in_chunk ? NULL : find_outside(w, k->addr);
 
-			if (win)
-				win->used = w->walks;
-			in_use++;
-		}
+		if (!win)
+			continue;
+		win->used = w->walks;
+		win->twice_from = k->hidden || w->n_known - i > TWICE_FRAMES ? win->len : 0;
+		in_use++;
+	}
 	for (size_t i = 0; i < w->n_outside; i++) {
 		uint32_t age = w->walks - w->outside[i].used;
 		size_t spare = w->n_outside - in_use;
@@ -310,10 +322,11 @@ static void prune_outside(struct walker *w)
 		else
 			w->outside[kept++] = w->outside[i];
 	}
-	if (kept == w->n_outside)
-		return;
-	w->n_outside = kept;
-	index_outside(w); /* never needs more room here */
+	if (kept != w->n_outside) {
+		w->n_outside = kept;
+		index_outside(w); /* never needs more room here */
+	}
+	relocate_known(w);
 }
 
 /* The used part of the newest chunk by the words; 0 when they do not hold. */
@@ -325,6 +338,30 @@ static uint32_t newest_used(const struct walker *w, const struct window *newest)
 		return newest->size;
 	top = word_at(w->words, w->layout->tstate.datastack_top) - newest->addr;
 	return top >= (uint64_t)w->layout->chunk.data && top <= newest->size ? (uint32_t)top : 0;
+}
+
+/* Only the top of the datastack is copied twice: frames below one that stood still could not move
+ * either. The boundary moves in steps, so that it rarely does. */
+static void plan_twice(struct walker *w)
+{
+	uint32_t left = TWICE_BYTES;
+	bool moved = false;
+
+	for (size_t i = w->n_chunks; i > 0; i--) {
+		struct window *win = &w->chunks[i - 1];
+		uint32_t from = left == 0	  ? win->len
+				: win->len > left ? (win->len - left) & ~(TWICE_STEP - 1)
+						  : 0;
+
+		/* Too much copied twice does no harm. */
+		if (win->twice_from > from || win->twice_from + TWICE_STEP < from || left == 0) {
+			moved |= win->twice_from != from;
+			win->twice_from = from;
+		}
+		left = win->len < left ? left - win->len : 0;
+	}
+	if (moved)
+		relocate_known(w);
 }
 
 /* How much of the newest chunk to copy next: to the top as it was last, some slack, and as far as
@@ -347,63 +384,97 @@ static void plan_newest(struct walker *w)
 	if (len > win->room && window_reserve(win, len > win->size / 2 ? win->size : len) == 0)
 		relocate_known(w);
 	win->len = len < win->room ? len : win->room;
+	plan_twice(w);
 }
 
 size_t walker_range_count(const struct walker *w)
 {
-	return (w->n_chunks + w->n_outside) * 2 + 2;
+	return w->n_chunks * 3 + w->n_outside * 2 + 2;
 }
 
-static size_t add_ranges(const struct window *wins, size_t n, bool second, struct memory_range *out)
+/* One piece of what a gather reads; win is NULL for the words. */
+typedef void range_visitor(struct walker *w, struct window *win, uint32_t from, uint32_t to,
+			   bool second, struct memory_range *range);
+
+static size_t visit(struct walker *w, struct window *win, uint32_t from, uint32_t to, bool second,
+		    range_visitor *f, struct memory_range *range)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = (struct memory_range){.addr = wins[i].addr,
-					       .len = wins[i].len,
-					       .buf = second ? wins[i].b : wins[i].a};
+	if (from >= to)
+		return 0;
+	f(w, win, from, to, second, range);
+	return 1;
+}
+
+/* The order of a gather: copy A of all that is copied twice, then what is copied once, the words,
+ * copy B. What is copied once lies below frames that are copied twice, and is read in between: if
+ * those stood still, so did it. */
+static size_t visit_ranges(struct walker *w, range_visitor *f, struct memory_range *ranges)
+{
+	size_t n = 0;
+
+	for (size_t i = w->n_chunks; i > 0; i--)
+		n += visit(w, &w->chunks[i - 1], w->chunks[i - 1].twice_from, w->chunks[i - 1].len,
+			   false, f, ranges + n);
+	for (size_t i = 0; i < w->n_outside; i++)
+		n += visit(w, &w->outside[i], w->outside[i].twice_from, w->outside[i].len, false, f,
+			   ranges + n);
+	for (size_t i = w->n_chunks; i > 0; i--)
+		n += visit(w, &w->chunks[i - 1], 0, w->chunks[i - 1].twice_from, false, f,
+			   ranges + n);
+	for (size_t i = 0; i < w->n_outside; i++)
+		n += visit(w, &w->outside[i], 0, w->outside[i].twice_from, false, f, ranges + n);
+	n += visit(w, NULL, 0, (uint32_t)w->layout->tstate.size, false, f, ranges + n);
+	if (w->cframe.addr)
+		n += visit(w, &w->cframe, 0, w->cframe.len, false, f, ranges + n);
+	if (w->once)
+		return n;
+	for (size_t i = 0; i < w->n_outside; i++)
+		n += visit(w, &w->outside[i], w->outside[i].twice_from, w->outside[i].len, true, f,
+			   ranges + n);
+	for (size_t i = w->n_chunks; i > 0; i--)
+		n += visit(w, &w->chunks[i - 1], w->chunks[i - 1].twice_from, w->chunks[i - 1].len,
+			   true, f, ranges + n);
 	return n;
+}
+
+static void set_range(struct walker *w, struct window *win, uint32_t from, uint32_t to, bool second,
+		      struct memory_range *range)
+{
+	if (!win)
+		*range = (struct memory_range){.addr = w->tstate, .len = to, .buf = w->words};
+	else
+		*range = (struct memory_range){.addr = win->addr + from,
+					       .len = to - from,
+					       .buf = (second ? win->b : win->a) + from};
 }
 
 size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice)
 {
-	size_t n = 0;
-
 	if (w->n_chunks)
 		plan_newest(w);
 	w->once = !twice;
-	n += add_ranges(w->outside, w->n_outside, false, out + n);
-	n += add_ranges(w->chunks, w->n_chunks, false, out + n);
-	out[n++] = (struct memory_range){
-		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
-	if (w->cframe.addr)
-		n += add_ranges(&w->cframe, 1, false, out + n);
-	if (!twice)
-		return n;
-	n += add_ranges(w->chunks, w->n_chunks, true, out + n);
-	n += add_ranges(w->outside, w->n_outside, true, out + n);
-	return n;
+	return visit_ranges(w, set_range, out);
+}
+
+static void take_failure(struct walker *w, struct window *win, uint32_t from, uint32_t to,
+			 bool second, struct memory_range *range)
+{
+	if (!win)
+		w->unreadable = range->failed;
+	else if (range->failed)
+		win->failed = true;
 }
 
 /* Takes over which ranges failed: false when the words did. */
-static bool take_failures(struct walker *w, const struct memory_range *ranges)
+static bool take_failures(struct walker *w, struct memory_range *ranges)
 {
-	const struct memory_range *a = ranges, *b;
-	bool words;
-
-	for (size_t i = 0; i < w->n_outside; i++)
-		w->outside[i].failed = (a++)->failed;
 	for (size_t i = 0; i < w->n_chunks; i++)
-		w->chunks[i].failed = (a++)->failed;
-	words = !a++->failed;
-	if (w->cframe.addr)
-		w->cframe.failed = (a++)->failed;
-	if (w->once)
-		return words;
-	b = a;
-	for (size_t i = 0; i < w->n_chunks; i++)
-		w->chunks[i].failed |= (b++)->failed != 0;
+		w->chunks[i].failed = false;
 	for (size_t i = 0; i < w->n_outside; i++)
-		w->outside[i].failed |= (b++)->failed != 0;
-	return words;
+		w->outside[i].failed = false;
+	w->cframe.failed = false;
+	visit_ranges(w, take_failure, ranges);
+	return !w->unreadable;
 }
 
 /* ---- the walk ---- */
@@ -625,6 +696,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 							.ip = f->ip,
 							.stack = stack,
 							.in_chunk = f->in_chunk,
+							.hidden = f->hidden,
 							.a = f->a,
 							.b = f->b};
 	}
@@ -688,9 +760,8 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	return keep_walk(w, c, shared, n, truncated, ret_stack);
 }
 
-enum walk_result walker_walk(struct walker *w, struct walk_context *c,
-			     const struct memory_range *ranges, uint32_t *ret_stack,
-			     bool *ret_repeat)
+enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct memory_range *ranges,
+			     uint32_t *ret_stack, bool *ret_repeat)
 {
 	enum walk_result r;
 

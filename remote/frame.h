@@ -55,9 +55,8 @@ size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice);
 
 /* Looks at what a gather of walker_ranges() brought (ranges: the same array). WALK_OK: *ret_stack
  * is the stack's id, 0 for a thread without Python frames; *ret_repeat that it is as before. */
-enum walk_result walker_walk(struct walker *w, struct walk_context *c,
-			     const struct memory_range *ranges, uint32_t *ret_stack,
-			     bool *ret_repeat);
+enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct memory_range *ranges,
+			     uint32_t *ret_stack, bool *ret_repeat);
 
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */
