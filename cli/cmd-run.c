@@ -252,8 +252,8 @@ out:
 const struct command command_run = {
 	.name = "run",
 	.usage = "[options] SCRIPT [ARG...] | -m MODULE [ARG...] | -- COMMAND [ARG...]",
-	.about = "Run a script, a module or any command that becomes a Python, and sample it. The "
-		 "exit status\nis the target's own.",
+	.about = "Run a script, a module or any command that becomes a Python, and sample it.\n"
+		 "The exit status is the target's own.",
 	.examples = "  pyprof run script.py --its-option\n"
 		    "  pyprof run -a -m http.server 8000\n"
 		    "  pyprof run --collapsed -o stacks.txt -- /opt/app/bin/python -X dev app.py\n",
