@@ -154,24 +154,29 @@ def counts(result):
 
 
 def collapsed(text):
-    """Collapsed stacks as a list of (tid, [(file, function, line)...] from the base, count)."""
+    """Collapsed stacks as a list of (tid, [(file, function, line)...] from the base, count).
+    A frame like "<moving>" is a function without a file."""
     stacks = []
     for line in text.splitlines():
         path, _, count = line.rpartition(" ")
         head, *frames = path.split(";")
         assert head.startswith("tid:"), line
-        stacks.append((int(head[4:]), [tuple(f.rsplit(":", 2)) for f in frames], int(count)))
+        frames = [tuple(f.rsplit(":", 2)) if ":" in f else ("", f, "") for f in frames]
+        stacks.append((int(head[4:]), frames, int(count)))
     return stacks
 
 
-def leaf_shares(stacks, among=None):
-    """The share of each function among the leaves, in percent."""
+def leaf_counts(stacks):
+    """How many samples have each function as their leaf."""
     sums = {}
     for _, frames, count in stacks:
-        name = frames[-1][1] if len(frames[-1]) == 3 else frames[-1][0]
-        sums[name] = sums.get(name, 0) + count
-    if among is not None:
-        sums = {name: sums.get(name, 0) for name in among}
+        sums[frames[-1][1]] = sums.get(frames[-1][1], 0) + count
+    return sums
+
+
+def leaf_shares(stacks):
+    """The share of each function among the leaves, in percent."""
+    sums = leaf_counts(stacks)
     total = sum(sums.values())
     return {name: 100 * n / total for name, n in sums.items()}
 

@@ -245,9 +245,9 @@ class Deleted:
 
 
 def zoo():
-    for _ in range(WARM):
-        Zoo(False)
-    Zoo(True)
+    # One call for all: it is specialised too.
+    for stop in [False] * WARM + [True]:
+        Zoo(stop)
 
 
 # ---- names ----

@@ -1,0 +1,250 @@
+"""Samples come at the rate asked for, and their shares are the target's own."""
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support import (PYPROF, TARGETS, collapsed, counts, leaf_counts, leaf_shares, pyprof, pythons,
+                     state, undisturbed, wait_for)
+
+
+def sample(pid, *options):
+    """2 s at 1 kHz: the counts, and the stacks."""
+    result = pyprof("attach", "-r", "1khz", "-d", "2", "--collapsed", "-o", "-", *options, pid,
+                    check=True)
+    return counts(result), collapsed(result.out), result
+
+
+def check_rate(found):
+    assert found["due"] == pytest.approx(2000, abs=2)
+    assert found["achieved"] >= 0.98 * found["due"], found
+    assert found["lost"] <= 0.005 * found["due"], found
+    assert found["due"] == found["achieved"] + found["missed"] + found["lost"]
+
+
+@pytest.mark.timing
+def test_idle_target_is_sampled_at_the_rate_and_seen_where_it_sleeps(interpreter, start):
+    target = start(interpreter, "known.py")
+    target.expect("ready")
+    found, stacks, _ = undisturbed(lambda: sample(target.pid), [target.pid])
+    check_rate(found)
+    assert sum(count for *_, count in stacks) == found["achieved"]
+    (only,) = stacks
+    assert [function for _, function, _ in only[1]] == [
+        "<module>", "known_base", "known_middle", "known_leaf"]
+    assert only[0] == target.pid
+
+
+def sums(target):
+    os.kill(target.pid, signal.SIGUSR1)
+    return {name: int(ns) for name, _, ns in
+            (word.partition("=") for word in target.expect("sums").split())}
+
+
+@pytest.mark.timing
+def test_busy_target_is_sampled_at_the_rate_with_the_shares_it_measures(interpreter, start):
+    target = start(interpreter, "shares.py")
+    target.expect("ready")
+
+    def measure():
+        before = sums(target)
+        result = sample(target.pid)
+        after = sums(target)
+        return result, {name: after[name] - before[name] for name in before}
+
+    (found, stacks, result), truth = undisturbed(measure, [target.pid])
+    check_rate(found)
+    total = sum(truth.values())
+    shares = leaf_shares(stacks)
+    print(found, shares, {name: 100 * ns / total for name, ns in truth.items()})
+    for name, ns in truth.items():
+        assert shares[name] == pytest.approx(100 * ns / total, abs=2), (shares, truth)
+    # Nothing but them, and the loop around them.
+    assert sum(shares[name] for name in truth) > 97, shares
+
+
+def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):
+    target = start(interpreter, "churn.py")
+    target.expect("ready")
+    found, stacks, result = sample(target.pid, "-a", "-r", "5khz")
+    assert state(target.pid) in "RS"
+    target.say("over")
+    assert int(target.expect("started")) > 50
+    assert target.process.wait(30) == 0
+    chains = {tuple(function.rpartition(".")[2] for _, function, _ in frames)
+              for _, frames, _ in stacks}
+    whole = ("_bootstrap", "_bootstrap_inner", "run", "worker", "short_task")
+    assert whole in chains
+    for chain in chains:
+        if chain[-1] == "<moving>":
+            chain = chain[:-1]
+        # A task only ever runs in a worker, and that at the base of a thread of its own.
+        if "short_task" in chain or "worker" in chain:
+            assert chain[:len(whole)] == whole[:len(chain)], chain
+        assert "churn" not in chain or chain[0] == "<module>", chain
+    assert len({tid for tid, *_ in stacks}) > 20
+    assert found["due"] == found["achieved"] + found["missed"] + found["lost"]
+
+
+def test_recording_ends_well_when_the_target_does(interpreter, start, workdir):
+    target = start(interpreter, "churn.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "out.pyprof")
+    recorder = subprocess.Popen([PYPROF, "attach", "-a", "--binary", "-o", out, str(target.pid)],
+                                stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 0, "a recording")
+    time.sleep(1.2)  # something to record
+    target.say("over")
+    assert target.process.wait(30) == 0
+    err = recorder.communicate(timeout=30)[1]
+    assert recorder.returncode == 0, err
+    assert "warning" not in err
+    replayed = pyprof("replay", "--collapsed", "-o", "-", out, check=True)
+    assert "warning" not in replayed.err
+    assert "worker" in replayed.out and "churn" in replayed.out
+
+
+def test_recording_goes_on_over_an_exec(interpreter, start):
+    script = os.path.join(TARGETS, "lives.py")
+    target = start(interpreter, "lives.py", 1, interpreter["exe"], script, 2)
+    target.expect("life")
+    result = pyprof("attach", "--collapsed", "-o", "-", target.pid, check=True)
+    assert target.line() == "life 2"
+    assert target.process.wait(30) == 0
+    found = leaf_counts(collapsed(result.out))
+    assert found["life_1"] > 200 and found["life_2"] > 200
+
+
+def test_recording_ends_well_when_the_target_becomes_no_python(python3, start):
+    target = start(python3, "lives.py", 1, "/bin/sleep", "30")
+    target.expect("life")
+    result = pyprof("attach", "--collapsed", "-o", "-", target.pid)
+    assert result.status == 0, result
+    assert "life_1" in result.out and "became another program" in result.err
+    assert state(target.pid) == "S"
+
+
+def test_run_samples_a_script_from_its_first_to_its_last_line(interpreter, workdir):
+    out = os.path.join(workdir, "out.txt")
+    script = os.path.join(TARGETS, "lives.py")
+    result = pyprof("run", "--collapsed", "-o", out, "--",
+                    *pythons.command(interpreter, [script, "1"]))
+    assert result.status == 0, result
+    assert result.out == "life 1\n"
+    with open(out) as f:
+        assert "life_1" in f.read()
+
+
+# ---- run: what passes through ----
+
+def run_code(code, *options, **more):
+    return pyprof("run", *options, "--", sys.executable, "-c", code, **more)
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 125, 255])
+def test_run_ends_with_the_status_of_the_target(status, workdir):
+    code = f"import time, sys; time.sleep(0.3); sys.exit({status})"
+    assert run_code(code, cwd=workdir).status == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_run_ends_with_128_and_the_signal_that_ended_the_target(number, workdir):
+    code = f"import time, os; time.sleep(0.3); os.kill(os.getpid(), {int(number)})"
+    assert run_code(code, cwd=workdir).status == 128 + number
+
+
+def test_run_passes_input_and_outputs_through(workdir):
+    code = ("import sys, time; time.sleep(0.3); t = sys.stdin.read(); print(t.upper(), end='');"
+            "print('to stderr', file=sys.stderr)")
+    with open(os.path.join(workdir, "in"), "w+") as f:
+        f.write("some input\n")
+        f.seek(0)
+        result = run_code(code, "--collapsed", "-o", "o.txt", stdin=f, cwd=workdir)
+    assert result.status == 0, result
+    assert result.out == "SOME INPUT\n"
+    assert "to stderr" in result.messages
+
+
+def test_run_passes_arguments_that_look_like_options_to_the_script(workdir):
+    script = os.path.join(workdir, "s.py")
+    with open(script, "w") as f:
+        f.write("import sys, time; time.sleep(0.3); print(sys.argv[1:])\n")
+    result = pyprof("run", "--collapsed", "-o", os.path.join(workdir, "o.txt"),
+                    "--python", sys.executable, script, "-d", "--help", "--", "x")
+    assert result.status == 0, result
+    assert result.out == "['-d', '--help', '--', 'x']\n"
+
+
+def test_run_takes_a_module(workdir):
+    with open(os.path.join(workdir, "amodule.py"), "w") as f:
+        f.write("import time\ndef here(): time.sleep(0.5)\nhere()\nprint(__name__)\n")
+    result = pyprof("run", "--collapsed", "-o", "o.txt", "--python", sys.executable,
+                    "-m", "amodule", cwd=workdir)
+    assert (result.status, result.out) == (0, "__main__\n"), result
+    with open(os.path.join(workdir, "o.txt")) as f:
+        assert ":here:" in f.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_run_hands_a_signal_on_to_the_target_and_reports(number, workdir):
+    code = ("import signal, sys, time\n"
+            f"signal.signal({int(number)}, lambda *_: sys.exit(7))\n"
+            "print('ready', flush=True)\n"
+            "def sleeping(): time.sleep(60)\n"
+            "sleeping()\n")
+    out = os.path.join(workdir, "o.txt")
+    p = subprocess.Popen([PYPROF, "run", "--collapsed", "-o", out, "--", sys.executable, "-c",
+                          code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # something to record
+    p.send_signal(number)
+    err = p.communicate(timeout=30)[1]
+    assert p.returncode == 7, err
+    with open(out) as f:
+        assert ":sleeping:" in f.read()
+
+
+def test_run_d_ends_the_target_when_the_time_is_over_and_says_so(workdir):
+    began = time.monotonic()
+    result = run_code("import time\ntime.sleep(60)", "-d", "1", cwd=workdir)
+    assert result.status == 0, result
+    assert 1 <= time.monotonic() - began < 15
+    assert "the time is over" in result.err
+
+
+def test_attach_d_leaves_the_target_alone(interpreter, start):
+    target = start(interpreter, "known.py")
+    target.expect("ready")
+    pyprof("attach", "-d", "0.3", target.pid, check=True)
+    assert state(target.pid) == "S"
+    assert target.process.poll() is None
+
+
+def test_interrupted_attach_reports_what_it_has(start, python3, workdir):
+    target = start(python3, "known.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "o.pyprof")
+    p = subprocess.Popen([PYPROF, "attach", "--binary", "-o", out, str(target.pid)],
+                         stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 0, "a recording")
+    time.sleep(0.5)  # something to record
+    p.send_signal(signal.SIGINT)
+    err = p.communicate(timeout=30)[1]
+    assert p.returncode == 0, err
+    replayed = pyprof("replay", "--collapsed", "-o", "-", out, check=True)
+    assert ":known_leaf:" in replayed.out and "warning" not in replayed.err
+    assert state(target.pid) == "S"
+
+
+def test_what_is_written_is_readable_by_its_owner(start, python3, workdir):
+    target = start(python3, "known.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "o.pyprof")
+    pyprof("attach", "-d", "0.3", "--binary", "-o", out, target.pid, check=True)
+    found = os.stat(out)
+    assert stat.S_ISREG(found.st_mode) and found.st_mode & 0o600 == 0o600
+    assert found.st_uid == os.geteuid()
