@@ -200,6 +200,33 @@ static uint32_t get_local(const struct local *l, int kind, uint32_t id)
 	return id ? l->ids[kind][id] : 0;
 }
 
+/* Room for the process of a stream, and of those before it that have not said a header yet. */
+static int add_processes(struct model *m, uint32_t stream)
+{
+	struct model_private *p = m->p;
+
+	while (m->process_count <= stream) {
+		if (m->process_count == p->process_cap) {
+			uint32_t cap = p->process_cap ? 2 * p->process_cap : 1;
+			struct model_process *processes =
+				reallocarray(p->processes, cap, sizeof(*processes));
+			struct local *locals;
+
+			if (!processes)
+				return -ENOMEM;
+			p->processes = processes;
+			locals = reallocarray(p->locals, cap, sizeof(*locals));
+			if (!locals)
+				return -ENOMEM;
+			p->locals = locals;
+			p->process_cap = cap;
+		}
+		p->processes[m->process_count] = (struct model_process){0};
+		p->locals[m->process_count++] = (struct local){.cap_ns = MODEL_GAP_NS};
+	}
+	return 0;
+}
+
 static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 {
 	struct model *m = arg;
@@ -210,25 +237,10 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 	for (uint32_t i = 0; i < m->process_count; i++)
 		if (p->processes[i].header.stream_id == h->stream_id)
 			local_done(&p->locals[i]);
-	if (m->process_count == p->process_cap) {
-		uint32_t cap = p->process_cap ? 2 * p->process_cap : 1;
-		struct model_process *processes =
-			reallocarray(p->processes, cap, sizeof(*processes));
-		struct local *locals;
-
-		if (!processes)
-			return -ENOMEM;
-		p->processes = processes;
-		locals = reallocarray(p->locals, cap, sizeof(*locals));
-		if (!locals)
-			return -ENOMEM;
-		p->locals = locals;
-		p->process_cap = cap;
-	}
-	/* The reader counts streams from 0 and tells each one's header first. */
-	p->processes[m->process_count] = (struct model_process){.header = *h};
-	l = &p->locals[m->process_count++];
-	*l = (struct local){.cap_ns = MODEL_GAP_NS};
+	if (add_processes(m, stream) < 0)
+		return -ENOMEM;
+	p->processes[stream].header = *h;
+	l = &p->locals[stream];
 	if (h->rate_hz > 0 && h->rate_hz < 1e9)
 		l->interval_ns = 1e9 / h->rate_hz < 3.6e12 ? 1e9 / h->rate_hz : 3600000000000;
 	if (GAP_FACTOR * l->interval_ns > l->cap_ns)

@@ -381,7 +381,7 @@ enum { /* PEP 657: the kinds of an entry, after the ten short ones */
        ENTRY_NONE = 15,
 };
 
-/* Lines may be nonsense in a hostile table; they wrap rather than overflow. */
+/* Lines and columns may be nonsense in a hostile table; they wrap rather than overflow. */
 static int32_t add_line(int32_t line, int32_t delta)
 {
 	return (int32_t)((uint32_t)line + (uint32_t)delta);
@@ -405,8 +405,8 @@ static void locations_position(struct cursor c, int32_t line, uint32_t ip,
 			line = add_line(line, next_signed_varint(&c));
 			p.line = line;
 			p.end_line = add_line(line, (int32_t)next_varint(&c));
-			p.column = (int32_t)next_varint(&c) - 1;
-			p.end_column = (int32_t)next_varint(&c) - 1;
+			p.column = add_line((int32_t)next_varint(&c), -1);
+			p.end_column = add_line((int32_t)next_varint(&c), -1);
 			break;
 		case ENTRY_NO_COLUMNS:
 			line = add_line(line, next_signed_varint(&c));

@@ -42,6 +42,8 @@ int interpreter_list(const struct target *t, struct interpreter_info *ret, size_
 			r = read_word(t, addr, l->interp.threads_main, &i.threads_main);
 		if (r == 0)
 			r = read_word(t, addr, l->interp.gil, &i.gil);
+		if (r < 0)
+			return r;
 		i.id = (int64_t)id;
 		ret[n++] = i;
 		addr = next;
