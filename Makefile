@@ -148,8 +148,21 @@ fuzz: fuzzers
 		echo "$$f: $(FUZZ_SECONDS) s without a fault"; \
 	done
 
-bench: all
-	@$(PYTHON) tests/bench/run
+# ---- measuring ----
+
+BENCH = $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(filter-out %/libcli.a,$(LIBS))
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.SECONDARY: $(BENCH:$(B)/bench/%=$(B)/obj/tests/bench/%.o)
+
+bench-programs: all $(BENCH)
+bench: setup-check
+	@tests/pythons/get
+	@$(MAKE) --no-print-directory -j$(shell nproc) bench-programs
+	@$(PYTHON) tests/bench/bench.py --build $(B) $(SECTIONS)
 
 # ---- style ----
 
@@ -190,6 +203,6 @@ clean:
 	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
 
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz bench \
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz bench bench-programs \
 	lint install uninstall dist clean
 .DELETE_ON_ERROR:
