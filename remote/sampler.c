@@ -24,8 +24,10 @@
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
-#define SPIN_NS		 120000u	   /* deadlines nearer than this are waited for awake */
-#define WORDS_MAX	 1024 /* words nearer to each other than this are read as one range */
+#define SPIN_NS                                                                                    \
+	45000u /* deadlines nearer than this are waited for awake: a sleep ends up to 25 us late   \
+		*/
+#define WORDS_MAX 1024 /* words nearer to each other than this are read as one range */
 
 struct thread {
 	uint64_t addr, ident;
