@@ -133,7 +133,9 @@ def test_lines_are_those_of_faulthandler(parked):
     for thread in shown.values():
         expected = stacks[thread["ident"]]
         assert expected
-        assert len(expected) == len(thread["frames"]) or len(expected) in (99, 100)
+        # From 3.13 on it ends at an __init__ whose caller was specialised.
+        assert len(expected) == len(thread["frames"]) or len(expected) in (99, 100) \
+            or expected[-1][2] == "__init__"
         frames = [(escape(f["file"]), f["line"], f["function"]) for f in thread["frames"]]
         for (file, line, name), (true_file, true_line, true_name) in zip(frames, expected):
             # It knows the last part of a qualified name.
