@@ -15,6 +15,7 @@
 			    * block stack, of which less than this is read */
 #define NEAR_BITS    9	   /* log2 of the slots that remember where a frame stood in the walk */
 #define TWICE_BYTES  8192u /* of the top of the datastack that are copied twice */
+#define REST_BYTES   1024u /* of the top of the datastack that tell that a thread rests */
 #define TWICE_STEP   2048u
 #define TWICE_FRAMES 32	 /* of the frames elsewhere, counted from the leaf */
 #define PRUNE_TICKS  128 /* an outside frame not seen for so many walks is read no more */
@@ -54,6 +55,7 @@ struct walker {
 	uint8_t *words;
 	bool once;	 /* only copy A was made */
 	bool unreadable; /* the words could not be read */
+	bool resting;	 /* its words and the top of its stack stood still lately */
 
 	struct window *chunks; /* oldest first */
 	size_t n_chunks, room_chunks;
@@ -67,6 +69,13 @@ struct walker {
 	struct known *known; /* base first */
 	size_t n_known, room_known;
 	bool has_walk;
+	struct rest {
+		bool known;    /* words and top are those of a proven walk */
+		uint64_t addr; /* of the top of the datastack that is watched */
+		uint32_t len;
+		uint8_t *words;
+		uint8_t top[REST_BYTES], now[REST_BYTES];
+	} * rest;
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
 	uint16_t near[1 << NEAR_BITS]; /* index in known by address; a hint */
@@ -132,6 +141,7 @@ void walker_free(struct walker *w)
 	free(w->slots);
 	free(w->known);
 	free(w->fresh);
+	free(w->rest);
 	free(w->words);
 	free(w);
 }
@@ -145,6 +155,7 @@ void walker_forget(struct walker *w)
 {
 	w->n_known = 0;
 	w->has_walk = false;
+	w->resting = false;
 }
 
 /* ---- windows ---- */
@@ -389,7 +400,7 @@ static void plan_newest(struct walker *w)
 
 size_t walker_range_count(const struct walker *w)
 {
-	return w->n_chunks * 3 + w->n_outside * 2 + 2;
+	return w->n_chunks * 3 + w->n_outside * 2 + WALKER_REST_RANGES;
 }
 
 /* One piece of what a gather reads; win is NULL for the words. */
@@ -760,6 +771,97 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	return keep_walk(w, c, shared, n, truncated, ret_stack);
 }
 
+/* ---- resting ---- */
+
+/* The top of the datastack by the words, as copy A has it: where, how long; 0 when it is unknown or
+ * the leaf is elsewhere. */
+static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const uint8_t **ret_copy)
+{
+	const struct window *newest;
+	uint32_t used, from;
+
+	if (!w->has_walk || !w->n_known || !w->n_chunks || !w->known[w->n_known - 1].in_chunk ||
+	    w->layout->tstate.datastack_top == ABSENT)
+		return 0;
+	newest = &w->chunks[w->n_chunks - 1];
+	used = newest_used(w, newest);
+	if (used == 0 || used > newest->len || newest->failed ||
+	    w->known[w->n_known - 1].addr - newest->addr >= used)
+		return 0;
+	from = used > REST_BYTES ? used - REST_BYTES : 0;
+	*ret_addr = newest->addr + from;
+	*ret_copy = newest->a + from;
+	return used - from;
+}
+
+/* After a proven walk that repeated the one before: remembers how the thread stands. A second time
+ * the same, and it rests. */
+static bool remember_rest(struct walker *w)
+{
+	size_t size = (size_t)w->layout->tstate.size;
+	const uint8_t *copy;
+	uint64_t addr;
+	uint32_t len = rest_region(w, &addr, &copy);
+
+	if (len == 0)
+		return false;
+	if (!w->rest) {
+		w->rest = calloc(1, sizeof(*w->rest) + size);
+		if (!w->rest)
+			return false;
+		w->rest->words = (uint8_t *)(w->rest + 1);
+	}
+	if (w->rest->known && w->rest->addr == addr && w->rest->len == len &&
+	    memcmp(w->rest->words, w->words, size) == 0 && memcmp(w->rest->top, copy, len) == 0)
+		return true;
+	w->rest->known = true;
+	w->rest->addr = addr;
+	w->rest->len = len;
+	memcpy(w->rest->words, w->words, size);
+	memcpy(w->rest->top, copy, len);
+	return false;
+}
+
+bool walker_rests(const struct walker *w)
+{
+	return w->resting;
+}
+
+size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
+{
+	out[0] = (struct memory_range){
+		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
+	out[1] = (struct memory_range){
+		.addr = w->rest->addr, .len = w->rest->len, .buf = w->rest->now};
+	if (!w->cframe.addr)
+		return 2;
+	/* In 3.11 and 3.12 the leaf is named there. */
+	out[2] = (struct memory_range){
+		.addr = w->cframe.addr, .len = w->cframe.len, .buf = w->cframe.a};
+	return 3;
+}
+
+static bool leaf_stays(const struct walker *w, const struct memory_range *ranges)
+{
+	if (!w->cframe.addr)
+		return true;
+	return !ranges[2].failed && word_at(w->cframe.a, w->layout->cframe.current_frame) ==
+					    w->known[w->n_known - 1].addr;
+}
+
+bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uint32_t *ret_stack)
+{
+	if (!ranges[0].failed && !ranges[1].failed &&
+	    memcmp(w->words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
+	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges)) {
+		*ret_stack = w->known[w->n_known - 1].stack;
+		return true;
+	}
+	w->resting = false;
+	w->rest->known = false;
+	return false;
+}
+
 enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct memory_range *ranges,
 			     uint32_t *ret_stack, bool *ret_repeat)
 {
@@ -768,6 +870,7 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 	if (!take_failures(w, ranges))
 		return WALK_UNREADABLE;
 	r = walk(w, c, ret_stack, ret_repeat);
+	w->resting = r == WALK_OK && *ret_repeat && !w->once && remember_rest(w);
 	if (w->walks % (PRUNE_TICKS / 8) == 0)
 		prune_outside(w);
 	return r;
@@ -902,6 +1005,7 @@ enum walk_result walker_plan(struct walker *w, struct memory *m)
 	enum walk_result r;
 
 	w->once = true;
+	w->resting = false;
 	if (memory_read(m, w->tstate, w->words, (size_t)l->tstate.size) < 0)
 		return WALK_UNREADABLE;
 	if (!words_are_ours(w))

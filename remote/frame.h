@@ -20,6 +20,8 @@
 #include "remote/tables.h"
 #include "remote/target.h"
 
+#define WALKER_REST_RANGES 3
+
 enum walk_result {
 	WALK_OK,
 	WALK_TORN,	 /* the copies disagree, or the chain does not hold */
@@ -57,6 +59,15 @@ size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice);
  * is the stack's id, 0 for a thread without Python frames; *ret_repeat that it is as before. */
 enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct memory_range *ranges,
 			     uint32_t *ret_stack, bool *ret_repeat);
+
+/* A thread that stood still over several walks rests, and two or three ranges are enough to see
+ * that it still does: its words (the leaf and the top of its datastack are where they were) and the
+ * top of its datastack byte for byte, the leaf and its callers' instruction pointers and values in
+ * it. What lies below cannot have moved without them. Only while walker_rests(). */
+bool walker_rests(const struct walker *w);
+size_t walker_rest_ranges(struct walker *w, struct memory_range *out);
+/* Whether it does, by a gather of those ranges: then *ret_stack. If not, a whole walk must tell. */
+bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uint32_t *ret_stack);
 
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */

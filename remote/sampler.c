@@ -14,8 +14,9 @@
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2.5 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
-#define RESCAN_NS	 50000000u  /* new interpreters, and threads where the links do not tell */
-#define NAME_RETRY_NS	 100000000u /* threading registers a thread after its state exists */
+#define RESCAN_NS	 50000000u   /* new interpreters, and threads where the links do not tell */
+#define RELIST_NS	 1000000000u /* a thread that we do not follow may have gone */
+#define NAME_RETRY_NS	 100000000u  /* threading registers a thread after its state exists */
 #define NAME_RETRIES	 5
 #define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
@@ -37,21 +38,23 @@ struct thread {
 	bool main, seen; /* seen: by the scan under way */
 	bool named;	 /* by threading */
 	unsigned name_tries;
-	uint64_t name_ns; /* when the name was last looked for */
 	struct walker *walker;
 	bool planned; /* where its frames stand is known */
 	int syscall_fd, stat_fd;
 	uint32_t fail_rate;
 	uint64_t stop_until; /* tick */
 	size_t first_range;
-	bool gathered;
-	uint64_t prev, next; /* its links, as scanned */
+	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+	uint64_t prev, next;   /* its links, as scanned */
 };
 
 /* One interpreter, and its words that are read with each gather. */
 struct interpreter {
 	struct interpreter_info info;
 	struct thread_names names;
+	uint64_t names_ns;    /* the scan that read them */
+	uint64_t listed_head; /* the newest thread when its threads were last listed */
+	int listed;	      /* how many there were */
 	bool seen;
 	/* Words that every gather reads, as one range where they stand near each other. */
 	struct words {
@@ -84,7 +87,9 @@ struct sampler {
 	uint64_t pid_ns_tid; /* the main task's id in its own namespace */
 	int tid_offset;	     /* in the C library's thread descriptor; <= 0 unknown */
 	bool rescan;
-	uint64_t scanned_ns;
+	uint64_t scanned_ns, listed_ns, names_due_ns;
+	struct thread **by_addr; /* open addressing, made by a scan */
+	size_t n_by_addr;
 
 	uint64_t tick;
 	double budget_ns; /* what stops may still take */
@@ -209,12 +214,44 @@ static void thread_free(struct thread *th)
 	free(th);
 }
 
+static size_t addr_slot(const struct sampler *s, uint64_t addr)
+{
+	return (size_t)((addr >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (s->n_by_addr - 1);
+}
+
+/* For a scan: the threads by the address of their state. */
+static int index_threads(struct sampler *s)
+{
+	size_t need = 64;
+
+	while (need < s->n_threads * 2)
+		need *= 2;
+	if (need > s->n_by_addr) {
+		struct thread **more = realloc(s->by_addr, need * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		s->by_addr = more;
+		s->n_by_addr = need;
+	}
+	memset(s->by_addr, 0, s->n_by_addr * sizeof(*s->by_addr));
+	for (size_t i = 0; i < s->n_threads; i++) {
+		size_t k = addr_slot(s, s->threads[i]->addr);
+
+		while (s->by_addr[k])
+			k = (k + 1) & (s->n_by_addr - 1);
+		s->by_addr[k] = s->threads[i];
+	}
+	return 0;
+}
+
 static struct thread *find_thread(const struct sampler *s, uint64_t addr)
 {
-	for (size_t i = 0; i < s->n_threads; i++)
-		if (s->threads[i]->addr == addr)
-			return s->threads[i];
-	return NULL;
+	size_t k = addr_slot(s, addr);
+
+	while (s->by_addr[k] && s->by_addr[k]->addr != addr)
+		k = (k + 1) & (s->n_by_addr - 1);
+	return s->by_addr[k];
 }
 
 static uint32_t our_tid(const struct sampler *s, uint64_t ns_tid)
@@ -245,10 +282,16 @@ static int name_thread(struct sampler *s, struct thread *th, uint64_t ns_tid, ui
 	struct table_thread t = {
 		.tid = ns_tid, .ident = th->ident, .interpreter = in->info.id, .main = th->main};
 	char name[1024];
-	size_t n = thread_name(s->target, &in->names, &in->info, th->ident, th->tid, now, name,
-			       sizeof(name), &th->named);
+	size_t n;
 
-	th->name_ns = now;
+	/* Once a scan is enough for all of its threads. */
+	if (in->names_ns != now) {
+		thread_names_read(&in->names, s->target, &in->info, now);
+		in->names_ns = now;
+	}
+	n = thread_name(s->target, &in->names, th->ident, th->tid, name, sizeof(name), &th->named);
+	if (!th->named && th->name_tries++ < NAME_RETRIES)
+		s->names_due_ns = now + NAME_RETRY_NS;
 	if (th->id && !th->named)
 		return 0;
 	t.name = n ? tables_string(s->walk.tables, name, (uint32_t)n) : 0;
@@ -357,6 +400,8 @@ static int scan_threads(struct sampler *s, size_t interp, uint64_t now)
 		if (th) {
 			th->seen = true;
 			link_thread(th, list, i);
+			if (!th->named && th->name_tries < NAME_RETRIES)
+				r = name_thread(s, th, ns_tid, now);
 			continue;
 		}
 		/* A thread that is just starting has no identity yet. */
@@ -440,12 +485,23 @@ static void plan_interpreter(struct sampler *s, struct interpreter *in)
 			   l->runtime.gil_locked, 8, &in->holder_at, &in->locked_at);
 }
 
-static int scan(struct sampler *s, uint64_t now)
+static void keep_threads(struct sampler *s, size_t interp)
+{
+	for (size_t i = 0; i < s->n_threads; i++)
+		if (s->threads[i]->interp == interp)
+			s->threads[i]->seen = true;
+}
+
+/* Brings interpreters and threads up to date. all: lists even those whose newest thread is the
+ * same. */
+static int scan(struct sampler *s, uint64_t now, bool all)
 {
 	struct interpreter_info found[THREAD_MAX_INTERPRETERS];
 	int n = interpreter_list(s->target, found, THREAD_MAX_INTERPRETERS), total = 0, r = 0;
 	size_t kept = 0;
 
+	if (n >= 0 && index_threads(s) < 0)
+		n = -ENOMEM;
 	if (n < 0)
 		return n;
 	for (size_t i = 0; i < s->n_threads; i++)
@@ -461,18 +517,24 @@ static int scan(struct sampler *s, uint64_t now)
 		if (k == THREAD_MAX_INTERPRETERS)
 			continue;
 		if (k == s->n_interps) {
+			thread_names_done(&s->interps[k].names);
 			memset(&s->interps[k], 0, sizeof(s->interps[k]));
 			s->n_interps++;
 		}
 		s->interps[k].info = found[i];
 		s->interps[k].seen = true;
 		plan_interpreter(s, &s->interps[k]);
+		if (!all && found[i].threads_head == s->interps[k].listed_head) {
+			keep_threads(s, k);
+			total += s->interps[k].listed;
+			continue;
+		}
+		s->interps[k].listed_head = found[i].threads_head;
 		r = scan_threads(s, k, now);
+		s->interps[k].listed = r > 0 ? r : 0;
 		if (r == -EAGAIN || r == -EFAULT) {
 			/* The list moved: what is known of it stays, and it is read again. */
-			for (size_t j = 0; j < s->n_threads; j++)
-				if (s->threads[j]->interp == k)
-					s->threads[j]->seen = true;
+			keep_threads(s, k);
 			s->rescan = true;
 			continue;
 		}
@@ -755,8 +817,18 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 	bool free = th->gathered || !th->planned;
 
 	if (th->gathered) {
-		a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
-				       &a.sample.stack, &a.repeat);
+		if (!th->rested)
+			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
+					       &a.sample.stack, &a.repeat);
+		else if (walker_still_rests(th->walker, s->ranges + th->first_range,
+					    &a.sample.stack)) {
+			a.repeat = true;
+			a.result = WALK_OK;
+		} else {
+			a.sample.time_ns = now_ns();
+			look(s, th, true, &a);
+			a.sample.gather_ns = (uint32_t)(now_ns() - a.sample.time_ns);
+		}
 		/* A thread that starts or ends changes the links of its neighbours. */
 		if (s->options.all_threads && !same_links(s, th))
 			s->rescan = true;
@@ -825,8 +897,15 @@ static int tick(struct sampler *s, uint64_t now)
 	int r;
 
 	if (s->rescan || now - s->scanned_ns > RESCAN_NS) {
+		bool all = s->rescan || now - s->listed_ns > RELIST_NS ||
+			   (s->names_due_ns && now > s->names_due_ns);
+
 		s->rescan = false;
-		r = scan(s, now);
+		if (all) {
+			s->listed_ns = now;
+			s->names_due_ns = 0;
+		}
+		r = scan(s, now, all);
 		if (r < 0)
 			return r;
 	}
@@ -851,7 +930,9 @@ static int tick(struct sampler *s, uint64_t now)
 		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
 						can_stop(s, th, now));
 		if (th->gathered) {
-			n += walker_ranges(th->walker, s->ranges + n, true);
+			th->rested = walker_rests(th->walker);
+			n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
+					: walker_ranges(th->walker, s->ranges + n, true);
 			any = true;
 		}
 	}
@@ -865,14 +946,6 @@ static int tick(struct sampler *s, uint64_t now)
 	for (size_t i = 0; i < s->n_threads; i++) {
 		struct thread *th = s->threads[i];
 
-		if (!th->named && th->name_tries < NAME_RETRIES &&
-		    now - th->name_ns > NAME_RETRY_NS) {
-			const struct table_thread *t = tables_get_thread(s->walk.tables, th->id);
-
-			th->name_tries++;
-			if (name_thread(s, th, t ? t->tid : 0, now) < 0)
-				return -ENOMEM;
-		}
 		attempt(s, th, now, (uint32_t)(after - now));
 	}
 	tell_gaps(s);
@@ -1057,6 +1130,9 @@ void sampler_free(struct sampler *s)
 	tables_free(handed);
 	tables_free(s->read_tables);
 	code_cache_free(s->walk.codes);
+	for (size_t i = 0; s->interps && i < THREAD_MAX_INTERPRETERS; i++)
+		thread_names_done(&s->interps[i].names);
+	free(s->by_addr);
 	free(s->threads);
 	free(s->interps);
 	free(s->ranges);

@@ -204,54 +204,88 @@ static void find_active(const struct target *t, struct thread_names *names,
 		names->active = 0;
 }
 
-struct by_ident {
+struct collect {
 	const struct target *target;
-	uint64_t ident, thread;
+	struct thread_names *names;
+	size_t room;
 };
 
-static int match_ident(void *arg, uint64_t key, uint64_t value)
+static int collect_thread(void *arg, uint64_t key, uint64_t value)
 {
-	struct by_ident *w = arg;
+	struct collect *c = arg;
+	struct thread_names *names = c->names;
 	uint64_t ident;
 
-	if (object_read_uint(w->target->memory, &w->target->layout, key, &ident) < 0 ||
-	    ident != w->ident)
+	if (object_read_uint(c->target->memory, &c->target->layout, key, &ident) < 0)
 		return 0;
-	w->thread = value;
-	return 1;
+	if (names->n_named == c->room) {
+		size_t room = c->room ? c->room * 2 : 64;
+		struct named *more = realloc(names->named, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		names->named = more;
+		c->room = room;
+	}
+	names->named[names->n_named++] = (struct named){ident, value};
+	return 0;
 }
 
-static ssize_t threading_name(const struct target *t, const struct thread_names *names,
-			      uint64_t ident, char *buf, size_t size)
+static int compare_named(const void *a, const void *b)
 {
-	struct by_ident w = {t, ident, 0};
-	uint64_t name;
-	int r;
+	uint64_t x = ((const struct named *)a)->ident, y = ((const struct named *)b)->ident;
 
-	if (!names->active)
-		return -ENOENT;
-	r = object_each_item(t->memory, &t->layout, names->active, match_ident, &w);
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	r = object_get_attribute(t->memory, &t->layout, w.thread, "_name", &name);
-	if (r < 0)
-		return r;
-	return object_read_string(t->memory, &t->layout, name, buf, size);
+	return x < y ? -1 : x > y;
 }
 
-size_t thread_name(const struct target *t, struct thread_names *names,
-		   const struct interpreter_info *interp, uint64_t ident, uint32_t tid,
-		   uint64_t now_ns, char *buf, size_t size, bool *ret_from_threading)
+void thread_names_done(struct thread_names *names)
 {
-	ssize_t n;
-	int fd;
+	free(names->named);
+	names->named = NULL;
+	names->n_named = 0;
+}
+
+void thread_names_read(struct thread_names *names, const struct target *t,
+		       const struct interpreter_info *interp, uint64_t now_ns)
+{
+	struct collect c = {t, names, 0};
 
 	if (!names->active &&
 	    (!names->searched_ns || now_ns - names->searched_ns > NAMES_RETRY_NS)) {
 		names->searched_ns = now_ns;
 		find_active(t, names, interp);
 	}
-	n = threading_name(t, names, ident, buf, size);
+	thread_names_done(names);
+	if (!names->active)
+		return;
+	object_each_item(t->memory, &t->layout, names->active, collect_thread, &c);
+	if (names->n_named)
+		qsort(names->named, names->n_named, sizeof(*names->named), compare_named);
+}
+
+static ssize_t threading_name(const struct target *t, const struct thread_names *names,
+			      uint64_t ident, char *buf, size_t size)
+{
+	struct named key = {ident, 0}, *found = NULL;
+	uint64_t name;
+	int r;
+
+	if (names->n_named)
+		found = bsearch(&key, names->named, names->n_named, sizeof(key), compare_named);
+	if (!found)
+		return -ENOENT;
+	r = object_get_attribute(t->memory, &t->layout, found->thread, "_name", &name);
+	if (r < 0)
+		return r;
+	return object_read_string(t->memory, &t->layout, name, buf, size);
+}
+
+size_t thread_name(const struct target *t, const struct thread_names *names, uint64_t ident,
+		   uint32_t tid, char *buf, size_t size, bool *ret_from_threading)
+{
+	ssize_t n = threading_name(t, names, ident, buf, size);
+	int fd;
+
 	*ret_from_threading = n > 0;
 	if (n > 0)
 		return (size_t)n;

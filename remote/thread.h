@@ -45,16 +45,24 @@ int task_list(const struct target *t, struct task **ret);
 int thread_find_tid_offset(const struct target *t, const struct thread_info *threads, size_t n,
 			   const struct task *tasks, size_t n_tasks);
 
-/* Where threading keeps its Thread objects, in one interpreter. */
+/* What threading has named, in one interpreter: read at once, since there may be thousands. */
 struct thread_names {
 	uint64_t active;      /* address of threading._active; 0 not found */
 	uint64_t searched_ns; /* when it was last looked for */
+	struct named {
+		uint64_t ident, thread; /* of the Thread object */
+	} * named;			/* sorted by ident */
+	size_t n_named;
 };
+
+/* Reads which thread objects there are. Nothing is an error: a thread without a name has none. */
+void thread_names_read(struct thread_names *names, const struct target *t,
+		       const struct interpreter_info *interp, uint64_t now_ns);
+void thread_names_done(struct thread_names *names);
 
 /* The name that threading has for ident, else the kernel's (comm), as UTF-8 into buf: its length;
  * 0 when neither can be read. *ret_from_threading says which. */
-size_t thread_name(const struct target *t, struct thread_names *names,
-		   const struct interpreter_info *interp, uint64_t ident, uint32_t tid,
-		   uint64_t now_ns, char *buf, size_t size, bool *ret_from_threading);
+size_t thread_name(const struct target *t, const struct thread_names *names, uint64_t ident,
+		   uint32_t tid, char *buf, size_t size, bool *ret_from_threading);
 
 #endif
