@@ -1,0 +1,207 @@
+"""What it costs: the target's time, the sampler's CPU and memory."""
+import statistics
+import subprocess
+
+from peers import Failed, Rounds, run
+from rates import FASTEST, raw_reads
+from table import number, percent, ratio
+from targets import Counting, Skipped, Target, interpreter, interval
+
+PROGRAMS = (("ordinary functions", "work.py", ()),
+            ("the oracle, the worst case", "bench_truth.py", (0,)))
+
+
+def _speed_beside(target, seconds, argv):
+    """The target's speed while a command runs."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_begun(process)
+            return target.speed(seconds)
+        finally:
+            process.terminate()
+
+
+def _wait_begun(process):
+    """Until a profiler has begun."""
+    try:
+        process.wait(0.4)
+    except subprocess.TimeoutExpired:
+        return
+    raise Failed(f"{process.args[0]} ended with {process.returncode}")
+
+
+def _pairs(bench, entry, program, args, seconds, argv_of):
+    """How much slower a target is beside a command, and the interval of that. Both windows of a
+    pair lie next to each other in the life of one process: what differs between processes does not
+    count."""
+    slow = []
+    with Counting(entry, program, *args) as t:
+        for i in range(bench.pairs):
+            speeds = {}
+            for beside in (True, False) if i % 2 else (False, True):
+                speeds[beside] = (_speed_beside(t, seconds, argv_of(t)) if beside
+                                  else t.speed(seconds))
+            slow.append(speeds[False] / speeds[True] - 1)
+    return interval(slow)
+
+
+def slowdown(bench):
+    """how much slower the target is at 1, 10 and 100 kHz (needs 3.15)"""
+    seconds = 1 if bench.quick else 5
+    table = bench.table(f"Slowdown of the target, {bench.pairs} pairs of {seconds} s, default "
+                        "settings (3.15)",
+                        "target", "rate", "mean", "95 % from", "to")
+    ours, entry = bench.pyprof(), interpreter("3.15")
+    for name, program, args in PROGRAMS:
+        for rate in (1_000, 10_000, 100_000):
+            try:
+                mean, low, high = _pairs(
+                    bench, entry, program, args, seconds,
+                    lambda t, rate=rate: ours.command(t.pid, rate, seconds + 5, "/dev/null"))
+            except Failed as e:
+                table.note(f"{name} at {rate}: {e}")
+                continue
+            table.row(name, f"{rate // 1000} kHz", percent(mean, 2), percent(low, 2),
+                      percent(high, 2))
+
+
+def spin(bench):
+    """how much slower the target is beside the sampler at full rate, and beside an empty loop"""
+    seconds = 1 if bench.quick else 5
+    table = bench.table(f"Slowdown by spinning at full rate, {bench.pairs} pairs of {seconds} s "
+                        "(3.15)", "beside", "mean", "95 % from", "to")
+    ours, entry = bench.pyprof(), interpreter("3.15")
+    name, program, args = PROGRAMS[0]
+    loop = bench.program("timer_loop")
+    for beside, argv_of in (
+            ("an empty loop", lambda t: [loop, "0", str(seconds + 5)]),
+            ("pyprof, --stop-budget 0%", lambda t: ours.command(
+                t.pid, FASTEST, seconds + 5, "/dev/null", budget=0)),
+            ("pyprof, default settings", lambda t: ours.command(
+                t.pid, FASTEST, seconds + 5, "/dev/null"))):
+        try:
+            mean, low, high = _pairs(bench, entry, program, args, seconds, argv_of)
+        except Failed as e:
+            table.note(f"{beside}: {e}")
+            continue
+        table.row(beside, percent(mean, 2), percent(low, 2), percent(high, 2))
+
+
+def cpu(bench):
+    """the sampler's CPU at 1 kHz (one thread) and 100 Hz (ten), beside an empty timer loop's"""
+    table = bench.table("CPU of the sampler beside an empty timer loop's, of a core (3.15)",
+                        "threads and rate", "pyprof", "with client", "timer loop", "above",
+                        "Tachyon")
+    ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
+    seconds = 3 if bench.quick else 10
+    for threads, rate in ((1, 1000), (10, 100)):
+        def loop():
+            ran = run([bench.program("timer_loop"), rate, seconds], seconds + 30)
+            words = ran.text.split()
+            return int(words[3]) / int(words[5])
+
+        with Target(entry, "bench_threads.py", threads, 1) as t:
+            measures = {"pyprof": lambda: ours.record(t, rate, seconds, all_threads=True),
+                        "loop": loop}
+            if tachyon:
+                measures["Tachyon"] = lambda: tachyon.record(t, rate, seconds, all_threads=True)
+            r = Rounds(bench.rounds, **measures)
+        a = r.median("pyprof", lambda x: x.own_cpu)
+        b = r.median("loop", lambda x: x)
+        table.row(f"{threads} at {rate} Hz", percent(a, 2),
+                  percent(r.median("pyprof", lambda x: x.cpu), 2), percent(b, 2),
+                  f"{100 * (a - b):+.2f} points" if a is not None and b is not None else "-",
+                  percent(r.median("Tachyon", lambda x: x.cpu), 2) if tachyon else "-")
+        for name, reason in r.failures.items():
+            table.note(f"{name}: {reason}")
+
+
+def threads(bench):
+    """1, 10, 100 and 1,000 threads at 100 Hz, all but ten asleep (needs 3.15)"""
+    table = bench.table("Many threads, all but ten asleep, -a at 100 Hz (3.15)",
+                        "threads", "sampler CPU", "us/thread", "one iovec", "ratio", "KB/tick",
+                        "calls/tick", "missed", "memory MB", "Tachyon CPU", "failed", "MB")
+    ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
+    seconds = 3 if bench.quick else 10
+    for n in (1, 10, 100, 1000):
+        with Target(entry, "bench_threads.py", n, min(n, 10)) as t:
+            measures = {"pyprof": lambda: ours.record(t, 100, seconds, all_threads=True),
+                        "raw": lambda: raw_reads(bench, t.pid, "--words", 100)}
+            if tachyon:
+                measures["Tachyon"] = lambda: tachyon.record(t, 100, seconds, all_threads=True)
+            r = Rounds(bench.rounds, **measures)
+        a = r.median("pyprof", lambda x: x.totals["sampler_cpu_ns"] / x.totals["ticks"] / n / 1e3)
+        b = r.median("raw", lambda x: x["cpu_ns"] / x["reads"] / n / 1e3)
+        of = lambda f: r.median("pyprof", f)  # noqa: E731
+        table.row(n, percent(of(lambda x: x.own_cpu), 2), number(a, 2), number(b, 2), ratio(a, b),
+                  number(of(lambda x: x.totals["bytes"] / x.totals["ticks"] / 1e3), 1),
+                  number(of(lambda x: x.totals["calls"] / x.totals["ticks"]), 1),
+                  percent(of(lambda x: x.missed)), number(of(lambda x: x.memory / 1e6), 1),
+                  *([percent(r.median("Tachyon", lambda x: x.cpu), 1),
+                     percent(r.median("Tachyon", lambda x: x.failed)),
+                     number(r.median("Tachyon", lambda x: x.memory / 1e6), 1)]
+                    if tachyon else ["-"] * 3))
+        for name, reason in r.failures.items():
+            table.note(f"{n} threads: {name}: {reason}")
+    table.note("us/thread: CPU of one tick, shared among the threads. One iovec: the same for a loop "
+               "that reads each thread's words at 100 Hz. Memory: all processes but the client.")
+
+
+def dump(bench):
+    """one dump of a simple process, the whole command (needs 3.15)"""
+    table = bench.table("One dump of a simple process, whole command, ms (3.15)",
+                        "profiler", "median", "lowest")
+    ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
+
+    def timed(argv):
+        ran = run(argv, 30)
+        if ran.status:
+            raise Failed(f"{argv[0]} ended with {ran.status}: {ran.text.strip()[-120:]}")
+        return ran.seconds * 1e3
+
+    with Target(entry, "depth.py", 20) as t:
+        measures = {"pyprof": lambda: timed([ours.exe, "dump", "--no-daemon", t.pid])}
+        if tachyon:
+            measures["Tachyon"] = lambda: timed(t.beside(
+                tachyon.entry["exe"], "-m", "profiling.sampling", "dump", t.pid))
+        r = Rounds(5 if bench.quick else 30, **measures)
+    for name, values in r.results.items():
+        if name in r.failures:
+            table.note(f"{name}: {r.failures[name]}")
+        else:
+            table.row(name, number(statistics.median(values), 1), number(min(values), 1))
+    if not r.failures and tachyon:
+        table.note("ratio " + ratio(r.median("Tachyon", lambda x: x),
+                                    r.median("pyprof", lambda x: x)))
+
+
+def replay(bench):
+    """replay --collapsed of what each recorded of the same program at its highest rate"""
+    table = bench.table("replay --collapsed, leaf churn at depth 20, recorded at the highest rate, "
+                        "samples/s (3.15)", "profiler", "samples", "samples/s")
+    ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
+    speeds = {}
+    with Target(entry, "depth.py", 20, "churn") as t:
+        for profiler in filter(None, (ours, tachyon)):
+            try:
+                recorded = profiler.record(t, FASTEST, bench.seconds)
+                out = profiler.file(".txt")
+                argv = ["replay", "--collapsed", "-o", out, profiler.file()]
+                argv = ([profiler.exe, *argv] if profiler is ours else
+                        t.beside(profiler.entry["exe"], "-m", "profiling.sampling", *argv))
+                with t.paused():
+                    took = []
+                    for _ in range(bench.rounds):
+                        ran = run(argv, 120)
+                        if ran.status:
+                            raise Failed(f"replay ended with {ran.status}")
+                        took.append(ran.seconds)
+                out.unlink(missing_ok=True)
+            except (Failed, Skipped) as e:
+                table.note(f"{profiler.name}: {e}")
+                continue
+            speeds[profiler.name] = recorded.samples / statistics.median(took)
+            table.row(profiler.name, number(recorded.samples), number(speeds[profiler.name]))
+    if len(speeds) == 2:
+        table.note("ratio " + ratio(speeds["pyprof"], speeds["Tachyon"]))
