@@ -22,6 +22,7 @@ struct code_cache {
 	uint64_t code_type;  /* address of PyCode_Type, once seen; 0 */
 	struct code **slots; /* open addressing by address */
 	size_t size, count;
+	uint64_t replaced;
 };
 
 int code_cache_new(struct code_cache **ret, struct memory *m, const struct layout *l,
@@ -312,7 +313,13 @@ int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, 
 		drop_slot(c, find_slot(c, codes[i]->addr));
 		dropped++;
 	}
+	c->replaced += (uint64_t)dropped;
 	return dropped;
+}
+
+uint64_t code_cache_replaced(const struct code_cache *c)
+{
+	return c->replaced;
 }
 
 uint32_t code_frame(struct code_cache *c, struct code *code, int64_t ip)

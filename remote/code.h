@@ -46,6 +46,9 @@ struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp,
 #define CODE_CHECK_MAX 64
 int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, uint64_t stamp);
 
+/* How many code objects were found to have been replaced by others since code_cache_new(). */
+uint64_t code_cache_replaced(const struct code_cache *c);
+
 /* Drops everything; all struct code are void. tables: those of the ids to come. */
 void code_cache_forget(struct code_cache *c, struct tables *tables);
 

@@ -46,7 +46,7 @@ struct known {
 struct fresh {
 	uint64_t addr, code, previous, ip;
 	const uint8_t *a, *b;
-	bool in_chunk, hidden;
+	bool in_chunk, hidden, generator; /* generator: owned by one */
 };
 
 struct walker {
@@ -54,6 +54,7 @@ struct walker {
 	uint64_t tstate, ident, interp;
 	uint8_t *words;
 	bool once;	 /* only copy A was made */
+	bool still;	 /* the kernel says that the thread sleeps */
 	bool unreadable; /* the words could not be read */
 	bool resting;	 /* its words and the top of its stack stood still lately */
 
@@ -144,6 +145,11 @@ void walker_free(struct walker *w)
 	free(w->rest);
 	free(w->words);
 	free(w);
+}
+
+void walker_set_still(struct walker *w, bool still)
+{
+	w->still = still;
 }
 
 const uint8_t *walker_words(const struct walker *w)
@@ -573,8 +579,8 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 
 		f.hidden = is_owner(owner, l->frame.owner_interpreter) ||
 			   is_owner(owner, l->frame.owner_cstack);
-		if (!f.hidden && !is_owner(owner, l->frame.owner_thread) &&
-		    !is_owner(owner, l->frame.owner_generator) &&
+		f.generator = is_owner(owner, l->frame.owner_generator);
+		if (!f.hidden && !f.generator && !is_owner(owner, l->frame.owner_thread) &&
 		    !is_owner(owner, l->frame.owner_frame_object))
 			return WALK_TORN;
 	}
@@ -629,7 +635,7 @@ static uint64_t bytecode_start(struct walk_context *c, const struct layout *l,
 
 /* The stack of a fresh frame above parent. */
 static enum walk_result intern_frame(struct walker *w, struct walk_context *c, struct fresh *f,
-				     bool leaf, uint32_t parent, uint32_t *ret)
+				     uint32_t parent, uint32_t *ret)
 {
 	const struct layout *l = w->layout;
 	struct code *code;
@@ -644,12 +650,17 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->stamp, &error);
 	if (!code)
 		return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
+	/* A generator that yields loses its caller an instant before it stops being the leaf. */
+	if (f->previous == 0 && code->generator && !w->still)
+		return WALK_TORN;
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
 		ip = (int64_t)f->ip * l->frame.lasti_unit;
 	} else {
 		ip = (int64_t)(f->ip - bytecode_start(c, l, code, f)) - l->frame.instr_back;
-		/* A function's frame exists before its first line does. */
-		if (leaf && ip < (int64_t)code->first_traceable && !code->generator) {
+		/* A function's frame exists before its first line does; and a class that is called
+		 * has a frame of the interpreter's own below its __init__ that never reaches one.
+		 */
+		if (ip < (int64_t)code->first_traceable && !f->generator) {
 			f->hidden = true;
 			*ret = parent;
 			return WALK_OK;
@@ -676,6 +687,26 @@ static uint32_t special_frame(struct walk_context *c, uint32_t *id, const char *
 	return *id;
 }
 
+/* Whether the callers on the datastack are the same in both copies byte for byte, with their
+ * values: up to the leaf, or where that stands elsewhere, up to the top. */
+static bool callers_stood(const struct walker *w, uint64_t leaf)
+{
+	for (size_t i = w->n_chunks; i > 0; i--) {
+		const struct window *win = &w->chunks[i - 1];
+		uint32_t to = win->len;
+
+		if (i == w->n_chunks && newest_used(w, win) < to)
+			to = newest_used(w, win);
+		if (leaf - win->addr < to)
+			to = (uint32_t)(leaf - win->addr);
+		if (to > win->twice_from &&
+		    memcmp(win->a + win->twice_from, win->b + win->twice_from,
+			   to - win->twice_from) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Makes the walk's result what is known: shared frames of the last walk and n fresh ones. */
 static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size_t shared, size_t n,
 				  bool truncated, uint32_t *ret_stack)
@@ -696,7 +727,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	w->n_known = shared;
 	for (size_t i = n; i > 0; i--) {
 		struct fresh *f = &w->fresh[i - 1];
-		enum walk_result r = intern_frame(w, c, f, i == 1, stack, &stack);
+		enum walk_result r = intern_frame(w, c, f, stack, &stack);
 
 		if (r != WALK_OK)
 			return r;
@@ -744,6 +775,8 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 			return WALK_MISS;
 		}
 	}
+	if (!w->once && !callers_stood(w, addr))
+		return WALK_TORN;
 	place = known_index(w, addr, w->n_known);
 	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known);
 	while (addr && addr != end) {

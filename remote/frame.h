@@ -5,9 +5,11 @@
  * the thread's words, the same frames again (copy B). A caller that is equal in both copies stood
  * still in between, and so while the words were read; the words say which frame was the leaf then.
  * A chain of such frames from the leaf to the base therefore was the stack at that instant. The
- * leaf itself may execute meanwhile: its code and its caller must be equal. What remains possible
- * is that a caller was left and entered again by the same instruction between its two copies and
- * another frame stood in between just when the words were read, and again when copy B was made. */
+ * leaf itself may execute meanwhile: its code and its caller must be equal. On the datastack
+ * callers are compared with all their values, which are not the same when they are left and entered
+ * again. What remains possible is that a caller was left and entered again by the same instruction
+ * between its two copies and another frame stood in between just when the words were read, and
+ * again when copy B was made. */
 #ifndef PYPROF_REMOTE_FRAME_H
 #define PYPROF_REMOTE_FRAME_H
 
@@ -79,6 +81,10 @@ enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32
 /* After a walk that failed: the callers that are proven all the same, with a <moving> leaf; 0 when
  * none is. */
 uint32_t walker_prefix(struct walker *w, struct walk_context *c);
+
+/* Whether the kernel says that the thread sleeps: then a state that is only passed through while
+ * running is what it seems to be. */
+void walker_set_still(struct walker *w, bool still);
 
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);

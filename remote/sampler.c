@@ -19,6 +19,11 @@
 #define NAME_RETRY_NS	 100000000u  /* threading registers a thread after its state exists */
 #define NAME_RETRIES	 5
 #define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
+#define STOP_TRIES	 3
+#define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
+#define GATHER_TRIES	 3
+#define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
+#define GATHER_RANGE_NS	 2000u
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define FAIL_SCALE	 65536u
@@ -94,8 +99,8 @@ struct sampler {
 	uint64_t tick;
 	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
-	uint64_t code_stamp;
-	uint64_t gap[LOST_REASON_COUNT]; /* counted, not yet told */
+	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
+	uint64_t gap[LOST_REASON_COUNT];   /* counted, not yet told */
 	uint64_t gap_ns;
 
 	struct tables *new_tables; /* handed over with SAMPLE_TABLES */
@@ -114,6 +119,20 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
+static void wait_until(uint64_t deadline, uint64_t interval)
+{
+	struct timespec t = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+
+	if (interval > SPIN_NS) {
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+			;
+		return;
+	}
+	while (now_ns() < deadline)
+		__builtin_ia32_pause();
 }
 
 /* The counts have one writer, so a plain load and store is enough. */
@@ -799,6 +818,11 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 	lose(s, reason, 1, now);
 }
 
+static bool failed(const struct attempt *a)
+{
+	return a->result == WALK_TORN || a->result == WALK_MISS;
+}
+
 static bool same_links(const struct sampler *s, const struct thread *th)
 {
 	const struct layout *l = &s->target->layout;
@@ -843,13 +867,22 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		if (th->fail_rate > FAIL_LIMIT)
 			th->stop_until = s->tick + FAIL_TICKS;
 	}
-	if (a.result == WALK_TORN || a.result == WALK_MISS) {
+	if (failed(&a)) {
 		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
 		 * stands still anyway. */
-		if (!is_running(s, th))
+		bool still = !is_running(s, th);
+
+		walker_set_still(th->walker, still);
+		if (still)
 			look_anew(s, th, &a);
-		if ((a.result == WALK_TORN || a.result == WALK_MISS) && can_stop(s, th, now_ns()))
-			look_stopped(s, th, &a);
+		walker_set_still(th->walker, false);
+		/* A stop can come between two instructions that belong together. */
+		for (int i = 0; i < STOP_TRIES && failed(&a) && can_stop(s, th, now_ns()); i++) {
+			if (i)
+				wait_until(now_ns() + STOP_AGAIN_NS, 0);
+			if (!look_stopped(s, th, &a))
+				break;
+		}
 	}
 	if (s->options.max_ticks == 1)
 		a.sample.state |= kernel_state(s, th);
@@ -867,10 +900,24 @@ static size_t add_words(struct words *w, struct memory_range *out)
 	return w->len != 0;
 }
 
-/* The stamp that code objects are checked against: from 3.14 the sum of the interpreters' counts of
- * freed code objects, before that the time, by steps. */
+/* The stamp that code objects are checked against. From 3.14 the sum of the interpreters' counts of
+ * freed code objects. Before that nothing tells that one was freed: while code objects are seen to
+ * be replaced, and in the first second, each is checked at every tick that it is new in; else by
+ * steps of time. */
 #define CODE_CHECK_NS 10000000u
-static uint64_t stamp_now(const struct sampler *s, uint64_t now)
+#define CODE_CHURN_NS 1000000000u
+static uint64_t time_stamp(struct sampler *s, uint64_t now)
+{
+	uint64_t replaced = code_cache_replaced(s->walk.codes);
+
+	if (replaced != s->codes_replaced || s->churn_ns == 0) {
+		s->codes_replaced = replaced;
+		s->churn_ns = now;
+	}
+	return now - s->churn_ns < CODE_CHURN_NS ? s->tick | 1ull << 63 : now / CODE_CHECK_NS;
+}
+
+static uint64_t stamp_now(struct sampler *s, uint64_t now)
 {
 	uint64_t sum = 0;
 
@@ -881,19 +928,36 @@ static uint64_t stamp_now(const struct sampler *s, uint64_t now)
 		if (!in->seen)
 			continue;
 		if (in->generation_at == ABSENT)
-			return now / CODE_CHECK_NS;
+			return time_stamp(s, now);
 		memcpy(&generation, in->state.bytes + in->generation_at, 8);
 		sum += generation;
 	}
 	return sum;
 }
 
+/* The gather of a tick. One that took far too long was interrupted, and much can have happened
+ * between its copies, the same thing twice among it; when we lose the CPU has nothing to do with
+ * what the target does, so it is made again. */
+static int gather(struct sampler *s, size_t n, uint64_t *time_ns, uint64_t *after)
+{
+	int r = 0;
+
+	for (int i = 0; i < GATHER_TRIES; i++) {
+		if (i)
+			*time_ns = now_ns();
+		r = memory_gather(s->target->memory, s->ranges, n);
+		*after = now_ns();
+		if (r < 0 || *after - *time_ns < GATHER_NS + n * GATHER_RANGE_NS)
+			break;
+	}
+	return r;
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
 	size_t n = 0, need;
-	uint64_t calls, bytes, after;
-	bool any = false;
+	uint64_t calls, bytes, after = now;
 	int r;
 
 	if (s->rescan || now - s->scanned_ns > RESCAN_NS) {
@@ -933,15 +997,11 @@ static int tick(struct sampler *s, uint64_t now)
 			th->rested = walker_rests(th->walker);
 			n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
 					: walker_ranges(th->walker, s->ranges + n, true);
-			any = true;
 		}
 	}
-	if (any || n) {
-		r = memory_gather(s->target->memory, s->ranges, n);
-		if (r < 0)
-			return r;
-	}
-	after = now_ns();
+	r = n ? gather(s, n, &now, &after) : 0;
+	if (r < 0)
+		return r;
 	s->walk.stamp = stamp_now(s, now);
 	for (size_t i = 0; i < s->n_threads; i++) {
 		struct thread *th = s->threads[i];
@@ -988,20 +1048,6 @@ static int renew_tables(struct sampler *s)
 }
 
 /* ---- the loop ---- */
-
-/* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
-static void wait_until(uint64_t deadline, uint64_t interval)
-{
-	struct timespec t = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
-
-	if (interval > SPIN_NS) {
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
-			;
-		return;
-	}
-	while (now_ns() < deadline)
-		__builtin_ia32_pause();
-}
 
 /* Whether the runtime is still what it was when the target was opened. */
 static bool runtime_is_there(const struct sampler *s)

@@ -1,0 +1,78 @@
+"""What a sampler must bear: a reader that stalls, a thousand threads, code objects that come and go."""
+import os
+import subprocess
+import time
+
+import pytest
+
+import pyprof_reader
+from conftest import find_interpreter
+from support import PYPROF, children, collapsed, counts, pyprof
+
+
+@pytest.mark.parametrize("rate", ["20khz", "1mhz"])
+def test_reader_that_stalls_for_seconds_costs_counted_samples_and_no_definition(rate, start):
+    target = start(find_interpreter("3.15"), "depth.py", 20, "churn")
+    target.expect("ready")
+    # Nobody reads the other end for a while, so all buffers fill.
+    read_end, write_end = os.pipe()
+    client = subprocess.Popen([PYPROF, "attach", "--no-daemon", "-r", rate, "-d", "6", "--binary",
+                               "--compression", "none", "-o", "-", str(target.pid)],
+                              stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    time.sleep(4)
+    with os.fdopen(read_end, "rb") as stream:
+        recording = stream.read()
+    err = client.communicate(timeout=60)[1].decode()
+    assert client.returncode == 0, err
+    (stream,), skipped = pyprof_reader.read(recording)
+    totals = stream.summary["totals"]
+    assert skipped == 0
+    assert stream.samples == stream.expected == totals["achieved"]
+    lost = sum(totals["lost"].values())
+    assert sum(stream.gaps.values()) == lost
+    assert totals["due"] == totals["achieved"] + totals["missed"] + lost
+    if rate == "1mhz":
+        assert totals["lost"]["backpressure"] > 0
+    # Sampling went on all the time and after it.
+    assert totals["elapsed_ns"] > 5.9e9
+
+
+def test_thousand_threads_are_sampled_by_their_names_in_little_memory(start):
+    target = start(find_interpreter("3.15"), "many_threads.py", 1000)
+    target.expect("ready")
+    client = subprocess.Popen([PYPROF, "attach", "--no-daemon", "-a", "-r", "20hz", "-d", "3",
+                               "--collapsed", "-o", "-", str(target.pid)],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(2)
+    session = [client.pid]
+    for pid in session:
+        session += children(pid)
+    rss = max(int(line.split()[1]) for pid in session
+              for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS:"))
+    out, err = (text.decode() for text in client.communicate(timeout=60))
+    assert client.returncode == 0, err
+    stacks = collapsed(out)
+    assert len({tid for tid, _, _ in stacks}) == 1000
+    asleep = {tid for tid, frames, _ in stacks if "sleep_here" in [f[1] for f in frames]}
+    assert len(asleep) == 997
+    assert rss < 40 * 1024, f"{rss} kB"
+
+
+def test_code_objects_that_come_and_go_are_never_taken_for_each_other(interpreter, start, workdir):
+    target = start(interpreter, "code_churn.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "churn.txt")
+    result = pyprof("attach", "-r", "2khz", "-d", "3", "--stop-budget", "100%", "--collapsed", "-o",
+                    out, target.pid, check=True)
+    wrong = right = 0
+    for _, frames, count in collapsed(open(out).read()):
+        numbers = {f[1].rpartition("_")[2] for f in frames if f[1].startswith(("inner_", "outer_"))}
+        numbers |= {f[0][5:-3] for f in frames if f[0].startswith("made_")}
+        if len(numbers) > 1:
+            wrong += count
+        elif numbers:
+            right += count
+    assert right > 300, result
+    assert wrong == 0, f"{wrong} of {wrong + right} stacks never were"
+    assert counts(result)["lost"] <= 0.01 * counts(result)["achieved"]
