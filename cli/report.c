@@ -67,7 +67,10 @@ int report_write(const struct options *o, const struct model *m, struct output *
 	}
 	e = format->write(m, &options, out ? output_file(out) : stdout);
 	if (e == -ENODATA) {
-		message("there are no samples: nothing to write");
+		if (pid > 0)
+			message("process %d ended before there was anything to show", pid);
+		else
+			message("there are no samples: nothing to write");
 		output_discard(out);
 		return STATUS_TARGET_ENDED;
 	}

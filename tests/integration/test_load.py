@@ -12,7 +12,7 @@ from support import PYPROF, children, collapsed, counts, pyprof
 
 @pytest.mark.parametrize("rate", ["20khz", "1mhz"])
 def test_reader_that_stalls_for_seconds_costs_counted_samples_and_no_definition(rate, start):
-    target = start(find_interpreter("3.15"), "depth.py", 20, "churn")
+    target = start(find_interpreter("3.15"), "depth.py", 20, "unwind")
     target.expect("ready")
     # Nobody reads the other end for a while, so all buffers fill.
     read_end, write_end = os.pipe()
@@ -29,11 +29,11 @@ def test_reader_that_stalls_for_seconds_costs_counted_samples_and_no_definition(
     totals = stream.summary["totals"]
     assert skipped == 0
     assert stream.samples == stream.expected == totals["achieved"]
-    lost = sum(totals["lost"].values())
+    lost = sum(n for key, n in totals.items() if key.startswith("lost_"))
     assert sum(stream.gaps.values()) == lost
     assert totals["due"] == totals["achieved"] + totals["missed"] + lost
     if rate == "1mhz":
-        assert totals["lost"]["backpressure"] > 0
+        assert totals.get("lost_backpressure", 0) > 0, totals
     # Sampling went on all the time and after it.
     assert totals["elapsed_ns"] > 5.9e9
 
