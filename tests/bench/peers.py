@@ -81,8 +81,11 @@ def run(argv, limit):
     """Runs a command to its end; both outputs in one text. It gets SIGKILL after limit seconds."""
     with tempfile.TemporaryFile() as out:
         began = time.perf_counter()
-        process = subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=subprocess.STDOUT)
+        try:
+            process = subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=out,
+                                       stderr=subprocess.STDOUT)
+        except OSError as e:
+            raise Failed(f"{argv[0]}: {e.strerror}") from None
         ended, memory = threading.Event(), [0]
 
         def watch():
