@@ -124,6 +124,7 @@ def threads(bench):
                         "calls/tick", "missed", "memory MB", "Tachyon CPU", "failed", "MB")
     ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
     seconds = 3 if bench.quick else 10
+    ticks = {}  # us of a tick: ours, and of reading each thread's words
     for n in (1, 10, 100, 1000):
         with Target(entry, "bench_threads.py", n, min(n, 10)) as t:
             measures = {"pyprof": lambda: ours.record(t, 100, seconds, all_threads=True),
@@ -134,6 +135,8 @@ def threads(bench):
         a = r.median("pyprof", lambda x: x.totals["sampler_cpu_ns"] / x.totals["ticks"] / n / 1e3)
         b = r.median("raw", lambda x: x["cpu_ns"] / x["reads"] / n / 1e3)
         of = lambda f: r.median("pyprof", f)  # noqa: E731
+        if a and b:
+            ticks[n] = a * n, b * n
         table.row(n, percent(of(lambda x: x.own_cpu), 2), number(a, 2), number(b, 2), ratio(a, b),
                   number(of(lambda x: x.totals["bytes"] / x.totals["ticks"] / 1e3), 1),
                   number(of(lambda x: x.totals["calls"] / x.totals["ticks"]), 1),
@@ -144,6 +147,10 @@ def threads(bench):
                     if tachyon else ["-"] * 3))
         for name, reason in r.failures.items():
             table.note(f"{n} threads: {name}: {reason}")
+    if 10 in ticks and 1000 in ticks:
+        ours_each, raw_each = ((ticks[1000][i] - ticks[10][i]) / 990 for i in (0, 1))
+        table.note(f"each of the 990 threads asleep: {ours_each:.2f} us a tick, one iovec "
+                   f"{raw_each:.2f} us: {ratio(ours_each, raw_each)}")
     table.note("us/thread: CPU of one tick, shared among the threads. One iovec: the same for a loop "
                "that reads each thread's words at 100 Hz. Memory: all processes but the client.")
 

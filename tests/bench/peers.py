@@ -62,7 +62,8 @@ def _resident(pids):
     total = 0
     for pid in pids:
         try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+            total += int(pages) * os.sysconf("SC_PAGESIZE")
         except OSError:
             pass
     return total

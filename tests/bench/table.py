@@ -26,7 +26,8 @@ class Table:
 
     def markdown(self):
         def line(cells):
-            return "| " + " | ".join(c.replace("|", "\\|").replace("<", "\\<") for c in cells) + " |"
+            cells = [c.replace("|", "\\|").replace("<", "\\<") for c in cells]
+            return "| " + " | ".join(cells) + " |"
 
         out = [f"**{self.title}**", ""]
         if self.rows:

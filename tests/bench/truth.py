@@ -133,7 +133,8 @@ def _measure(bench, versions, samples):
     control_seconds = 2 if bench.quick else 20
     limit = samples / 1000 if samples else seconds  # even at 1 kHz it ends
     table = bench.table(f"Truth at {RATE // 1000} kHz, stop budget lifted, and without stops; "
-                        f"control: --blocking at {CONTROL_RATE // 1000} kHz (both on a CPU of their own)", *COLUMNS)
+                        f"control: --blocking at {CONTROL_RATE // 1000} kHz; target and sampler on "
+                        "a CPU each", *COLUMNS)
     table.shims = {}
     tachyon = bench.tachyon()
     for version in bench.versions or versions:

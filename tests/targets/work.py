@@ -1,8 +1,8 @@
 """A program of ordinary functions that counts its own work.
 
 usage: work.py [--count FILE]
---count: FILE, mapped, is 8 bytes: how many rounds of work are done. Prints "ready" and runs until it
-is killed."""
+--count: FILE, mapped, is 8 bytes: how many rounds of work are done. Prints "ready" and runs until
+it is killed."""
 import json
 import mmap
 import re
