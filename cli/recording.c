@@ -197,16 +197,33 @@ static void take_statistics(struct recording *r, const struct stream_statistics 
 	add_statistics(&r->facts.totals, s);
 }
 
+static uint64_t lost_sum(const struct stream_statistics *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < STREAM_LOST_COUNT; i++)
+		sum += s->lost[i];
+	return sum;
+}
+
+/* What the last second brought. */
 static void print_rate(struct recording *r, const struct stream_statistics *s)
 {
 	uint64_t ns = s->elapsed_ns - r->last.elapsed_ns;
+	uint64_t achieved = s->achieved - r->last.achieved;
 
 	if (ns < 900000000)
 		return;
-	message("%.0f s: %.1f samples/s, %llu missed, %llu stops", (double)s->elapsed_ns / 1e9,
-		(double)(s->achieved - r->last.achieved) * 1e9 / (double)ns,
+	message("%.0f s: %.1f samples/s, missed %llu, lost %llu, by a stop %llu, <moving> %llu; "
+		"the "
+		"sampler used %.1f %% of a CPU, %.2f reads a sample",
+		(double)s->elapsed_ns / 1e9, (double)achieved * 1e9 / (double)ns,
 		(unsigned long long)(s->missed - r->last.missed),
-		(unsigned long long)(s->stops - r->last.stops));
+		(unsigned long long)(lost_sum(s) - lost_sum(&r->last)),
+		(unsigned long long)(s->stopped - r->last.stopped),
+		(unsigned long long)(s->moving - r->last.moving),
+		(double)(s->sampler_cpu_ns - r->last.sampler_cpu_ns) * 100 / (double)ns,
+		achieved ? (double)(s->calls - r->last.calls) / (double)achieved : 0);
 	r->last = *s;
 }
 

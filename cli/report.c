@@ -148,6 +148,10 @@ void report_counts(const struct options *o, const struct recording_facts *f)
 		share(t->free, t->achieved), share(t->stopped, t->achieved),
 		share(t->moving, t->achieved), share(t->stop_ns, t->elapsed_ns),
 		share(t->sampler_cpu_ns, t->elapsed_ns));
+	if (t->achieved)
+		message("a sample took %.2f reads of %.0f bytes; %.1f %% repeated the one before",
+			(double)t->calls / (double)t->achieved,
+			(double)t->bytes / (double)t->achieved, share(t->repeats, t->achieved));
 	if (t->stops_refused)
 		message("stopping the target was refused: what could not be proven is <moving>");
 	if (!o->all_threads && t->threads_total > t->threads)

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from conftest import find_interpreter
-from support import collapsed, counts, leaf_counts, pyprof, undisturbed
+from support import collapsed, counts, leaf_counts, pyprof
 
 SAMPLES = 50000
 RATE = 5000
@@ -57,6 +57,20 @@ def take(pid, rate, samples, *options):
     return counts(result), collapsed(result.out), result
 
 
+def take_all(pid, rate, samples, *options):
+    """Runs of that many deadlines until that many samples are there: deadlines that are missed are
+    the machine's doing."""
+    sums, stacks = {}, []
+    for _ in range(6):
+        found, more, result = take(pid, rate, samples, *options)
+        assert found["due"] == pytest.approx(samples, rel=0.001)
+        sums = {key: sums.get(key, 0) + n for key, n in found.items()}
+        stacks += more
+        if sums["achieved"] >= 0.98 * samples:
+            break
+    return sums, stacks, result
+
+
 def shares(stacks):
     total = sum(count for *_, count in stacks)
     return {name: 100 * n / total for name, n in leaf_counts(stacks).items()}
@@ -69,10 +83,8 @@ def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
         version, loops, start):
     target = start(find_interpreter(version), "oracle.py", loops)
     target.expect("ready")
-    found, stacks, result = undisturbed(
-        lambda: take(target.pid, RATE, SAMPLES, "--stop-budget", "100%"), [target.pid], attempts=2)
-    control_found, control, _ = undisturbed(
-        lambda: take(target.pid, CONTROL_RATE, CONTROL_SAMPLES, "--blocking"), [target.pid], attempts=2)
+    found, stacks, result = take_all(target.pid, RATE, SAMPLES, "--stop-budget", "100%")
+    control_found, control, _ = take_all(target.pid, CONTROL_RATE, CONTROL_SAMPLES, "--blocking")
     mine, theirs = shares(stacks), shares(control)
     worst = max(mine.keys() | theirs.keys(),
                 key=lambda name: abs(mine.get(name, 0) - theirs.get(name, 0)))
@@ -82,11 +94,9 @@ def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
     assert wrong(stacks) == {}
     assert wrong(control) == {}
     assert len({n for _, frames, _ in stacks for n in families(frames)}) == 8
-    assert found["due"] == pytest.approx(SAMPLES, rel=0.001)
-    assert found["lost"] < 0.01 * found["due"]
-    # Missed deadlines are the machine's; enough must be left to judge by.
-    assert found["achieved"] > 0.9 * found["due"]
-    assert control_found["achieved"] > 0.5 * CONTROL_SAMPLES
+    assert found["lost"] < 0.01 * found["achieved"]
+    assert found["achieved"] >= 0.98 * SAMPLES
+    assert control_found["achieved"] >= 0.98 * CONTROL_SAMPLES
     assert "<moving>" not in mine, "with no limit to stops nothing is left open"
     for name in mine.keys() | theirs.keys():
         assert mine.get(name, 0) == pytest.approx(theirs.get(name, 0), abs=2), name
