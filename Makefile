@@ -167,7 +167,7 @@ bench: setup-check
 # ---- style ----
 
 C_FILES = $(wildcard $(PARTS:%=%/*.[ch]) remote/layouts/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
-	tests/targets/*.[ch])
+	tests/targets/*.[ch] tests/bench/*.[ch])
 HEADERS = $(filter %.h,$(C_FILES))
 
 lint:

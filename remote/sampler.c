@@ -610,8 +610,9 @@ static ssize_t read_task(struct sampler *s, int *fd, enum proc_file file, uint32
 	return *fd < 0 ? *fd : proc_read_text(*fd, buf, size);
 }
 
-/* Whether the thread is running or runnable, so that its stack can change: the kernel shows the
- * system call of one that is not. Unknown counts as running. */
+/* Whether the thread can change its stack. The kernel shows the number of the system call of one
+ * that sleeps in it, "running", or -1 for one that waits without a call: for a page, or to go on
+ * after a stop of ours. Unknown counts as running. */
 static bool is_running(struct sampler *s, struct thread *th)
 {
 	char text[512], state;
@@ -620,7 +621,7 @@ static bool is_running(struct sampler *s, struct thread *th)
 	if (!th->tid)
 		return true;
 	if (read_task(s, &th->syscall_fd, PROC_TASK_SYSCALL, th->tid, text, sizeof(text)) > 0)
-		return strncmp(text, "running", 7) == 0;
+		return text[0] < '0' || text[0] > '9';
 	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0 &&
 	    proc_parse_stat(text, &state, &start) == 0)
 		return state == 'R';
