@@ -15,9 +15,9 @@
 			    * block stack, of which less than this is read */
 #define NEAR_BITS    9	   /* log2 of the slots that remember where a frame stood in the walk */
 #define TWICE_BYTES  8192u /* of the top of the datastack that are copied twice */
-#define REST_BYTES   1024u /* of the top of the datastack that tell that a thread rests */
+#define REST_BYTES   256u  /* of the top of the datastack that tell that a thread rests */
 #define TWICE_STEP   2048u
-#define TWICE_FRAMES 32	 /* of the frames elsewhere, counted from the leaf */
+#define TWICE_FRAMES 8	 /* of the frames elsewhere, counted from the leaf */
 #define PRUNE_TICKS  128 /* an outside frame not seen for so many walks is read no more */
 #define MAX_SPARE    24	 /* of such frames, how many are kept while they age */
 
