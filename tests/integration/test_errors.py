@@ -20,6 +20,11 @@ FAILED, USAGE, NO_PROCESS, NOT_PERMITTED, NOT_PYTHON, ENDED = 1, 2, 3, 4, 5, 6
 READERS = ["attach", "dump"]
 
 
+def readable(workdir):
+    """known.py where everyone may read it: the checkout may lie in a directory of root's."""
+    return shutil.copy(f"{TARGETS}/known.py", workdir)
+
+
 def refuses(result, status, *words):
     """One line, and this status."""
     assert result.status == status, result
@@ -243,7 +248,7 @@ def test_process_of_another_user_is_refused_with_the_reason(command, target, pub
 
 
 def test_user_reads_processes_of_his_own(start, public, workdir):
-    own = start([*NOBODY, sys.executable, f"{TARGETS}/known.py"], cwd=workdir)
+    own = start([*NOBODY, sys.executable, readable(workdir)], cwd=workdir)
     own.expect("ready")
     result = pyprof(*NOBODY[1:], public, "dump", "--no-daemon", own.pid, program=NOBODY[0])
     assert result.status == 0 and "known_leaf" in result.out, result
@@ -261,7 +266,7 @@ def test_undumpable_process_is_refused_with_the_reason(start, public, workdir):
 
 
 def test_ps_lists_the_readable_and_says_why_others_are_not(start, public, target, workdir):
-    own = start([*NOBODY, sys.executable, f"{TARGETS}/known.py"], cwd=workdir)
+    own = start([*NOBODY, sys.executable, readable(workdir)], cwd=workdir)
     own.expect("ready")
     result = pyprof(*NOBODY[1:], public, "ps", "--no-daemon", program=NOBODY[0])
     assert result.status == 0, result
@@ -307,7 +312,7 @@ def as_nobody(public, *args):
 
 
 def test_daemon_shows_a_user_his_own_processes(daemon, start, public, workdir):
-    own = start([*NOBODY, sys.executable, f"{TARGETS}/known.py"], cwd=workdir)
+    own = start([*NOBODY, sys.executable, readable(workdir)], cwd=workdir)
     own.expect("ready")
     result = as_nobody(public, "attach", "--socket", daemon, "-d", "0.5", "--collapsed", "-o",
                        "-", own.pid)
@@ -322,7 +327,7 @@ def test_daemon_refuses_a_user_the_processes_of_others(command, daemon, target, 
 
 
 def test_daemon_shows_root_all(daemon, start, workdir, target):
-    other = start([*NOBODY, sys.executable, f"{TARGETS}/known.py"], cwd=workdir)
+    other = start([*NOBODY, sys.executable, readable(workdir)], cwd=workdir)
     other.expect("ready")
     for pid in other.pid, target.pid:
         assert "known_leaf" in pyprof("dump", "--socket", daemon, pid, check=True).out
@@ -331,7 +336,7 @@ def test_daemon_shows_root_all(daemon, start, workdir, target):
 def test_daemon_lets_a_user_read_what_only_it_may(daemon, start, public, workdir):
     """A process that has a capability more is refused, as the kernel would."""
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+kill",
-            "--ambient-caps=+kill", sys.executable, f"{TARGETS}/known.py"]
+            "--ambient-caps=+kill", sys.executable, readable(workdir)]
     capable = start(argv, cwd=workdir)
     capable.expect("ready")
     refuses(as_nobody(public, "dump", "--socket", daemon, capable.pid), NOT_PERMITTED,
