@@ -8,16 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "remote/frame.h"
+#include "remote/roster.h"
 #include "remote/stop.h"
-#include "remote/thread.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2.5 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
-#define RESCAN_NS	 50000000u   /* new interpreters, and threads where the links do not tell */
-#define RELIST_NS	 1000000000u /* a thread that we do not follow may have gone */
-#define NAME_RETRY_NS	 100000000u  /* threading registers a thread after its state exists */
-#define NAME_RETRIES	 5
 #define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
 #define STOP_TRIES	 3
 #define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
@@ -33,43 +28,6 @@
 #define SPIN_NS                                                                                    \
 	45000u /* deadlines nearer than this are waited for awake: a sleep ends up to 25 us late   \
 		*/
-#define WORDS_MAX 1024 /* words nearer to each other than this are read as one range */
-
-struct thread {
-	uint64_t addr, ident;
-	uint32_t tid;	 /* in our pid namespace; 0 unknown */
-	uint32_t id;	 /* in the tables */
-	size_t interp;	 /* index */
-	bool main, seen; /* seen: by the scan under way */
-	bool named;	 /* by threading */
-	unsigned name_tries;
-	struct walker *walker;
-	bool planned; /* where its frames stand is known */
-	int syscall_fd, stat_fd;
-	uint32_t fail_rate;
-	uint64_t stop_until; /* tick */
-	size_t first_range;
-	bool gathered, rested; /* rested: by the ranges of a resting thread only */
-	uint64_t prev, next;   /* its links, as scanned */
-};
-
-/* One interpreter, and its words that are read with each gather. */
-struct interpreter {
-	struct interpreter_info info;
-	struct thread_names names;
-	uint64_t names_ns;    /* the scan that read them */
-	uint64_t listed_head; /* the newest thread when its threads were last listed */
-	int listed;	      /* how many there were */
-	bool seen;
-	/* Words that every gather reads, as one range where they stand near each other. */
-	struct words {
-		uint64_t addr;
-		uint32_t len; /* 0: none */
-		uint8_t bytes[WORDS_MAX];
-	} state, gil;
-	int32_t gc_at, generation_at; /* in state.bytes; ABSENT */
-	int32_t holder_at, locked_at; /* in gil.bytes; ABSENT */
-};
 
 struct sampler {
 	struct target *target;
@@ -78,23 +36,11 @@ struct sampler {
 	struct walk_context walk;
 	struct stops stops;
 
-	struct interpreter *interps;
-	size_t n_interps;
-	struct thread **threads;
-	size_t n_threads, room_threads;
+	struct roster who;
 	struct memory_range *ranges;
 	size_t room_ranges;
 	struct memory_range *own; /* of a look at one thread */
 	size_t room_own;
-	struct thread_info *list; /* of a scan */
-	struct task *tasks;
-	int n_tasks;
-	uint64_t pid_ns_tid; /* the main task's id in its own namespace */
-	int tid_offset;	     /* in the C library's thread descriptor; <= 0 unknown */
-	bool rescan;
-	uint64_t scanned_ns, listed_ns, names_due_ns;
-	struct thread **by_addr; /* open addressing, made by a scan */
-	size_t n_by_addr;
 
 	uint64_t tick;
 	double budget_ns; /* what stops may still take */
@@ -103,8 +49,6 @@ struct sampler {
 	uint64_t gap[LOST_REASON_COUNT];   /* counted, not yet told */
 	uint64_t gap_ns;
 
-	struct tables *new_tables; /* handed over with SAMPLE_TABLES */
-	bool switching;
 	struct tables *read_tables; /* the other thread's */
 	_Atomic(struct tables *) handed;
 
@@ -217,363 +161,6 @@ static void tell_gaps(struct sampler *s)
 			return;
 		s->gap[r] -= g.stack;
 	}
-}
-
-/* ---- who there is ---- */
-
-static void thread_free(struct thread *th)
-{
-	if (!th)
-		return;
-	walker_free(th->walker);
-	if (th->syscall_fd >= 0)
-		close(th->syscall_fd);
-	if (th->stat_fd >= 0)
-		close(th->stat_fd);
-	free(th);
-}
-
-static size_t addr_slot(const struct sampler *s, uint64_t addr)
-{
-	return (size_t)((addr >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (s->n_by_addr - 1);
-}
-
-/* For a scan: the threads by the address of their state. */
-static int index_threads(struct sampler *s)
-{
-	size_t need = 64;
-
-	while (need < s->n_threads * 2)
-		need *= 2;
-	if (need > s->n_by_addr) {
-		struct thread **more = realloc(s->by_addr, need * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		s->by_addr = more;
-		s->n_by_addr = need;
-	}
-	memset(s->by_addr, 0, s->n_by_addr * sizeof(*s->by_addr));
-	for (size_t i = 0; i < s->n_threads; i++) {
-		size_t k = addr_slot(s, s->threads[i]->addr);
-
-		while (s->by_addr[k])
-			k = (k + 1) & (s->n_by_addr - 1);
-		s->by_addr[k] = s->threads[i];
-	}
-	return 0;
-}
-
-static struct thread *find_thread(const struct sampler *s, uint64_t addr)
-{
-	size_t k = addr_slot(s, addr);
-
-	while (s->by_addr[k] && s->by_addr[k]->addr != addr)
-		k = (k + 1) & (s->n_by_addr - 1);
-	return s->by_addr[k];
-}
-
-static uint32_t our_tid(const struct sampler *s, uint64_t ns_tid)
-{
-	for (int i = 0; i < s->n_tasks; i++)
-		if (s->tasks[i].ns_tid == ns_tid)
-			return s->tasks[i].tid;
-	return 0;
-}
-
-/* The kernel id of a thread, in the target's namespace; 0 unknown. */
-static uint64_t kernel_tid(struct sampler *s, const struct thread_info *info)
-{
-	uint32_t tid;
-
-	if (info->native_id)
-		return info->native_id;
-	if (s->tid_offset <= 0 || info->ident == 0 ||
-	    MEMORY_READ(s->target->memory, info->ident + (uint64_t)s->tid_offset, &tid) < 0)
-		return 0;
-	return tid;
-}
-
-/* Puts a thread in the tables, under its name as far as it is known. */
-static int name_thread(struct sampler *s, struct thread *th, uint64_t ns_tid, uint64_t now)
-{
-	struct interpreter *in = &s->interps[th->interp];
-	struct table_thread t = {
-		.tid = ns_tid, .ident = th->ident, .interpreter = in->info.id, .main = th->main};
-	char name[1024];
-	size_t n;
-
-	/* Once a scan is enough for all of its threads. */
-	if (in->names_ns != now) {
-		thread_names_read(&in->names, s->target, &in->info, now);
-		in->names_ns = now;
-	}
-	n = thread_name(s->target, &in->names, th->ident, th->tid, name, sizeof(name), &th->named);
-	if (!th->named && th->name_tries++ < NAME_RETRIES)
-		s->names_due_ns = now + NAME_RETRY_NS;
-	if (th->id && !th->named)
-		return 0;
-	t.name = n ? tables_string(s->walk.tables, name, (uint32_t)n) : 0;
-	th->id = tables_thread(s->walk.tables, &t);
-	return th->id ? 0 : -ENOMEM;
-}
-
-static struct thread *thread_new(struct sampler *s, size_t interp, const struct thread_info *info,
-				 bool main)
-{
-	struct thread *th = calloc(1, sizeof(*th));
-
-	if (!th)
-		return NULL;
-	th->addr = info->addr;
-	th->ident = info->ident;
-	th->interp = interp;
-	th->main = main;
-	th->syscall_fd = th->stat_fd = -1;
-	if (walker_new(&th->walker, s->target, info->addr, info->ident,
-		       s->interps[interp].info.addr) < 0) {
-		free(th);
-		return NULL;
-	}
-	return th;
-}
-
-static int add_thread(struct sampler *s, struct thread *th)
-{
-	if (s->n_threads == s->room_threads) {
-		size_t room = s->room_threads ? s->room_threads * 2 : 16;
-		struct thread **more = realloc(s->threads, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		s->threads = more;
-		s->room_threads = room;
-	}
-	s->threads[s->n_threads++] = th;
-	return 0;
-}
-
-static bool is_main(const struct sampler *s, const struct interpreter_info *in,
-		    const struct thread_info *list, int n, int i, uint64_t ns_tid)
-{
-	if (in->threads_main)
-		return list[i].addr == in->threads_main;
-	if (in->id != 0)
-		return i == n - 1;
-	/* The kernel's main thread, if it is one of these (an embedding program's may not be), else
-	 * the oldest. */
-	if (ns_tid)
-		return ns_tid == s->pid_ns_tid;
-	return i == n - 1;
-}
-
-static void refresh_tasks(struct sampler *s)
-{
-	struct task *tasks;
-	int n = task_list(s->target, &tasks);
-
-	if (n < 0)
-		return;
-	free(s->tasks);
-	s->tasks = tasks;
-	s->n_tasks = n;
-	s->pid_ns_tid = (uint64_t)s->target->pid;
-	for (int i = 0; i < n; i++)
-		if (tasks[i].tid == (uint32_t)s->target->pid)
-			s->pid_ns_tid = tasks[i].ns_tid;
-}
-
-static void link_thread(struct thread *th, const struct thread_info *list, int i)
-{
-	th->prev = i ? list[i - 1].addr : 0;
-	th->next = list[i].next;
-}
-
-/* Brings one interpreter's threads up to date. How many it has, or -errno. */
-static int scan_threads(struct sampler *s, size_t interp, uint64_t now)
-{
-	struct interpreter *in = &s->interps[interp];
-	struct thread_info *list = s->list;
-	bool fresh_tasks = false, any_main = false;
-	int n, r = 0;
-
-	n = thread_list(s->target, &in->info, list, SAMPLER_MAX_THREADS);
-	if (n > 0 && s->target->layout.tstate.native_thread_id == ABSENT && s->tid_offset <= 0) {
-		refresh_tasks(s);
-		fresh_tasks = true;
-		s->tid_offset = thread_find_tid_offset(s->target, list, (size_t)n, s->tasks,
-						       (size_t)s->n_tasks);
-	}
-	for (int i = 0; i < n && r == 0; i++) {
-		uint64_t ns_tid = kernel_tid(s, &list[i]);
-		struct thread *th = find_thread(s, list[i].addr);
-		bool main = is_main(s, &in->info, list, n, i, ns_tid);
-
-		any_main |= main;
-		if (i == n - 1 && !any_main)
-			main = true;
-		if (th && th->ident != list[i].ident)
-			continue; /* its state was used again: dropped as unseen, added next time */
-		if (!s->options.all_threads && !(main && in->info.id == 0))
-			continue;
-		if (th) {
-			th->seen = true;
-			link_thread(th, list, i);
-			if (!th->named && th->name_tries < NAME_RETRIES)
-				r = name_thread(s, th, ns_tid, now);
-			continue;
-		}
-		/* A thread that is just starting has no identity yet. */
-		if (list[i].ident == 0)
-			continue;
-		th = thread_new(s, interp, &list[i], main);
-		if (!th) {
-			r = -ENOMEM;
-			break;
-		}
-		th->tid = our_tid(s, ns_tid);
-		if (!th->tid && ns_tid && !fresh_tasks) {
-			refresh_tasks(s);
-			fresh_tasks = true;
-			th->tid = our_tid(s, ns_tid);
-		}
-		th->seen = true;
-		link_thread(th, list, i);
-		r = name_thread(s, th, ns_tid, now);
-		if (r == 0)
-			r = add_thread(s, th);
-		if (r < 0)
-			thread_free(th);
-	}
-	return n < 0 ? n : r < 0 ? r : n;
-}
-
-/* The bit of a thread's status that says whether it may run Python code; ABSENT where it is said
- * elsewhere. */
-static int status_bit(const struct layout *l)
-{
-	if (l->tstate.status == ABSENT)
-		return ABSENT;
-	return l->free_threaded ? l->tstate.status_active_bit : l->tstate.status_holds_gil_bit;
-}
-
-/* One range for two fields of a struct at base; a field that is ABSENT, or too far from the first,
- * is not read. */
-static void plan_words(struct words *w, uint64_t base, int32_t first, int32_t second, uint32_t size,
-		       int32_t *ret_first, int32_t *ret_second)
-{
-	int32_t low = first, high = first;
-
-	*ret_first = *ret_second = ABSENT;
-	w->len = 0;
-	if (second != ABSENT && first != ABSENT && abs(second - first) > WORDS_MAX - 8)
-		second = ABSENT;
-	if (first == ABSENT || (second != ABSENT && second < first))
-		low = second;
-	if (first == ABSENT || second > first)
-		high = second;
-	if (low == ABSENT)
-		return;
-	w->addr = base + (uint64_t)low;
-	w->len = (uint32_t)(high - low) + size;
-	if (first != ABSENT)
-		*ret_first = first - low;
-	if (second != ABSENT)
-		*ret_second = second - low;
-}
-
-/* The words of an interpreter that every gather reads. */
-static void plan_interpreter(struct sampler *s, struct interpreter *in)
-{
-	const struct layout *l = &s->target->layout;
-
-	if (l->interp.gc_collecting == ABSENT)
-		plan_words(&in->state, s->target->runtime, l->runtime.gc_collecting, ABSENT, 8,
-			   &in->gc_at, &in->generation_at);
-	else
-		plan_words(&in->state, in->info.addr, l->interp.gc_collecting,
-			   l->interp.code_object_generation, 8, &in->gc_at, &in->generation_at);
-	/* Where a thread says itself whether it holds the GIL, its words are enough. */
-	if (l->free_threaded || l->tstate.holds_gil != ABSENT || status_bit(l) != ABSENT)
-		plan_words(&in->gil, 0, ABSENT, ABSENT, 0, &in->holder_at, &in->locked_at);
-	else if (in->info.gil)
-		plan_words(&in->gil, in->info.gil, l->gil.last_holder, l->gil.locked, 8,
-			   &in->holder_at, &in->locked_at);
-	else
-		plan_words(&in->gil, s->target->runtime, l->runtime.gil_last_holder,
-			   l->runtime.gil_locked, 8, &in->holder_at, &in->locked_at);
-}
-
-static void keep_threads(struct sampler *s, size_t interp)
-{
-	for (size_t i = 0; i < s->n_threads; i++)
-		if (s->threads[i]->interp == interp)
-			s->threads[i]->seen = true;
-}
-
-/* Brings interpreters and threads up to date. all: lists even those whose newest thread is the
- * same. */
-static int scan(struct sampler *s, uint64_t now, bool all)
-{
-	struct interpreter_info found[THREAD_MAX_INTERPRETERS];
-	int n = interpreter_list(s->target, found, THREAD_MAX_INTERPRETERS), total = 0, r = 0;
-	size_t kept = 0;
-
-	if (n >= 0 && index_threads(s) < 0)
-		n = -ENOMEM;
-	if (n < 0)
-		return n;
-	for (size_t i = 0; i < s->n_threads; i++)
-		s->threads[i]->seen = false;
-	for (size_t i = 0; i < s->n_interps; i++)
-		s->interps[i].seen = false;
-	for (int i = 0; i < n; i++) {
-		size_t k = 0;
-
-		while (k < s->n_interps && (s->interps[k].info.addr != found[i].addr ||
-					    s->interps[k].info.id != found[i].id))
-			k++;
-		if (k == THREAD_MAX_INTERPRETERS)
-			continue;
-		if (k == s->n_interps) {
-			thread_names_done(&s->interps[k].names);
-			memset(&s->interps[k], 0, sizeof(s->interps[k]));
-			s->n_interps++;
-		}
-		s->interps[k].info = found[i];
-		s->interps[k].seen = true;
-		plan_interpreter(s, &s->interps[k]);
-		if (!all && found[i].threads_head == s->interps[k].listed_head) {
-			keep_threads(s, k);
-			total += s->interps[k].listed;
-			continue;
-		}
-		s->interps[k].listed_head = found[i].threads_head;
-		r = scan_threads(s, k, now);
-		s->interps[k].listed = r > 0 ? r : 0;
-		if (r == -EAGAIN || r == -EFAULT) {
-			/* The list moved: what is known of it stays, and it is read again. */
-			keep_threads(s, k);
-			s->rescan = true;
-			continue;
-		}
-		if (r < 0)
-			return r;
-		total += r;
-	}
-	for (size_t i = 0; i < s->n_threads; i++) {
-		if (s->threads[i]->seen)
-			s->threads[kept++] = s->threads[i];
-		else
-			thread_free(s->threads[i]);
-	}
-	s->n_threads = kept;
-	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
-	while (s->n_interps && !s->interps[s->n_interps - 1].seen)
-		s->n_interps--;
-	set(&s->counts.threads_total, (uint64_t)total);
-	s->scanned_ns = now;
-	return 0;
 }
 
 /* ---- one thread ---- */
@@ -718,41 +305,6 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 	return true;
 }
 
-static uint16_t state_of(struct sampler *s, const struct thread *th)
-{
-	const struct layout *l = &s->target->layout;
-	const struct interpreter *in = &s->interps[th->interp];
-	const uint8_t *words = walker_words(th->walker);
-	uint16_t state = th->main ? STATE_MAIN : 0;
-	uint64_t word, holder;
-	int32_t i, locked;
-	uint32_t bits;
-
-	if (l->free_threaded && l->tstate.state != ABSENT) {
-		memcpy(&i, words + l->tstate.state, 4);
-		state |= STATE_GIL_KNOWN | (i == 1 ? STATE_GIL : 0);
-	} else if (status_bit(l) != ABSENT) {
-		memcpy(&bits, words + l->tstate.status, 4);
-		state |= STATE_GIL_KNOWN | (bits >> status_bit(l) & 1 ? STATE_GIL : 0);
-	} else if (l->tstate.holds_gil != ABSENT) {
-		memcpy(&i, words + l->tstate.holds_gil, 4);
-		state |= STATE_GIL_KNOWN | (i ? STATE_GIL : 0);
-	} else if (in->holder_at != ABSENT && in->locked_at != ABSENT) {
-		memcpy(&holder, in->gil.bytes + in->holder_at, 8);
-		memcpy(&locked, in->gil.bytes + in->locked_at, 4);
-		state |= STATE_GIL_KNOWN | (locked && holder == th->addr ? STATE_GIL : 0);
-	}
-	if (l->tstate.current_exception != ABSENT) {
-		memcpy(&word, words + l->tstate.current_exception, 8);
-		state |= word ? STATE_EXCEPTION : 0;
-	}
-	if (in->gc_at != ABSENT) {
-		memcpy(&i, in->state.bytes + in->gc_at, 4);
-		state |= i ? STATE_GC : 0;
-	}
-	return state;
-}
-
 /* For a look of its own (dump): what the kernel says of the thread. */
 static uint16_t kernel_state(struct sampler *s, struct thread *th)
 {
@@ -770,7 +322,8 @@ static uint16_t kernel_state(struct sampler *s, struct thread *th)
 static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
 {
 	a->sample.thread = th->id;
-	a->sample.state |= state_of(s, th);
+	a->sample.state |= state_of(&s->target->layout, &s->who.interps[th->interp].words,
+				    walker_words(th->walker), th->addr, th->main);
 	a->sample.kind = SAMPLE_STACK;
 	if (!push(s, &a->sample)) {
 		lose(s, LOST_BACKPRESSURE, 1, now);
@@ -815,22 +368,13 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 		reason = LOST_TORN;
 	}
 	if (a->result == WALK_CHANGED || a->result == WALK_UNREADABLE)
-		s->rescan = true;
+		s->who.rescan = true;
 	lose(s, reason, 1, now);
 }
 
 static bool failed(const struct attempt *a)
 {
 	return a->result == WALK_TORN || a->result == WALK_MISS;
-}
-
-static bool same_links(const struct sampler *s, const struct thread *th)
-{
-	const struct layout *l = &s->target->layout;
-	const uint8_t *words = walker_words(th->walker);
-
-	return memcmp(words + l->tstate.prev, &th->prev, 8) == 0 &&
-	       memcmp(words + l->tstate.next, &th->next, 8) == 0;
 }
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
@@ -855,8 +399,8 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 			a.sample.gather_ns = (uint32_t)(now_ns() - a.sample.time_ns);
 		}
 		/* A thread that starts or ends changes the links of its neighbours. */
-		if (s->options.all_threads && !same_links(s, th))
-			s->rescan = true;
+		if (s->options.all_threads && !roster_same_links(&s->who, th))
+			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
 	if (free && a.result == WALK_MISS)
@@ -895,12 +439,6 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 /* ---- a tick ---- */
 
-static size_t add_words(struct words *w, struct memory_range *out)
-{
-	*out = (struct memory_range){.addr = w->addr, .len = w->len, .buf = w->bytes};
-	return w->len != 0;
-}
-
 /* The stamp that code objects are checked against. From 3.14 the sum of the interpreters' counts of
  * freed code objects. Before that nothing tells that one was freed: while code objects are seen to
  * be replaced, and in the first second, each is checked at every tick that it is new in; else by
@@ -922,15 +460,14 @@ static uint64_t stamp_now(struct sampler *s, uint64_t now)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < s->n_interps; i++) {
-		const struct interpreter *in = &s->interps[i];
+	for (size_t i = 0; i < s->who.n_interps; i++) {
+		const struct interpreter *in = &s->who.interps[i];
 		uint64_t generation;
 
 		if (!in->seen)
 			continue;
-		if (in->generation_at == ABSENT)
+		if (!state_words_generation(&in->words, &generation))
 			return time_stamp(s, now);
-		memcpy(&generation, in->state.bytes + in->generation_at, 8);
 		sum += generation;
 	}
 	return sum;
@@ -961,34 +498,23 @@ static int tick(struct sampler *s, uint64_t now)
 	uint64_t calls, bytes, after = now;
 	int r;
 
-	if (s->rescan || now - s->scanned_ns > RESCAN_NS) {
-		bool all = s->rescan || now - s->listed_ns > RELIST_NS ||
-			   (s->names_due_ns && now > s->names_due_ns);
-
-		s->rescan = false;
-		if (all) {
-			s->listed_ns = now;
-			s->names_due_ns = 0;
-		}
-		r = scan(s, now, all);
-		if (r < 0)
-			return r;
-	}
+	r = roster_refresh(&s->who, now);
+	if (r < 0)
+		return r;
 	s->tick++;
 	fill_budget(s, now);
 	stop_reap(&s->stops);
-	need = s->n_interps * 2 + 1;
-	for (size_t i = 0; i < s->n_threads; i++)
-		need += walker_range_count(s->threads[i]->walker);
+	need = s->who.n_interps * STATE_WORD_RANGES + 1;
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		need += walker_range_count(s->who.threads[i]->walker);
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->n_interps; i++)
-		if (s->interps[i].seen) {
-			n += add_words(&s->interps[i].state, s->ranges + n);
-			n += add_words(&s->interps[i].gil, s->ranges + n);
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		if (s->who.interps[i].seen) {
+			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
 		}
-	for (size_t i = 0; i < s->n_threads; i++) {
-		struct thread *th = s->threads[i];
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		struct thread *th = s->who.threads[i];
 
 		th->first_range = n;
 		/* A thread that is to be sampled by a stop is not read twice. */
@@ -1004,8 +530,8 @@ static int tick(struct sampler *s, uint64_t now)
 	if (r < 0)
 		return r;
 	s->walk.stamp = stamp_now(s, now);
-	for (size_t i = 0; i < s->n_threads; i++) {
-		struct thread *th = s->threads[i];
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		struct thread *th = s->who.threads[i];
 
 		attempt(s, th, now, (uint32_t)(after - now));
 	}
@@ -1013,9 +539,10 @@ static int tick(struct sampler *s, uint64_t now)
 	memory_counts(s->target->memory, &calls, &bytes);
 	set(&s->counts.calls, calls);
 	set(&s->counts.bytes, bytes);
-	set(&s->counts.threads, s->n_threads);
+	set(&s->counts.threads, s->who.n_threads);
+	set(&s->counts.threads_total, s->who.total);
 	count(&s->counts.ticks, 1);
-	count(&s->counts.due, s->n_threads);
+	count(&s->counts.due, s->who.n_threads);
 	return 0;
 }
 
@@ -1041,10 +568,7 @@ static int renew_tables(struct sampler *s)
 	s->walk.tables = t;
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
 	code_cache_forget(s->walk.codes, t);
-	for (size_t i = 0; i < s->n_threads; i++)
-		thread_free(s->threads[i]);
-	s->n_threads = 0;
-	s->rescan = true;
+	roster_restart(&s->who, t);
 	return 0;
 }
 
@@ -1122,8 +646,8 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 			uint64_t missed = (now - deadline) / interval;
 
 			count(&s->counts.missed_ticks, missed);
-			count(&s->counts.missed, missed * s->n_threads);
-			count(&s->counts.due, missed * s->n_threads);
+			count(&s->counts.missed, missed * s->who.n_threads);
+			count(&s->counts.due, missed * s->who.n_threads);
 			deadline += missed * interval;
 		}
 	}
@@ -1144,16 +668,14 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	s->target = target;
 	s->options = *options;
 	s->walk.target = target;
-	s->rescan = true;
-	s->tid_offset = -1;
 	r = tables_new(&s->walk.tables);
 	if (r == 0)
 		r = code_cache_new(&s->walk.codes, target->memory, &target->layout, s->walk.tables);
 	s->read_tables = s->walk.tables;
 	s->ring = malloc(RING_SIZE * sizeof(*s->ring));
-	s->interps = calloc(THREAD_MAX_INTERPRETERS + 1, sizeof(*s->interps));
-	s->list = calloc(SAMPLER_MAX_THREADS, sizeof(*s->list));
-	if (r == 0 && (!s->ring || !s->interps || !s->list))
+	if (r == 0)
+		r = roster_init(&s->who, target, s->walk.tables, options->all_threads);
+	if (r == 0 && !s->ring)
 		r = -ENOMEM;
 	if (target->layout.tstate.size > THREAD_MAX_STATE)
 		r = -ENOTSUP;
@@ -1171,21 +693,13 @@ void sampler_free(struct sampler *s)
 
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->n_threads; i++)
-		thread_free(s->threads[i]);
+	roster_done(&s->who);
 	handed = atomic_load(&s->handed);
 	tables_free(handed);
 	tables_free(s->read_tables);
 	code_cache_free(s->walk.codes);
-	for (size_t i = 0; s->interps && i < THREAD_MAX_INTERPRETERS; i++)
-		thread_names_done(&s->interps[i].names);
-	free(s->by_addr);
-	free(s->threads);
-	free(s->interps);
 	free(s->ranges);
 	free(s->own);
-	free(s->list);
-	free(s->tasks);
 	free(s->ring);
 	free(s);
 }

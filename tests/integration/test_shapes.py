@@ -292,7 +292,7 @@ def test_two_runtimes_mapped_and_one_of_them_alive(name, start, workdir):
     shutil.copy((entry["root"] or "") + library_file(entry), second)
     target = start_embedder(entry, start, workdir, before=["--second", second])
     assert second in maps(target.pid)
-    assert state(target.pid) == "S"
+    wait_for(lambda: state(target.pid) == "S", "it to sleep")
     shows_the_known_function(target.pid)
 
 

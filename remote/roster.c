@@ -1,0 +1,374 @@
+#include "remote/roster.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "remote/sampler.h"
+
+#define RESCAN_NS     50000000u	  /* new interpreters, and threads where the links do not tell */
+#define RELIST_NS     1000000000u /* a thread that we do not follow may have gone */
+#define NAME_RETRY_NS 100000000u  /* threading registers a thread after its state exists */
+#define NAME_RETRIES  5
+
+static void thread_free(struct thread *th)
+{
+	if (!th)
+		return;
+	walker_free(th->walker);
+	if (th->syscall_fd >= 0)
+		close(th->syscall_fd);
+	if (th->stat_fd >= 0)
+		close(th->stat_fd);
+	free(th);
+}
+
+static size_t addr_slot(const struct roster *who, uint64_t addr)
+{
+	return (size_t)((addr >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (who->n_by_addr - 1);
+}
+
+/* For a scan: the threads by the address of their state. */
+static int index_threads(struct roster *who)
+{
+	size_t need = 64;
+
+	while (need < who->n_threads * 2)
+		need *= 2;
+	if (need > who->n_by_addr) {
+		struct thread **more = realloc(who->by_addr, need * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		who->by_addr = more;
+		who->n_by_addr = need;
+	}
+	memset(who->by_addr, 0, who->n_by_addr * sizeof(*who->by_addr));
+	for (size_t i = 0; i < who->n_threads; i++) {
+		size_t k = addr_slot(who, who->threads[i]->addr);
+
+		while (who->by_addr[k])
+			k = (k + 1) & (who->n_by_addr - 1);
+		who->by_addr[k] = who->threads[i];
+	}
+	return 0;
+}
+
+static struct thread *find_thread(const struct roster *who, uint64_t addr)
+{
+	size_t k = addr_slot(who, addr);
+
+	while (who->by_addr[k] && who->by_addr[k]->addr != addr)
+		k = (k + 1) & (who->n_by_addr - 1);
+	return who->by_addr[k];
+}
+
+static uint32_t our_tid(const struct roster *who, uint64_t ns_tid)
+{
+	for (int i = 0; i < who->n_tasks; i++)
+		if (who->tasks[i].ns_tid == ns_tid)
+			return who->tasks[i].tid;
+	return 0;
+}
+
+/* The kernel id of a thread, in the target's namespace; 0 unknown. */
+static uint64_t kernel_tid(struct roster *who, const struct thread_info *info)
+{
+	uint32_t tid;
+
+	if (info->native_id)
+		return info->native_id;
+	if (who->tid_offset <= 0 || info->ident == 0 ||
+	    MEMORY_READ(who->target->memory, info->ident + (uint64_t)who->tid_offset, &tid) < 0)
+		return 0;
+	return tid;
+}
+
+/* Puts a thread in the tables, under its name as far as it is known. */
+static int name_thread(struct roster *who, struct thread *th, uint64_t ns_tid, uint64_t now)
+{
+	struct interpreter *in = &who->interps[th->interp];
+	struct table_thread t = {
+		.tid = ns_tid, .ident = th->ident, .interpreter = in->info.id, .main = th->main};
+	char name[1024];
+	size_t n;
+
+	/* Once a scan is enough for all of its threads. */
+	if (in->names_ns != now) {
+		thread_names_read(&in->names, who->target, &in->info, now);
+		in->names_ns = now;
+	}
+	n = thread_name(who->target, &in->names, th->ident, th->tid, name, sizeof(name),
+			&th->named);
+	if (!th->named && th->name_tries++ < NAME_RETRIES)
+		who->names_due_ns = now + NAME_RETRY_NS;
+	if (th->id && !th->named)
+		return 0;
+	t.name = n ? tables_string(who->tables, name, (uint32_t)n) : 0;
+	th->id = tables_thread(who->tables, &t);
+	return th->id ? 0 : -ENOMEM;
+}
+
+static struct thread *thread_new(struct roster *who, size_t interp, const struct thread_info *info,
+				 bool main)
+{
+	struct thread *th = calloc(1, sizeof(*th));
+
+	if (!th)
+		return NULL;
+	th->addr = info->addr;
+	th->ident = info->ident;
+	th->interp = interp;
+	th->main = main;
+	th->syscall_fd = th->stat_fd = -1;
+	if (walker_new(&th->walker, who->target, info->addr, info->ident,
+		       who->interps[interp].info.addr) < 0) {
+		free(th);
+		return NULL;
+	}
+	return th;
+}
+
+static int add_thread(struct roster *who, struct thread *th)
+{
+	if (who->n_threads == who->room_threads) {
+		size_t room = who->room_threads ? who->room_threads * 2 : 16;
+		struct thread **more = realloc(who->threads, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		who->threads = more;
+		who->room_threads = room;
+	}
+	who->threads[who->n_threads++] = th;
+	return 0;
+}
+
+static bool is_main(const struct roster *who, const struct interpreter_info *in,
+		    const struct thread_info *list, int n, int i, uint64_t ns_tid)
+{
+	if (in->threads_main)
+		return list[i].addr == in->threads_main;
+	if (in->id != 0)
+		return i == n - 1;
+	/* The kernel's main thread, if it is one of these (an embedding program's may not be), else
+	 * the oldest. */
+	if (ns_tid)
+		return ns_tid == who->pid_ns_tid;
+	return i == n - 1;
+}
+
+static void refresh_tasks(struct roster *who)
+{
+	struct task *tasks;
+	int n = task_list(who->target, &tasks);
+
+	if (n < 0)
+		return;
+	free(who->tasks);
+	who->tasks = tasks;
+	who->n_tasks = n;
+	who->pid_ns_tid = (uint64_t)who->target->pid;
+	for (int i = 0; i < n; i++)
+		if (tasks[i].tid == (uint32_t)who->target->pid)
+			who->pid_ns_tid = tasks[i].ns_tid;
+}
+
+static void link_thread(struct thread *th, const struct thread_info *list, int i)
+{
+	th->prev = i ? list[i - 1].addr : 0;
+	th->next = list[i].next;
+}
+
+/* Brings one interpreter's threads up to date. How many it has, or -errno. */
+static int scan_threads(struct roster *who, size_t interp, uint64_t now)
+{
+	struct interpreter *in = &who->interps[interp];
+	struct thread_info *list = who->list;
+	bool fresh_tasks = false, any_main = false;
+	int n, r = 0;
+
+	n = thread_list(who->target, &in->info, list, SAMPLER_MAX_THREADS);
+	if (n > 0 && who->target->layout.tstate.native_thread_id == ABSENT &&
+	    who->tid_offset <= 0) {
+		refresh_tasks(who);
+		fresh_tasks = true;
+		who->tid_offset = thread_find_tid_offset(who->target, list, (size_t)n, who->tasks,
+							 (size_t)who->n_tasks);
+	}
+	for (int i = 0; i < n && r == 0; i++) {
+		uint64_t ns_tid = kernel_tid(who, &list[i]);
+		struct thread *th = find_thread(who, list[i].addr);
+		bool main = is_main(who, &in->info, list, n, i, ns_tid);
+
+		any_main |= main;
+		if (i == n - 1 && !any_main)
+			main = true;
+		if (th && th->ident != list[i].ident)
+			continue; /* its state was used again: dropped as unseen, added next time */
+		if (!who->all_threads && !(main && in->info.id == 0))
+			continue;
+		if (th) {
+			th->seen = true;
+			link_thread(th, list, i);
+			if (!th->named && th->name_tries < NAME_RETRIES)
+				r = name_thread(who, th, ns_tid, now);
+			continue;
+		}
+		/* A thread that is just starting has no identity yet. */
+		if (list[i].ident == 0)
+			continue;
+		th = thread_new(who, interp, &list[i], main);
+		if (!th) {
+			r = -ENOMEM;
+			break;
+		}
+		th->tid = our_tid(who, ns_tid);
+		if (!th->tid && ns_tid && !fresh_tasks) {
+			refresh_tasks(who);
+			fresh_tasks = true;
+			th->tid = our_tid(who, ns_tid);
+		}
+		th->seen = true;
+		link_thread(th, list, i);
+		r = name_thread(who, th, ns_tid, now);
+		if (r == 0)
+			r = add_thread(who, th);
+		if (r < 0)
+			thread_free(th);
+	}
+	return n < 0 ? n : r < 0 ? r : n;
+}
+
+static void keep_threads(struct roster *who, size_t interp)
+{
+	for (size_t i = 0; i < who->n_threads; i++)
+		if (who->threads[i]->interp == interp)
+			who->threads[i]->seen = true;
+}
+
+/* Brings interpreters and threads up to date. all: lists even those whose newest thread is the
+ * same. */
+static int scan(struct roster *who, uint64_t now, bool all)
+{
+	struct interpreter_info found[THREAD_MAX_INTERPRETERS];
+	int n = interpreter_list(who->target, found, THREAD_MAX_INTERPRETERS), total = 0, r = 0;
+	size_t kept = 0;
+
+	if (n >= 0 && index_threads(who) < 0)
+		n = -ENOMEM;
+	if (n < 0)
+		return n;
+	for (size_t i = 0; i < who->n_threads; i++)
+		who->threads[i]->seen = false;
+	for (size_t i = 0; i < who->n_interps; i++)
+		who->interps[i].seen = false;
+	for (int i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < who->n_interps && (who->interps[k].info.addr != found[i].addr ||
+					      who->interps[k].info.id != found[i].id))
+			k++;
+		if (k == THREAD_MAX_INTERPRETERS)
+			continue;
+		if (k == who->n_interps) {
+			thread_names_done(&who->interps[k].names);
+			memset(&who->interps[k], 0, sizeof(who->interps[k]));
+			who->n_interps++;
+		}
+		who->interps[k].info = found[i];
+		who->interps[k].seen = true;
+		state_words_plan(&who->interps[k].words, who->target, &found[i]);
+		if (!all && found[i].threads_head == who->interps[k].listed_head) {
+			keep_threads(who, k);
+			total += who->interps[k].listed;
+			continue;
+		}
+		who->interps[k].listed_head = found[i].threads_head;
+		r = scan_threads(who, k, now);
+		who->interps[k].listed = r > 0 ? r : 0;
+		if (r == -EAGAIN || r == -EFAULT) {
+			/* The list moved: what is known of it stays, and it is read again. */
+			keep_threads(who, k);
+			who->rescan = true;
+			continue;
+		}
+		if (r < 0)
+			return r;
+		total += r;
+	}
+	for (size_t i = 0; i < who->n_threads; i++) {
+		if (who->threads[i]->seen)
+			who->threads[kept++] = who->threads[i];
+		else
+			thread_free(who->threads[i]);
+	}
+	who->n_threads = kept;
+	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
+	while (who->n_interps && !who->interps[who->n_interps - 1].seen)
+		who->n_interps--;
+	who->total = (uint64_t)total;
+	who->scanned_ns = now;
+	return 0;
+}
+
+bool roster_same_links(const struct roster *who, const struct thread *th)
+{
+	const struct layout *l = &who->target->layout;
+	const uint8_t *words = walker_words(th->walker);
+
+	return memcmp(words + l->tstate.prev, &th->prev, 8) == 0 &&
+	       memcmp(words + l->tstate.next, &th->next, 8) == 0;
+}
+
+int roster_refresh(struct roster *who, uint64_t now_ns)
+{
+	bool all;
+
+	if (!who->rescan && now_ns - who->scanned_ns <= RESCAN_NS)
+		return 0;
+	all = who->rescan || now_ns - who->listed_ns > RELIST_NS ||
+	      (who->names_due_ns && now_ns > who->names_due_ns);
+	who->rescan = false;
+	if (all) {
+		who->listed_ns = now_ns;
+		who->names_due_ns = 0;
+	}
+	return scan(who, now_ns, all);
+}
+
+void roster_restart(struct roster *who, struct tables *tables)
+{
+	for (size_t i = 0; i < who->n_threads; i++)
+		thread_free(who->threads[i]);
+	who->n_threads = 0;
+	who->tables = tables;
+	who->rescan = true;
+}
+
+int roster_init(struct roster *who, struct target *target, struct tables *tables, bool all_threads)
+{
+	memset(who, 0, sizeof(*who));
+	who->target = target;
+	who->tables = tables;
+	who->all_threads = all_threads;
+	who->rescan = true;
+	who->tid_offset = -1;
+	who->interps = calloc(THREAD_MAX_INTERPRETERS + 1, sizeof(*who->interps));
+	who->list = calloc(SAMPLER_MAX_THREADS, sizeof(*who->list));
+	return who->interps && who->list ? 0 : -ENOMEM;
+}
+
+void roster_done(struct roster *who)
+{
+	for (size_t i = 0; i < who->n_threads; i++)
+		thread_free(who->threads[i]);
+	for (size_t i = 0; who->interps && i < THREAD_MAX_INTERPRETERS; i++)
+		thread_names_done(&who->interps[i].names);
+	free(who->threads);
+	free(who->interps);
+	free(who->list);
+	free(who->tasks);
+	free(who->by_addr);
+}

@@ -1,0 +1,80 @@
+/* Who there is: the interpreters and threads that are sampled, kept up to date at little cost. */
+#ifndef PYPROF_REMOTE_ROSTER_H
+#define PYPROF_REMOTE_ROSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "remote/frame.h"
+#include "remote/state.h"
+#include "remote/tables.h"
+#include "remote/target.h"
+#include "remote/thread.h"
+
+/* What the sampler keeps of a thread. The first part is the roster's, the second its own. */
+struct thread {
+	uint64_t addr, ident;
+	uint32_t tid;	 /* in our pid namespace; 0 unknown */
+	uint32_t id;	 /* in the tables */
+	size_t interp;	 /* index */
+	bool main, seen; /* seen: by the scan under way */
+	bool named;	 /* by threading */
+	unsigned name_tries;
+	uint64_t prev, next; /* its links, as scanned */
+
+	struct walker *walker;
+	bool planned; /* where its frames stand is known */
+	int syscall_fd, stat_fd;
+	uint32_t fail_rate;
+	uint64_t stop_until; /* tick */
+	size_t first_range;
+	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+};
+
+struct interpreter {
+	struct interpreter_info info;
+	struct thread_names names;
+	uint64_t names_ns;    /* the scan that read them */
+	uint64_t listed_head; /* the newest thread when its threads were last listed */
+	int listed;	      /* how many there were */
+	bool seen;
+	struct state_words words;
+};
+
+struct roster {
+	struct target *target;
+	struct tables *tables; /* where threads are named */
+	bool all_threads;      /* else only the main thread of the main interpreter */
+	struct interpreter *interps;
+	size_t n_interps;
+	struct thread **threads;
+	size_t n_threads, room_threads;
+	uint64_t total; /* thread states there are, followed or not */
+	bool rescan;	/* something has changed: look again at the next refresh */
+
+	struct thread_info *list; /* of a scan */
+	struct task *tasks;
+	int n_tasks;
+	uint64_t pid_ns_tid; /* the main task's id in its own namespace */
+	int tid_offset;	     /* in the C library's thread descriptor; <= 0 unknown */
+	uint64_t scanned_ns, listed_ns, names_due_ns;
+	struct thread **by_addr; /* open addressing, made by a scan */
+	size_t n_by_addr;
+};
+
+/* target and tables are borrowed. 0 or -ENOMEM; roster_done() takes a half-made one. */
+int roster_init(struct roster *who, struct target *target, struct tables *tables, bool all_threads);
+void roster_done(struct roster *who);
+
+/* Brings interpreters and threads up to date, as far as it is due at now_ns (CLOCK_MONOTONIC).
+ * 0, or -errno when the target cannot be read. */
+int roster_refresh(struct roster *who, uint64_t now_ns);
+
+/* Forgets all threads: they are found anew and named in these tables. */
+void roster_restart(struct roster *who, struct tables *tables);
+
+/* By its words as last read: whether a thread's neighbours are those of the last scan. */
+bool roster_same_links(const struct roster *who, const struct thread *th);
+
+#endif
