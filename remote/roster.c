@@ -205,8 +205,10 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 		any_main |= main;
 		if (i == n - 1 && !any_main)
 			main = true;
+		/* Its state was used again by another, who is new; this one is not seen any more.
+		 */
 		if (th && th->ident != list[i].ident)
-			continue; /* its state was used again: dropped as unseen, added next time */
+			th = NULL;
 		if (!who->all_threads && !(main && in->info.id == 0))
 			continue;
 		if (th) {
@@ -216,9 +218,11 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 				r = name_thread(who, th, ns_tid, now);
 			continue;
 		}
-		/* A thread that is just starting has no identity yet. */
-		if (list[i].ident == 0)
+		/* A thread that is just starting has no identity yet: it is looked for again. */
+		if (list[i].ident == 0) {
+			in->listed_head = 0;
 			continue;
+		}
 		th = thread_new(who, interp, &list[i], main);
 		if (!th) {
 			r = -ENOMEM;
@@ -238,6 +242,9 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 		if (r < 0)
 			thread_free(th);
 	}
+	/* So is the main thread while an interpreter that is just starting does not name it. */
+	if (!any_main)
+		in->listed_head = 0;
 	return n < 0 ? n : r < 0 ? r : n;
 }
 
