@@ -113,7 +113,7 @@ static const int deadly[] = {
 /* Stops, and what undoes them. No request that reads or writes memory or registers. */
 static const int ptrace_requests[] = {PTRACE_INTERRUPT, PTRACE_CONT, PTRACE_LISTEN, PTRACE_DETACH};
 
-static int allow_rules(scmp_filter_ctx ctx, pid_t target)
+static int allow_rules(scmp_filter_ctx ctx, pid_t target, pid_t hand)
 {
 	int r = 0;
 
@@ -132,6 +132,9 @@ static int allow_rules(scmp_filter_ctx ctx, pid_t target)
 	if (!r)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(process_vm_readv), 1,
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)target));
+	if (!r && hand)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sched_setaffinity), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)hand));
 	if (!r)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
@@ -157,7 +160,7 @@ static int allow_rules(scmp_filter_ctx ctx, pid_t target)
 	return r;
 }
 
-int cage_lock(pid_t target)
+int cage_lock(pid_t target, pid_t hand)
 {
 	/* What is not listed fails instead of killing: a C library that asks for something new must
 	 * not end a recording. */
@@ -171,7 +174,7 @@ int cage_lock(pid_t target)
 	if (!r)
 		(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (!r)
-		r = allow_rules(ctx, target);
+		r = allow_rules(ctx, target, hand);
 	if (!r)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);

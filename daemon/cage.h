@@ -10,7 +10,8 @@
 int cage_drop(pid_t monitor);
 
 /* Loads the seccomp filter into all threads: from here on no file is opened, no process started, no
- * socket made, no process written to, and no memory read but that of target. 0 or -errno. */
-int cage_lock(pid_t target);
+ * socket made, no process written to, and no memory read but that of target. Of affinities that of
+ * the thread hand may be changed, if it is not 0. 0 or -errno. */
+int cage_lock(pid_t target, pid_t hand);
 
 #endif

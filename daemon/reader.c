@@ -20,6 +20,7 @@
 #include "daemon/cage.h"
 #include "daemon/version.h"
 #include "formats/stream.h"
+#include "remote/hand.h"
 #include "remote/sampler.h"
 #include "remote/target.h"
 
@@ -43,6 +44,7 @@ struct reader {
 	struct proc_opener opener;
 	struct target *target;
 	struct sampler *sampler;
+	struct hand *hand; /* NULL: there is none */
 	struct stream_writer *writer;
 	struct stream_definitions definitions;
 	struct stream_summary summary; /* end and detail, set before sampled */
@@ -505,6 +507,7 @@ static void prepare(struct reader *r)
 		.all_threads = q->flags & PROTOCOL_ALL_THREADS,
 		.blocking = q->flags & PROTOCOL_BLOCKING,
 		.stop_budget = q->stop_budget_ppm / 1e6,
+		.hand = r->hand,
 	};
 	const struct stream_writer_options writing = {
 		.codec = (enum stream_codec)q->codec,
@@ -570,17 +573,21 @@ void reader_main(const struct reader_setup *setup)
 	r->opener = (struct proc_opener){open_by_monitor, r};
 	signal(SIGPIPE, SIG_IGN);
 	r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/* Its priority is a privilege. */
+	hand_prepare();
 	e = r->wake < 0 ? -errno : cage_drop(setup->monitor);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot give up privileges: %s", strerror(-e));
-	/* The filter lets no thread be made, so the encoder is made before. */
+	/* The filter lets no thread be made, so they are made before. */
+	if (hand_new(&r->hand) < 0)
+		r->hand = NULL;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	e = -pthread_create(&encoder, NULL, encoder_main, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot start a thread: %s", strerror(-e));
-	e = cage_lock(setup->pid);
+	e = cage_lock(setup->pid, r->hand ? hand_tid(r->hand) : 0);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot load the seccomp filter: %s", strerror(-e));
 	open_target(r);

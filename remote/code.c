@@ -254,7 +254,7 @@ static int read_code(struct code_cache *c, struct code *code)
 	return read_function(c, l, head, &code->function);
 }
 
-struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp, int *ret_error)
+struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t since, int *ret_error)
 {
 	size_t i = find_slot(c, addr);
 	struct code *code = c->slots[i];
@@ -269,7 +269,7 @@ struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp,
 		return NULL;
 	}
 	code->addr = addr;
-	code->stamp = stamp;
+	code->since = since;
 	r = read_code(c, code);
 	if (r < 0) {
 		code_free(code);
@@ -306,6 +306,7 @@ int code_cache_check(struct code_cache *c, struct code *const *codes, size_t n, 
 		    word_at(heads[i], c->layout->object.ob_type) == c->code_type) {
 			identity_of(c->layout, heads[i], identity);
 			if (memcmp(identity, codes[i]->identity, sizeof(identity)) == 0) {
+				codes[i]->checked = true;
 				codes[i]->stamp = stamp;
 				continue;
 			}

@@ -1,7 +1,9 @@
 /* Code objects: what a frame's code and instruction pointer stand for.
  *
  * Cached by address. An address can be freed and used again by another code object, so an entry
- * carries the words that tell code objects apart and is read anew when they have changed. */
+ * carries the words that tell code objects apart and is read anew when they have changed. What a
+ * copied frame points to was there when the copy was made only if it was the same before and after:
+ * an entry knows by which gather it was first seen, and is checked after a gather that uses it. */
 #ifndef PYPROF_REMOTE_CODE_H
 #define PYPROF_REMOTE_CODE_H
 
@@ -22,7 +24,9 @@ struct code {
 	int32_t first_line;
 	uint32_t first_traceable; /* bytes: where a frame is set up; 0 to 3.10 */
 	bool generator;		  /* generator, coroutine or asynchronous generator */
-	uint64_t stamp;		  /* the caller's, of when the identity was last compared */
+	uint64_t since;		  /* the caller's number of the last gather before it was read */
+	bool checked;		  /* its identity was compared since it was read: */
+	uint64_t stamp;		  /* the caller's, of when that was last done */
 	uint64_t identity[CODE_IDENTITY_WORDS];
 	uint8_t *lines; /* the line table */
 	uint32_t lines_len;
@@ -38,8 +42,8 @@ void code_cache_free(struct code_cache *c);
 
 /* The code object at addr, read when it is not cached yet; owned by the cache, valid until
  * code_cache_check() or code_cache_forget() drops it. NULL: what stands there is no code object,
- * or cannot be read; *ret_error is then the -errno. A new entry gets stamp. */
-struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t stamp, int *ret_error);
+ * or cannot be read; *ret_error is then the -errno. A new entry gets since. */
+struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t since, int *ret_error);
 
 /* Drops the entries among n distinct codes whose target has changed since it was read, with one
  * read for up to CODE_CHECK_MAX of them; the others get stamp. How many were dropped, or -errno. */

@@ -6,32 +6,13 @@
 
 #include "remote/sampler.h"
 #include "remote/thread.h"
+#include "remote/window.h"
 
-#define MAX_CHUNKS	512	   /* datastack chunks: 8 MB of frames */
-#define MAX_CHUNK_BYTES (1u << 20) /* of one chunk; CPython makes 16 KiB ones */
-#define SLACK		512	   /* bytes copied beyond the last known top of the datastack */
-#define FRAME_MAX_HEAD                                                                             \
-	256		   /* a frame without its locals; 3.8's PyFrameObject has 360 B with       \
-			    * block stack, of which less than this is read */
-#define NEAR_BITS    9	   /* log2 of the slots that remember where a frame stood in the walk */
-#define TWICE_BYTES  8192u /* of the top of the datastack that are copied twice */
-#define REST_BYTES   256u  /* of the top of the datastack that tell that a thread rests */
-#define TWICE_STEP   2048u
-#define TWICE_FRAMES 8	 /* of the frames elsewhere, counted from the leaf */
-#define PRUNE_TICKS  128 /* an outside frame not seen for so many walks is read no more */
-#define MAX_SPARE    24	 /* of such frames, how many are kept while they age */
-
-/* A piece of the target's memory that is copied at each gather. */
-struct window {
-	uint64_t addr;
-	uint32_t len;	     /* bytes to copy now */
-	uint32_t room;	     /* bytes that a and b hold each */
-	uint32_t size;	     /* of the chunk in the target; of an outside frame: len */
-	uint32_t used;	     /* walk number when it was last part of a stack */
-	uint32_t twice_from; /* from here on copy B is made too; len: none */
-	bool failed;	     /* the last gather could not read it */
-	uint8_t *a, *b;
-};
+#define NEAR_BITS    9	  /* log2 of the slots that remember where a frame stood in the walk */
+#define REST_BYTES   256u /* of the top of the datastack that tell that a thread rests */
+#define TWICE_FRAMES 8	  /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define PRUNE_EVERY  16	  /* walks */
+#define CFRAME_BYTES 16	  /* of a _PyCFrame */
 
 /* A frame of the last walk. */
 struct known {
@@ -51,22 +32,10 @@ struct fresh {
 
 struct walker {
 	const struct layout *layout;
-	uint64_t tstate, ident, interp;
-	uint8_t *words;
-	bool once;	 /* only copy A was made */
-	bool still;	 /* the kernel says that the thread sleeps */
-	bool unreadable; /* the words could not be read */
-	bool resting;	 /* its words and the top of its stack stood still lately */
-
-	struct window *chunks; /* oldest first */
-	size_t n_chunks, room_chunks;
-	struct window *outside; /* frames elsewhere: on the C stack, in generators, on the heap */
-	size_t n_outside, room_outside;
-	uint32_t *slots; /* outside frames by address: index + 1 */
-	size_t n_slots;
-	struct window cframe; /* 3.11, 3.12: the _PyCFrame in use; addr 0: none yet */
-	uint64_t top_seen;    /* the highest top of the newest chunk lately, from its start */
-
+	uint64_t ident, interp;
+	bool still;   /* the kernel says that the thread sleeps */
+	bool resting; /* its words and the top of its stack stood still lately */
+	struct windows windows;
 	struct known *known; /* base first */
 	size_t n_known, room_known;
 	bool has_walk;
@@ -75,12 +44,11 @@ struct walker {
 		uint64_t addr; /* of the top of the datastack that is watched */
 		uint32_t len;
 		uint8_t *words;
-		uint8_t top[REST_BYTES], now[REST_BYTES];
+		uint8_t top[REST_BYTES], now[REST_BYTES], cframe[CFRAME_BYTES];
 	} * rest;
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
 	uint16_t near[1 << NEAR_BITS]; /* index in known by address; a hint */
-	uint32_t walks;
 };
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
@@ -109,13 +77,9 @@ int walker_new(struct walker **ret, const struct target *target, uint64_t tstate
 	if (!w)
 		return -ENOMEM;
 	w->layout = &target->layout;
-	w->tstate = tstate;
 	w->ident = ident;
 	w->interp = interp;
-	w->words = calloc(1, (size_t)target->layout.tstate.size);
-	w->cframe.a = calloc(1, 64);
-	w->cframe.len = w->cframe.room = 16;
-	if (!w->words || !w->cframe.a) {
+	if (windows_init(&w->windows, w->layout, tstate) < 0) {
 		walker_free(w);
 		return -ENOMEM;
 	}
@@ -123,27 +87,14 @@ int walker_new(struct walker **ret, const struct target *target, uint64_t tstate
 	return 0;
 }
 
-static void window_done(struct window *win)
-{
-	free(win->a);
-}
-
 void walker_free(struct walker *w)
 {
 	if (!w)
 		return;
-	for (size_t i = 0; i < w->n_chunks; i++)
-		window_done(&w->chunks[i]);
-	for (size_t i = 0; i < w->n_outside; i++)
-		window_done(&w->outside[i]);
-	window_done(&w->cframe);
-	free(w->chunks);
-	free(w->outside);
-	free(w->slots);
+	windows_done(&w->windows);
 	free(w->known);
 	free(w->fresh);
 	free(w->rest);
-	free(w->words);
 	free(w);
 }
 
@@ -154,7 +105,7 @@ void walker_set_still(struct walker *w, bool still)
 
 const uint8_t *walker_words(const struct walker *w)
 {
-	return w->words;
+	return w->windows.words;
 }
 
 void walker_forget(struct walker *w)
@@ -162,26 +113,6 @@ void walker_forget(struct walker *w)
 	w->n_known = 0;
 	w->has_walk = false;
 	w->resting = false;
-}
-
-/* ---- windows ---- */
-
-/* Room for len bytes in both copies. */
-static int window_reserve(struct window *win, uint32_t len)
-{
-	uint32_t room = (len + 255) & ~255u;
-	uint8_t *p;
-
-	if (win->room >= len)
-		return 0;
-	p = calloc(2, room);
-	if (!p)
-		return -ENOMEM;
-	free(win->a);
-	win->a = p;
-	win->b = p + room;
-	win->room = room;
-	return 0;
 }
 
 static int grow_array(void **array, size_t *room, size_t need, size_t size)
@@ -206,292 +137,50 @@ static size_t hash_addr(uint64_t addr)
 	return (size_t)((addr >> 3) * 0x9e3779b97f4a7c15ull >> 24);
 }
 
-static void index_one(struct walker *w, size_t i)
-{
-	size_t s = hash_addr(w->outside[i].addr) & (w->n_slots - 1);
-
-	while (w->slots[s])
-		s = (s + 1) & (w->n_slots - 1);
-	w->slots[s] = (uint32_t)i + 1;
-}
-
-static int index_outside(struct walker *w)
-{
-	size_t need = 16;
-
-	while (need < w->n_outside * 2)
-		need *= 2;
-	if (need > w->n_slots) {
-		uint32_t *slots = realloc(w->slots, need * 2 * sizeof(*slots));
-
-		if (!slots)
-			return -ENOMEM;
-		w->slots = slots;
-		w->n_slots = need * 2;
-	}
-	memset(w->slots, 0, w->n_slots * sizeof(*w->slots));
-	for (size_t i = 0; i < w->n_outside; i++)
-		index_one(w, i);
-	return 0;
-}
-
-/* NULL: not among them. */
-static struct window *find_outside(const struct walker *w, uint64_t addr)
-{
-	size_t s;
-
-	if (!w->n_outside)
-		return NULL;
-	for (s = hash_addr(addr) & (w->n_slots - 1); w->slots[s]; s = (s + 1) & (w->n_slots - 1))
-		if (w->outside[w->slots[s] - 1].addr == addr)
-			return &w->outside[w->slots[s] - 1];
-	return NULL;
-}
-
-static const uint8_t *copy_b(const struct window *win, uint64_t at)
-{
-	return (at < win->twice_from ? win->a : win->b) + at;
-}
-
-/* Where the frame at addr was copied to; *ret_b is copy A where no other is made. */
-static bool find_frame(struct walker *w, uint64_t addr, const uint8_t **ret_a,
-		       const uint8_t **ret_b, bool *ret_in_chunk)
-{
-	uint32_t size = (uint32_t)w->layout->frame.size;
-	struct window *win;
-
-	for (size_t i = w->n_chunks; i > 0; i--) {
-		win = &w->chunks[i - 1];
-		if (addr - win->addr < win->len) {
-			if (win->failed || win->len - (addr - win->addr) < size)
-				return false;
-			*ret_a = win->a + (addr - win->addr);
-			*ret_b = copy_b(win, addr - win->addr);
-			*ret_in_chunk = true;
-			return true;
-		}
-	}
-	win = find_outside(w, addr);
-	if (!win || win->failed)
-		return false;
-	win->used = w->walks;
-	*ret_a = win->a;
-	*ret_b = copy_b(win, 0);
-	*ret_in_chunk = false;
-	return true;
-}
-
 /* After windows moved: the frames of the last walk are looked for anew; one that is not copied
  * any more ends what is known. */
 static void relocate_known(struct walker *w)
 {
+	if (!w->windows.moved)
+		return;
+	w->windows.moved = false;
 	for (size_t i = 0; i < w->n_known; i++) {
 		struct known *k = &w->known[i];
+		struct copied c;
 
-		if (!find_frame(w, k->addr, &k->a, &k->b, &k->in_chunk)) {
+		if (!windows_find(&w->windows, k->addr, (uint32_t)w->layout->frame.size, &c)) {
 			w->n_known = i;
 			break;
 		}
+		k->a = c.a;
+		k->b = c.b;
+		k->in_chunk = c.in_chunk;
 	}
 }
 
-static int add_outside(struct walker *w, uint64_t addr)
+/* Tells the windows which frames the stack uses, and of which one copy is enough. */
+static void prune(struct walker *w)
 {
-	struct window win = {.addr = addr,
-			     .len = (uint32_t)w->layout->frame.size,
-			     .size = (uint32_t)w->layout->frame.size,
-			     .used = w->walks};
-	int r = grow_array((void **)&w->outside, &w->room_outside, w->n_outside + 1, sizeof(win));
-
-	if (r == 0)
-		r = window_reserve(&win, win.len);
-	if (r < 0)
-		return r;
-	w->outside[w->n_outside++] = win;
-	if (w->n_outside * 2 > w->n_slots)
-		return index_outside(w);
-	index_one(w, w->n_outside - 1);
-	return 0;
-}
-
-/* Gives up the outside frames that no stack has used for a while, and the oldest when there are
- * many more than the stack uses; and says of which frames one copy is enough. */
-static void prune_outside(struct walker *w)
-{
-	size_t kept = 0, in_use = 0;
-
 	for (size_t i = 0; i < w->n_known; i++) {
 		const struct known *k = &w->known[i];
-		struct window *win = k->in_chunk ? NULL : find_outside(w, k->addr);
 
-		if (!win)
-			continue;
-		win->used = w->walks;
-		win->twice_from = k->hidden || w->n_known - i > TWICE_FRAMES ? win->len : 0;
-		in_use++;
+		if (!k->in_chunk)
+			windows_mark(&w->windows, k->addr,
+				     !k->hidden && w->n_known - i <= TWICE_FRAMES);
 	}
-	for (size_t i = 0; i < w->n_outside; i++) {
-		uint32_t age = w->walks - w->outside[i].used;
-		size_t spare = w->n_outside - in_use;
-
-		if (age > PRUNE_TICKS || (spare > MAX_SPARE && age > PRUNE_TICKS / 8))
-			window_done(&w->outside[i]);
-		else
-			w->outside[kept++] = w->outside[i];
-	}
-	if (kept != w->n_outside) {
-		w->n_outside = kept;
-		index_outside(w); /* never needs more room here */
-	}
-	relocate_known(w);
-}
-
-/* The used part of the newest chunk by the words; 0 when they do not hold. */
-static uint32_t newest_used(const struct walker *w, const struct window *newest)
-{
-	uint64_t top;
-
-	if (w->layout->tstate.datastack_top == ABSENT)
-		return newest->size;
-	top = word_at(w->words, w->layout->tstate.datastack_top) - newest->addr;
-	return top >= (uint64_t)w->layout->chunk.data && top <= newest->size ? (uint32_t)top : 0;
-}
-
-/* Only the top of the datastack is copied twice: frames below one that stood still could not move
- * either. The boundary moves in steps, so that it rarely does. */
-static void plan_twice(struct walker *w)
-{
-	uint32_t left = TWICE_BYTES;
-	bool moved = false;
-
-	for (size_t i = w->n_chunks; i > 0; i--) {
-		struct window *win = &w->chunks[i - 1];
-		uint32_t from = left == 0	  ? win->len
-				: win->len > left ? (win->len - left) & ~(TWICE_STEP - 1)
-						  : 0;
-
-		/* Too much copied twice does no harm. */
-		if (win->twice_from > from || win->twice_from + TWICE_STEP < from || left == 0) {
-			moved |= win->twice_from != from;
-			win->twice_from = from;
-		}
-		left = win->len < left ? left - win->len : 0;
-	}
-	if (moved)
-		relocate_known(w);
-}
-
-/* How much of the newest chunk to copy next: to the top as it was last, some slack, and as far as
- * it reached lately (which decays). */
-static void plan_newest(struct walker *w)
-{
-	struct window *win = &w->chunks[w->n_chunks - 1];
-	uint32_t used = newest_used(w, win), len;
-
-	if (used == 0)
-		return;
-	if (w->top_seen < used)
-		w->top_seen = used;
-	else
-		w->top_seen -= (w->top_seen - used + 63) / 64;
-	len = (uint32_t)w->top_seen + SLACK;
-	if (len > win->size)
-		len = win->size;
-	/* Room may be short when memory is: then less is copied and the rest is a miss. */
-	if (len > win->room && window_reserve(win, len > win->size / 2 ? win->size : len) == 0)
-		relocate_known(w);
-	win->len = len < win->room ? len : win->room;
-	plan_twice(w);
+	windows_prune(&w->windows);
 }
 
 size_t walker_range_count(const struct walker *w)
 {
-	return w->n_chunks * 3 + w->n_outside * 2 + WALKER_REST_RANGES;
-}
+	size_t n = windows_range_count(&w->windows);
 
-/* One piece of what a gather reads; win is NULL for the words. */
-typedef void range_visitor(struct walker *w, struct window *win, uint32_t from, uint32_t to,
-			   bool second, struct memory_range *range);
-
-static size_t visit(struct walker *w, struct window *win, uint32_t from, uint32_t to, bool second,
-		    range_visitor *f, struct memory_range *range)
-{
-	if (from >= to)
-		return 0;
-	f(w, win, from, to, second, range);
-	return 1;
-}
-
-/* The order of a gather: copy A of all that is copied twice, then what is copied once, the words,
- * copy B. What is copied once lies below frames that are copied twice, and is read in between: if
- * those stood still, so did it. */
-static size_t visit_ranges(struct walker *w, range_visitor *f, struct memory_range *ranges)
-{
-	size_t n = 0;
-
-	for (size_t i = w->n_chunks; i > 0; i--)
-		n += visit(w, &w->chunks[i - 1], w->chunks[i - 1].twice_from, w->chunks[i - 1].len,
-			   false, f, ranges + n);
-	for (size_t i = 0; i < w->n_outside; i++)
-		n += visit(w, &w->outside[i], w->outside[i].twice_from, w->outside[i].len, false, f,
-			   ranges + n);
-	for (size_t i = w->n_chunks; i > 0; i--)
-		n += visit(w, &w->chunks[i - 1], 0, w->chunks[i - 1].twice_from, false, f,
-			   ranges + n);
-	for (size_t i = 0; i < w->n_outside; i++)
-		n += visit(w, &w->outside[i], 0, w->outside[i].twice_from, false, f, ranges + n);
-	n += visit(w, NULL, 0, (uint32_t)w->layout->tstate.size, false, f, ranges + n);
-	if (w->cframe.addr)
-		n += visit(w, &w->cframe, 0, w->cframe.len, false, f, ranges + n);
-	if (w->once)
-		return n;
-	for (size_t i = 0; i < w->n_outside; i++)
-		n += visit(w, &w->outside[i], w->outside[i].twice_from, w->outside[i].len, true, f,
-			   ranges + n);
-	for (size_t i = w->n_chunks; i > 0; i--)
-		n += visit(w, &w->chunks[i - 1], w->chunks[i - 1].twice_from, w->chunks[i - 1].len,
-			   true, f, ranges + n);
-	return n;
-}
-
-static void set_range(struct walker *w, struct window *win, uint32_t from, uint32_t to, bool second,
-		      struct memory_range *range)
-{
-	if (!win)
-		*range = (struct memory_range){.addr = w->tstate, .len = to, .buf = w->words};
-	else
-		*range = (struct memory_range){.addr = win->addr + from,
-					       .len = to - from,
-					       .buf = (second ? win->b : win->a) + from};
+	return n > WALKER_REST_RANGES ? n : WALKER_REST_RANGES;
 }
 
 size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice)
 {
-	if (w->n_chunks)
-		plan_newest(w);
-	w->once = !twice;
-	return visit_ranges(w, set_range, out);
-}
-
-static void take_failure(struct walker *w, struct window *win, uint32_t from, uint32_t to,
-			 bool second, struct memory_range *range)
-{
-	if (!win)
-		w->unreadable = range->failed;
-	else if (range->failed)
-		win->failed = true;
-}
-
-/* Takes over which ranges failed: false when the words did. */
-static bool take_failures(struct walker *w, struct memory_range *ranges)
-{
-	for (size_t i = 0; i < w->n_chunks; i++)
-		w->chunks[i].failed = false;
-	for (size_t i = 0; i < w->n_outside; i++)
-		w->outside[i].failed = false;
-	w->cframe.failed = false;
-	visit_ranges(w, take_failure, ranges);
-	return !w->unreadable;
+	return windows_ranges(&w->windows, out, twice);
 }
 
 /* ---- the walk ---- */
@@ -500,29 +189,29 @@ static bool words_are_ours(const struct walker *w)
 {
 	const struct layout *l = w->layout;
 
-	return word_at(w->words, l->tstate.interp) == w->interp &&
-	       word_at(w->words, l->tstate.thread_id) == w->ident;
+	return word_at(w->windows.words, l->tstate.interp) == w->interp &&
+	       word_at(w->windows.words, l->tstate.thread_id) == w->ident;
 }
 
 /* The leaf's address by the words; 0 none. */
 static enum walk_result leaf_address(struct walker *w, uint64_t *ret)
 {
 	const struct layout *l = w->layout;
+	struct copied c;
 	uint64_t cframe;
 
 	if (l->tstate.cframe == ABSENT) {
-		*ret = word_at(w->words, l->tstate.frame);
+		*ret = word_at(w->windows.words, l->tstate.frame);
 		return WALK_OK;
 	}
-	cframe = word_at(w->words, l->tstate.cframe);
-	if (cframe == 0) {
-		*ret = 0;
+	*ret = 0;
+	cframe = word_at(w->windows.words, l->tstate.cframe);
+	if (cframe == 0)
 		return WALK_OK;
-	}
-	if (cframe != w->cframe.addr || w->cframe.failed) {
+	/* It is copied once, after the words that name it. */
+	if (!windows_find(&w->windows, cframe, CFRAME_BYTES, &c))
 		return WALK_MISS;
-	}
-	*ret = word_at(w->cframe.a, l->cframe.current_frame);
+	*ret = word_at(c.a, l->cframe.current_frame);
 	return WALK_OK;
 }
 
@@ -534,7 +223,7 @@ static size_t unchanged(const struct walker *w, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		const struct known *k = &w->known[i];
-		const uint8_t *a = k->a, *b = w->once ? k->a : k->b;
+		const uint8_t *a = k->a, *b = w->windows.once ? k->a : k->b;
 
 		if (((word_at(a, code) ^ k->code) | (word_at(b, code) ^ k->code) |
 		     (word_at(a, previous) ^ k->previous) | (word_at(b, previous) ^ k->previous) |
@@ -562,12 +251,17 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 {
 	const struct layout *l = w->layout;
 	struct fresh f = {.addr = addr};
+	struct copied c;
 	const uint8_t *b;
 
-	if (addr % 8 || !find_frame(w, addr, &f.a, &f.b, &f.in_chunk)) {
-		return addr % 8 ? WALK_TORN : WALK_MISS;
-	}
-	b = w->once ? f.a : f.b;
+	if (addr % 8)
+		return WALK_TORN;
+	if (!windows_find(&w->windows, addr, (uint32_t)l->frame.size, &c))
+		return WALK_MISS;
+	f.a = c.a;
+	f.b = c.b;
+	f.in_chunk = c.in_chunk;
+	b = w->windows.once ? f.a : f.b;
 	f.code = word_at(f.a, l->frame.executable);
 	f.previous = word_at(f.a, l->frame.previous);
 	f.ip = ip_at(l, b);
@@ -588,14 +282,16 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 	return WALK_OK;
 }
 
-/* The code objects of n fresh frames, those checked that the stamp says may have been replaced. */
-static void check_codes(struct walker *w, struct walk_context *c, size_t n)
+/* Whether the code objects of n fresh frames are known to have been what they are when the frames
+ * were copied. Those that the stamp says may have been replaced are checked. */
+static enum walk_result check_codes(struct walker *w, struct walk_context *c, size_t n)
 {
 	struct code *old[CODE_CHECK_MAX];
 	size_t n_old = 0;
-	int error;
+	int r = 0, error = 0;
+	bool fresh = false;
 
-	for (size_t i = 0; i < n && n_old < CODE_CHECK_MAX; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct fresh *f = &w->fresh[i];
 		struct code *code;
 		size_t k = 0;
@@ -603,16 +299,31 @@ static void check_codes(struct walker *w, struct walk_context *c, size_t n)
 		if (f->hidden)
 			continue;
 		code = code_cache_get(c->codes, f->code & w->layout->frame.executable_mask,
-				      c->stamp, &error);
-		if (!code || code->stamp == c->stamp)
+				      c->gathers, &error);
+		if (!code)
+			return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
+		fresh |= code->since >= c->gather;
+		if (code->checked && code->stamp == c->stamp)
 			continue;
 		while (k < n_old && old[k] != code)
 			k++;
 		if (k == n_old)
 			old[n_old++] = code;
+		if (n_old == CODE_CHECK_MAX) {
+			r |= code_cache_check(c->codes, old, n_old, c->stamp);
+			n_old = 0;
+		}
 	}
 	if (n_old)
-		code_cache_check(c->codes, old, n_old, c->stamp);
+		r |= code_cache_check(c->codes, old, n_old, c->stamp);
+	/* Those that were replaced are read now, and like others that were not known before count
+	 * from the next gather on. */
+	for (size_t i = 0; r && i < n; i++)
+		if (!w->fresh[i].hidden)
+			code_cache_get(c->codes,
+				       w->fresh[i].code & w->layout->frame.executable_mask,
+				       c->gathers, &error);
+	return fresh || r ? WALK_MISS : WALK_OK;
 }
 
 /* The address of instruction 0 of the copy of the bytecode that a frame runs. */
@@ -647,7 +358,7 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 		*ret = parent;
 		return WALK_OK;
 	}
-	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->stamp, &error);
+	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->gathers, &error);
 	if (!code)
 		return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
 	/* A generator that yields loses its caller an instant before it stops being the leaf. */
@@ -691,12 +402,14 @@ static uint32_t special_frame(struct walk_context *c, uint32_t *id, const char *
  * values: up to the leaf, or where that stands elsewhere, up to the top. */
 static bool callers_stood(const struct walker *w, uint64_t leaf)
 {
-	for (size_t i = w->n_chunks; i > 0; i--) {
-		const struct window *win = &w->chunks[i - 1];
+	const struct windows *ws = &w->windows;
+
+	for (size_t i = ws->n_chunks; i > 0; i--) {
+		const struct chunk *win = &ws->chunks[i - 1];
 		uint32_t to = win->len;
 
-		if (i == w->n_chunks && newest_used(w, win) < to)
-			to = newest_used(w, win);
+		if (i == ws->n_chunks && windows_newest_used(ws) < to)
+			to = windows_newest_used(ws);
 		if (leaf - win->addr < to)
 			to = (uint32_t)(leaf - win->addr);
 		if (to > win->twice_from &&
@@ -712,6 +425,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 				  bool truncated, uint32_t *ret_stack)
 {
 	uint32_t stack = shared ? w->known[shared - 1].stack : 0;
+	enum walk_result r;
 
 	if (truncated) {
 		uint32_t frame =
@@ -721,14 +435,16 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 		if (!stack)
 			return WALK_MEMORY;
 	}
-	check_codes(w, c, n);
+	r = check_codes(w, c, n);
+	if (r != WALK_OK)
+		return r;
 	if (grow_array((void **)&w->known, &w->room_known, shared + n, sizeof(*w->known)) < 0)
 		return WALK_MEMORY;
 	w->n_known = shared;
 	for (size_t i = n; i > 0; i--) {
 		struct fresh *f = &w->fresh[i - 1];
-		enum walk_result r = intern_frame(w, c, f, stack, &stack);
 
+		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
 			return r;
 		w->near[hash_addr(f->addr) & ((1 << NEAR_BITS) - 1)] = (uint16_t)w->n_known;
@@ -750,6 +466,16 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	return WALK_OK;
 }
 
+/* Whether the newest chunk is the one that the words name. */
+static bool newest_chunk_is(const struct walker *w)
+{
+	const struct windows *ws = &w->windows;
+
+	return !ws->n_chunks || w->layout->tstate.datastack_chunk == ABSENT ||
+	       word_at(ws->words, w->layout->tstate.datastack_chunk) ==
+		       ws->chunks[ws->n_chunks - 1].addr;
+}
+
 static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t *ret_stack,
 			     bool *ret_repeat)
 {
@@ -759,7 +485,8 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	bool truncated = false;
 	enum walk_result r;
 
-	w->walks++;
+	relocate_known(w);
+	w->windows.walks++;
 	*ret_repeat = false;
 	if (!words_are_ours(w))
 		return WALK_CHANGED;
@@ -767,15 +494,10 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	if (r != WALK_OK)
 		return r;
 	if (l->tstate.base_frame != ABSENT)
-		end = word_at(w->words, l->tstate.base_frame);
-	if (w->n_chunks && l->tstate.datastack_chunk != ABSENT) {
-		uint64_t newest = word_at(w->words, l->tstate.datastack_chunk);
-
-		if (newest != w->chunks[w->n_chunks - 1].addr) {
-			return WALK_MISS;
-		}
-	}
-	if (!w->once && !callers_stood(w, addr))
+		end = word_at(w->windows.words, l->tstate.base_frame);
+	if (!newest_chunk_is(w))
+		return WALK_MISS;
+	if (!w->windows.once && !callers_stood(w, addr))
 		return WALK_TORN;
 	place = known_index(w, addr, w->n_known);
 	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known);
@@ -810,14 +532,15 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
  * the leaf is elsewhere. */
 static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const uint8_t **ret_copy)
 {
-	const struct window *newest;
+	const struct windows *ws = &w->windows;
+	const struct chunk *newest;
 	uint32_t used, from;
 
-	if (!w->has_walk || !w->n_known || !w->n_chunks || !w->known[w->n_known - 1].in_chunk ||
+	if (!w->has_walk || !w->n_known || !ws->n_chunks || !w->known[w->n_known - 1].in_chunk ||
 	    w->layout->tstate.datastack_top == ABSENT)
 		return 0;
-	newest = &w->chunks[w->n_chunks - 1];
-	used = newest_used(w, newest);
+	newest = &ws->chunks[ws->n_chunks - 1];
+	used = windows_newest_used(ws);
 	if (used == 0 || used > newest->len || newest->failed ||
 	    w->known[w->n_known - 1].addr - newest->addr >= used)
 		return 0;
@@ -845,12 +568,13 @@ static bool remember_rest(struct walker *w)
 		w->rest->words = (uint8_t *)(w->rest + 1);
 	}
 	if (w->rest->known && w->rest->addr == addr && w->rest->len == len &&
-	    memcmp(w->rest->words, w->words, size) == 0 && memcmp(w->rest->top, copy, len) == 0)
+	    memcmp(w->rest->words, w->windows.words, size) == 0 &&
+	    memcmp(w->rest->top, copy, len) == 0)
 		return true;
 	w->rest->known = true;
 	w->rest->addr = addr;
 	w->rest->len = len;
-	memcpy(w->rest->words, w->words, size);
+	memcpy(w->rest->words, w->windows.words, size);
 	memcpy(w->rest->top, copy, len);
 	return false;
 }
@@ -862,30 +586,34 @@ bool walker_rests(const struct walker *w)
 
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
 {
-	out[0] = (struct memory_range){
-		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
+	const struct layout *l = w->layout;
+
+	out[0] = (struct memory_range){.addr = w->windows.tstate,
+				       .len = (uint32_t)l->tstate.size,
+				       .buf = w->windows.words};
 	out[1] = (struct memory_range){
 		.addr = w->rest->addr, .len = w->rest->len, .buf = w->rest->now};
-	if (!w->cframe.addr)
+	if (l->tstate.cframe == ABSENT)
 		return 2;
 	/* In 3.11 and 3.12 the leaf is named there. */
-	out[2] = (struct memory_range){
-		.addr = w->cframe.addr, .len = w->cframe.len, .buf = w->cframe.a};
+	out[2] = (struct memory_range){.addr = word_at(w->rest->words, l->tstate.cframe),
+				       .len = CFRAME_BYTES,
+				       .buf = w->rest->cframe};
 	return 3;
 }
 
 static bool leaf_stays(const struct walker *w, const struct memory_range *ranges)
 {
-	if (!w->cframe.addr)
+	if (w->layout->tstate.cframe == ABSENT)
 		return true;
-	return !ranges[2].failed && word_at(w->cframe.a, w->layout->cframe.current_frame) ==
+	return !ranges[2].failed && word_at(w->rest->cframe, w->layout->cframe.current_frame) ==
 					    w->known[w->n_known - 1].addr;
 }
 
 bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uint32_t *ret_stack)
 {
 	if (!ranges[0].failed && !ranges[1].failed &&
-	    memcmp(w->words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
+	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
 	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges)) {
 		*ret_stack = w->known[w->n_known - 1].stack;
 		return true;
@@ -900,184 +628,84 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 {
 	enum walk_result r;
 
-	if (!take_failures(w, ranges))
+	if (!windows_take(&w->windows, ranges))
 		return WALK_UNREADABLE;
 	r = walk(w, c, ret_stack, ret_repeat);
-	w->resting = r == WALK_OK && *ret_repeat && !w->once && remember_rest(w);
-	if (w->walks % (PRUNE_TICKS / 8) == 0)
-		prune_outside(w);
+	w->resting = r == WALK_OK && *ret_repeat && !w->windows.once && remember_rest(w);
+	if (w->windows.walks % PRUNE_EVERY == 0)
+		prune(w);
 	return r;
 }
 
-/* ---- exploring ---- */
+/* ---- planning ---- */
 
-/* Plans the chunks by the words, newest to oldest, keeping the windows that still fit. */
-static enum walk_result explore_chunks(struct walker *w, struct memory *m)
+static enum walk_result result_of(int r)
 {
-	const struct layout *l = w->layout;
-	struct window found[MAX_CHUNKS];
-	size_t n = 0;
-	uint64_t addr = word_at(w->words, l->tstate.datastack_chunk);
-	enum walk_result result = WALK_OK;
-
-	if (w->n_chunks && w->chunks[w->n_chunks - 1].addr == addr)
-		return WALK_OK;
-	while (addr && n < MAX_CHUNKS) {
-		struct window win = {.addr = addr};
-		uint8_t head[64];
-		uint64_t size, top;
-
-		if (addr % 8 || l->chunk.data > (int32_t)sizeof(head) ||
-		    memory_read(m, addr, head, (size_t)l->chunk.data) < 0) {
-			result = WALK_TORN;
-			break;
-		}
-		size = word_at(head, l->chunk.size);
-		top = word_at(head, l->chunk.top);
-		if (size < (uint64_t)l->chunk.data || size > MAX_CHUNK_BYTES) {
-			result = WALK_TORN;
-			break;
-		}
-		win.size = (uint32_t)size;
-		win.len = n == 0	   ? newest_used(w, &win)
-			  : top > size / 8 ? 0
-					   : (uint32_t)(l->chunk.data + (int32_t)(top * 8));
-		if (win.len == 0 || win.len > size) {
-			result = WALK_TORN;
-			break;
-		}
-		for (size_t i = 0; i < w->n_chunks; i++)
-			if (w->chunks[i].addr == addr) {
-				win.a = w->chunks[i].a;
-				win.b = w->chunks[i].b;
-				win.room = w->chunks[i].room;
-				w->chunks[i] = (struct window){0};
-			}
-		if (window_reserve(&win, win.len) < 0) {
-			result = WALK_MEMORY;
-			break;
-		}
-		found[n++] = win;
-		addr = word_at(head, l->chunk.previous);
-	}
-	for (size_t i = 0; i < w->n_chunks; i++)
-		window_done(&w->chunks[i]);
-	w->n_chunks = 0;
-	if (result == WALK_OK &&
-	    grow_array((void **)&w->chunks, &w->room_chunks, n, sizeof(*w->chunks)) < 0)
-		result = WALK_MEMORY;
-	if (result != WALK_OK) {
-		for (size_t i = 0; i < n; i++)
-			window_done(&found[i]);
-		w->n_known = 0;
-		return result;
-	}
-	for (size_t i = 0; i < n; i++)
-		w->chunks[w->n_chunks++] = found[n - 1 - i];
-	w->top_seen = n ? found[0].len : 0;
-	relocate_known(w);
-	return WALK_OK;
+	return r == -ENOMEM ? WALK_MEMORY : r < 0 ? WALK_TORN : WALK_OK;
 }
 
-static enum walk_result read_outside(struct walker *w, struct memory *m, uint64_t addr)
+/* Adds what stands at addr to what is copied, and reads it as it is now. */
+static enum walk_result plan_outside(struct walker *w, struct memory *m, uint64_t addr,
+				     uint8_t *bytes, uint32_t len, bool twice)
 {
-	struct window *win = find_outside(w, addr);
-
-	if (addr % 8)
+	if (addr % 8 || memory_read(m, addr, bytes, len) < 0)
 		return WALK_TORN;
-	if (!win) {
-		if (add_outside(w, addr) < 0)
-			return WALK_MEMORY;
-		win = &w->outside[w->n_outside - 1];
-	}
-	win->failed = memory_read(m, win->addr, win->a, win->len) < 0;
-	return win->failed ? WALK_TORN : WALK_OK;
+	return result_of(windows_add(&w->windows, addr, len, twice));
 }
 
-/* Chunks, _PyCFrame and frames outside, by following the chain as it is now. */
+/* The frames outside the chunks, and the _PyCFrame, by following the chain as it is now. */
 static enum walk_result plan_chain(struct walker *w, struct memory *m)
 {
 	const struct layout *l = w->layout;
-	uint64_t addr = 0, end = 0;
-	enum walk_result r;
+	const uint8_t *words = w->windows.words;
+	uint8_t bytes[FRAME_MAX_HEAD];
+	uint64_t addr, end = 0;
+	enum walk_result r = WALK_OK;
 
-	if (l->tstate.cframe != ABSENT) {
-		w->cframe.addr = word_at(w->words, l->tstate.cframe);
-		w->cframe.failed = !w->cframe.addr ||
-				   memory_read(m, w->cframe.addr, w->cframe.a, w->cframe.len) < 0;
-	}
-	for (size_t i = 0; i < w->n_chunks; i++) {
-		struct window *win = &w->chunks[i];
-
-		win->failed = memory_read(m, win->addr, win->a, win->len) < 0;
+	if (l->tstate.cframe == ABSENT) {
+		addr = word_at(words, l->tstate.frame);
+	} else {
+		addr = word_at(words, l->tstate.cframe);
+		if (addr)
+			r = plan_outside(w, m, addr, bytes, CFRAME_BYTES, false);
+		if (addr && r == WALK_OK)
+			addr = word_at(bytes, l->cframe.current_frame);
 	}
 	if (l->tstate.base_frame != ABSENT)
-		end = word_at(w->words, l->tstate.base_frame);
-	r = leaf_address(w, &addr);
+		end = word_at(words, l->tstate.base_frame);
 	for (size_t n = 0; r == WALK_OK && addr && addr != end && n < SAMPLER_MAX_DEPTH; n++) {
-		const uint8_t *copy, *unused;
-		bool in_chunk;
+		struct copied c;
 
-		/* A frame outside the chunks is read anew: its window may be older than the rest.
-		 */
-		if (!find_frame(w, addr, &copy, &unused, &in_chunk) || !in_chunk) {
-			r = read_outside(w, m, addr);
-			if (r != WALK_OK)
-				return r;
-			if (!find_frame(w, addr, &copy, &unused, &in_chunk))
-				return WALK_TORN;
+		/* What is copied of frames elsewhere may be older than the rest. */
+		if (windows_find(&w->windows, addr, (uint32_t)l->frame.size, &c) && c.in_chunk) {
+			addr = word_at(c.a, l->frame.previous);
+			continue;
 		}
-		addr = word_at(copy, l->frame.previous);
+		r = plan_outside(w, m, addr, bytes, (uint32_t)l->frame.size, true);
+		addr = word_at(bytes, l->frame.previous);
 	}
-	return r == WALK_MISS ? WALK_TORN : r;
+	return r;
 }
 
 enum walk_result walker_plan(struct walker *w, struct memory *m)
 {
-	const struct layout *l = w->layout;
 	enum walk_result r;
 
-	w->once = true;
 	w->resting = false;
-	if (memory_read(m, w->tstate, w->words, (size_t)l->tstate.size) < 0)
+	if (memory_read(m, w->windows.tstate, w->windows.words, (size_t)w->layout->tstate.size) < 0)
 		return WALK_UNREADABLE;
 	if (!words_are_ours(w))
 		return WALK_CHANGED;
-	if (l->tstate.datastack_chunk != ABSENT) {
-		r = explore_chunks(w, m);
-		if (r != WALK_OK)
-			return r;
-		if (w->n_chunks) {
-			struct window *newest = &w->chunks[w->n_chunks - 1];
-			uint32_t used = newest_used(w, newest);
-
-			/* The whole of it, even when it grew by more than the slack. */
-			if (used > newest->len) {
-				if (window_reserve(newest, used) < 0)
-					return WALK_MEMORY;
-				newest->len = used;
-				relocate_known(w);
-			}
-		}
-	}
-	return plan_chain(w, m);
-}
-
-enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack)
-{
-	enum walk_result r = walker_plan(w, c->target->memory);
-	bool repeat;
-
-	if (r == WALK_OK)
-		r = walk(w, c, ret_stack, &repeat);
-	return r == WALK_MISS ? WALK_TORN : r;
+	windows_drop_failed(&w->windows);
+	r = result_of(windows_plan_chunks(&w->windows, m));
+	return r == WALK_OK ? plan_chain(w, m) : r;
 }
 
 /* Whether frame k stands in a part of the datastack that is in use by the words. */
 static bool is_live(const struct walker *w, const struct known *k)
 {
-	const struct window *newest = &w->chunks[w->n_chunks - 1];
-	uint32_t used = newest_used(w, newest);
+	const struct chunk *newest = &w->windows.chunks[w->windows.n_chunks - 1];
+	uint32_t used = windows_newest_used(&w->windows);
 
 	if (!k->in_chunk)
 		return false;
@@ -1089,15 +717,16 @@ static bool is_live(const struct walker *w, const struct known *k)
 uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 {
 	const struct layout *l = w->layout;
-	size_t same = unchanged(w, w->n_known), proven = 0;
+	size_t same, proven = 0;
 	uint32_t frame;
 
+	relocate_known(w);
+	same = unchanged(w, w->n_known);
 	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
 		/* Frames lie on the datastack one behind the other, so a frame that did not change,
 		 * stands where the frame above an unchanged caller begins, and lies below the top,
 		 * is alive. A frame elsewhere is proven by the one that it called. */
-		if (!w->n_chunks ||
-		    word_at(w->words, l->tstate.datastack_chunk) != w->chunks[w->n_chunks - 1].addr)
+		if (!w->windows.n_chunks || !newest_chunk_is(w))
 			return 0;
 		for (size_t i = 0; i < same; i++) {
 			if (is_live(w, &w->known[i]))
@@ -1107,7 +736,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 		}
 	} else {
 		/* On the heap only the chain itself shows that a frame is in use. */
-		uint64_t addr = word_at(w->words, l->tstate.frame);
+		uint64_t addr = word_at(w->windows.words, l->tstate.frame);
 		struct fresh f;
 
 		for (size_t n = 0; addr && n < SAMPLER_MAX_DEPTH && !proven; n++) {

@@ -23,6 +23,7 @@
 #include "remote/target.h"
 
 #define WALKER_REST_RANGES 3
+#define FRAME_MAX_HEAD	   512 /* bytes of a frame without its locals: layout.frame.size at most */
 
 enum walk_result {
 	WALK_OK,
@@ -38,7 +39,10 @@ struct walk_context {
 	struct target *target;
 	struct tables *tables;
 	struct code_cache *codes;
-	uint64_t stamp; /* code objects whose stamp differs are checked before they are used */
+	uint64_t stamp;	  /* code objects whose stamp differs are checked before they are used */
+	uint64_t gather;  /* the number of the gather that is walked */
+	uint64_t gathers; /* how many there were: a code object that is read now was not known
+			     before */
 	uint32_t moving_frame, truncated_frame; /* ids; 0 not made yet */
 };
 
@@ -74,9 +78,6 @@ bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uin
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */
 enum walk_result walker_plan(struct walker *w, struct memory *m);
-
-/* For a thread that is known to stand still: plans, and walks what was read. */
-enum walk_result walker_explore(struct walker *w, struct walk_context *c, uint32_t *ret_stack);
 
 /* After a walk that failed: the callers that are proven all the same, with a <moving> leaf; 0 when
  * none is. */

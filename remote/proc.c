@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
@@ -273,18 +274,27 @@ static bool next_number(const char **text, uint64_t *ret)
 	return true;
 }
 
-int proc_parse_stat(const char *text, char *ret_state, uint64_t *ret_start_time)
+/* Behind field 3 of a stat file's text, NULL when that is none; *ret_state gets field 3. */
+static const char *stat_numbers(const char *text, char *ret_state)
 {
 	/* Field 2, the name, may hold anything, also spaces and parentheses: it ends at the last
 	 * one. */
 	const char *p = strrchr(text, ')');
-	uint64_t value = 0;
-	char state;
 
 	if (!p || p[1] != ' ' || p[2] < 'A' || p[2] > 'z')
+		return NULL;
+	*ret_state = p[2];
+	return p + 3;
+}
+
+int proc_parse_stat(const char *text, char *ret_state, uint64_t *ret_start_time)
+{
+	uint64_t value = 0;
+	char state;
+	const char *p = stat_numbers(text, &state);
+
+	if (!p)
 		return -EINVAL;
-	state = p[2];
-	p += 3;
 	for (int field = 4; field <= 22; field++) {
 		if (!next_number(&p, &value))
 			return -EINVAL;
@@ -292,4 +302,19 @@ int proc_parse_stat(const char *text, char *ret_state, uint64_t *ret_start_time)
 	*ret_state = state;
 	*ret_start_time = value;
 	return 0;
+}
+
+int proc_parse_stat_cpu(const char *text)
+{
+	uint64_t value = 0;
+	char state;
+	const char *p = stat_numbers(text, &state);
+
+	if (!p)
+		return -EINVAL;
+	for (int field = 4; field <= 39; field++) {
+		if (!next_number(&p, &value))
+			return -EINVAL;
+	}
+	return value < INT_MAX ? (int)value : -EINVAL;
 }

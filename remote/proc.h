@@ -46,4 +46,7 @@ ssize_t proc_read_text(int fd, char *buf, size_t size);
  * 0 or -EINVAL. state gets field 3. */
 int proc_parse_stat(const char *text, char *ret_state, uint64_t *ret_start_time);
 
+/* Field 39, the CPU that it ran on last: -EINVAL when there is none. */
+int proc_parse_stat_cpu(const char *text);
+
 #endif

@@ -121,7 +121,7 @@ static struct thread *thread_new(struct roster *who, size_t interp, const struct
 	th->ident = info->ident;
 	th->interp = interp;
 	th->main = main;
-	th->syscall_fd = th->stat_fd = -1;
+	th->syscall_fd = th->stat_fd = th->cpu = -1;
 	if (walker_new(&th->walker, who->target, info->addr, info->ident,
 		       who->interps[interp].info.addr) < 0) {
 		free(th);

@@ -26,6 +26,8 @@ struct thread {
 	struct walker *walker;
 	bool planned; /* where its frames stand is known */
 	int syscall_fd, stat_fd;
+	int cpu;	 /* that it was last seen on; -1 unknown */
+	uint64_t cpu_ns; /* when that was */
 	uint32_t fail_rate;
 	uint64_t stop_until; /* tick */
 	size_t first_range;

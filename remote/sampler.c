@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/hand.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
 
@@ -19,6 +20,7 @@
 #define GATHER_TRIES	 3
 #define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 2000u
+#define CPU_STALE_NS	 4000000u    /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define FAIL_SCALE	 65536u
@@ -165,15 +167,18 @@ static void tell_gaps(struct sampler *s)
 
 /* ---- one thread ---- */
 
-static bool can_stop(struct sampler *s, const struct thread *th, uint64_t now)
+/* Whether the budget has something left to hold the thread with. */
+static bool may_hold(const struct sampler *s, const struct thread *th)
 {
-	if (!th->tid || (s->refused_ns && now - s->refused_ns < REFUSED_RETRY_NS))
+	if (!th->tid)
 		return false;
-	if (s->options.blocking || s->options.stop_budget >= 1)
-		return true;
-	if (s->options.stop_budget <= 0)
-		return false;
-	return s->budget_ns > 0;
+	return s->options.blocking || s->options.stop_budget >= 1 ||
+	       (s->options.stop_budget > 0 && s->budget_ns > 0);
+}
+
+static bool may_trace(const struct sampler *s, uint64_t now)
+{
+	return !s->refused_ns || now - s->refused_ns >= REFUSED_RETRY_NS;
 }
 
 static void fill_budget(struct sampler *s, uint64_t now)
@@ -235,54 +240,110 @@ struct attempt {
 	bool repeat;
 };
 
-/* One gathered read of th alone, and the walk. */
+static bool failed(const struct attempt *a)
+{
+	return a->result == WALK_TORN || a->result == WALK_MISS;
+}
+
+static uint64_t stamp_now(struct sampler *s, uint64_t now);
+
+/* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
+ * count had happened by then. */
 static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
 	size_t n;
 
 	a->repeat = false;
-	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker)) < 0) {
+	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
+	    0) {
 		a->result = WALK_MEMORY;
 		return;
 	}
 	n = walker_ranges(th->walker, s->own, twice);
-	if (memory_gather(s->target->memory, s->own, n) < 0)
+	n += state_words_ranges(&s->who.interps[th->interp].words, s->own + n);
+	s->walk.gather = ++s->walk.gathers;
+	if (memory_gather(s->target->memory, s->own, n) < 0) {
 		a->result = WALK_UNREADABLE;
-	else
-		a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
-}
-
-/* A thread that cannot move: one read if the plan is right, more if not. */
-static void look_still(struct sampler *s, struct thread *th, struct attempt *a)
-{
-	a->result = WALK_MISS;
-	if (th->planned)
-		look(s, th, false, a);
-	if (a->result != WALK_MISS && a->result != WALK_TORN)
 		return;
-	a->repeat = false;
-	a->result = walker_explore(th->walker, &s->walk, &a->sample.stack);
-	th->planned |= a->result == WALK_OK;
+	}
+	s->walk.stamp = stamp_now(s, now_ns());
+	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
 }
 
-/* A thread whose frames are not where they were expected, and may move: finds out where they are,
- * then proves it by a gathered read of both copies. */
-static void look_anew(struct sampler *s, struct thread *th, struct attempt *a)
+/* A thread whose frames are not where they were expected: finds out where they are, then proves it
+ * by a gathered read; of both copies when it may move. */
+static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
 	a->sample.time_ns = now_ns();
 	a->result = walker_plan(th->walker, s->target->memory);
 	if (a->result == WALK_OK) {
 		th->planned = true;
-		look(s, th, true, a);
+		look(s, th, twice, a);
 	}
 	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 }
 
-/* By a brief stop. false: the thread could not be stopped. */
+static void count_stop(struct sampler *s, uint64_t cost_ns)
+{
+	s->budget_ns -= (double)cost_ns;
+	count(&s->counts.stops, 1);
+	count(&s->counts.stop_ns, cost_ns);
+}
+
+/* Where the thread runs, by the kernel: asked now and then, and when it was seen not to be there.
+ */
+static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
+{
+	char text[512];
+
+	if (th->cpu >= 0 && now - th->cpu_ns < CPU_STALE_NS)
+		return th->cpu;
+	th->cpu_ns = now;
+	th->cpu = -1;
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0)
+		th->cpu = proc_parse_stat_cpu(text);
+	return th->cpu;
+}
+
+struct held_look {
+	struct sampler *s;
+	struct thread *th;
+	struct attempt *a;
+};
+
+static void look_in_hand(void *arg)
+{
+	struct held_look *l = arg;
+
+	l->a->sample.time_ns = now_ns();
+	l->a->result = WALK_MISS;
+	if (l->th->planned)
+		look(l->s, l->th, true, l->a);
+	l->a->sample.gather_ns = (uint32_t)(now_ns() - l->a->sample.time_ns);
+	if (l->a->result == WALK_MISS)
+		look_anew(l->s, l->th, true, l->a);
+}
+
+/* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
+static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	struct held_look l = {s, th, a};
+	uint64_t cost;
+
+	if (!s->options.hand ||
+	    !hand_work(s->options.hand, cpu_of(s, th, now_ns()), look_in_hand, &l, &cost))
+		return;
+	count_stop(s, cost);
+	if (failed(a))
+		th->cpu = -1;
+	else
+		a->sample.how = HOW_STOP;
+}
+
+/* By ptrace. false: the thread could not be stopped. */
 static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	struct stop stop;
-	uint64_t held;
 	int r = stop_thread(&s->stops, (pid_t)th->tid, STOP_TIMEOUT_NS, &stop);
 
 	if (r < 0) {
@@ -295,12 +356,13 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 		return false;
 	}
 	a->sample.time_ns = now_ns();
-	look_still(s, th, a);
+	a->result = WALK_MISS;
+	if (th->planned)
+		look(s, th, false, a);
+	if (failed(a))
+		look_anew(s, th, false, a);
 	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
-	held = stop_resume(&s->stops, &stop);
-	s->budget_ns -= (double)held;
-	count(&s->counts.stops, 1);
-	count(&s->counts.stop_ns, held);
+	count_stop(s, stop_resume(&s->stops, &stop));
 	a->sample.how = HOW_STOP;
 	return true;
 }
@@ -372,11 +434,6 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 	lose(s, reason, 1, now);
 }
 
-static bool failed(const struct attempt *a)
-{
-	return a->result == WALK_TORN || a->result == WALK_MISS;
-}
-
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns)
 {
@@ -404,7 +461,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
 	if (free && a.result == WALK_MISS)
-		look_anew(s, th, &a);
+		look_anew(s, th, true, &a);
 	if (free) {
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
 		if (a.result != WALK_OK)
@@ -412,6 +469,8 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		if (th->fail_rate > FAIL_LIMIT)
 			th->stop_until = s->tick + FAIL_TICKS;
 	}
+	if (failed(&a) && may_hold(s, th))
+		look_by_hand(s, th, &a);
 	if (failed(&a)) {
 		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
 		 * stands still anyway. */
@@ -419,10 +478,12 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 		walker_set_still(th->walker, still);
 		if (still)
-			look_anew(s, th, &a);
+			look_anew(s, th, true, &a);
 		walker_set_still(th->walker, false);
 		/* A stop can come between two instructions that belong together. */
-		for (int i = 0; i < STOP_TRIES && failed(&a) && can_stop(s, th, now_ns()); i++) {
+		for (int i = 0;
+		     i < STOP_TRIES && failed(&a) && may_hold(s, th) && may_trace(s, now_ns());
+		     i++) {
 			if (i)
 				wait_until(now_ns() + STOP_AGAIN_NS, 0);
 			if (!look_stopped(s, th, &a))
@@ -495,7 +556,7 @@ static int gather(struct sampler *s, size_t n, uint64_t *time_ns, uint64_t *afte
 static int tick(struct sampler *s, uint64_t now)
 {
 	size_t n = 0, need;
-	uint64_t calls, bytes, after = now;
+	uint64_t calls, bytes, number, stamp, after = now;
 	int r;
 
 	r = roster_refresh(&s->who, now);
@@ -509,30 +570,35 @@ static int tick(struct sampler *s, uint64_t now)
 		need += walker_range_count(s->who.threads[i]->walker);
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->who.n_interps; i++)
-		if (s->who.interps[i].seen) {
-			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
-		}
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
 		th->first_range = n;
 		/* A thread that is to be sampled by a stop is not read twice. */
-		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
-						can_stop(s, th, now));
+		th->gathered =
+			th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
+					 may_hold(s, th) && (s->options.hand || may_trace(s, now)));
 		if (th->gathered) {
 			th->rested = walker_rests(th->walker);
 			n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
 					: walker_ranges(th->walker, s->ranges + n, true);
 		}
 	}
+	/* Last, so that what they count had happened by then. */
+	for (size_t i = 0; n && i < s->who.n_interps; i++)
+		if (s->who.interps[i].seen)
+			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
+	number = ++s->walk.gathers;
 	r = n ? gather(s, n, &now, &after) : 0;
 	if (r < 0)
 		return r;
-	s->walk.stamp = stamp_now(s, now);
+	stamp = stamp_now(s, now);
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
+		/* A look at a thread before may have made newer ones. */
+		s->walk.gather = number;
+		s->walk.stamp = stamp;
 		attempt(s, th, now, (uint32_t)(after - now));
 	}
 	tell_gaps(s);
@@ -677,7 +743,8 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 		r = roster_init(&s->who, target, s->walk.tables, options->all_threads);
 	if (r == 0 && !s->ring)
 		r = -ENOMEM;
-	if (target->layout.tstate.size > THREAD_MAX_STATE)
+	if (target->layout.tstate.size > THREAD_MAX_STATE ||
+	    target->layout.frame.size > FRAME_MAX_HEAD)
 		r = -ENOTSUP;
 	if (r < 0) {
 		sampler_free(s);

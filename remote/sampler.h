@@ -25,6 +25,7 @@ struct sampler_options {
 	bool all_threads;     /* else each interpreter's main thread of the main interpreter only */
 	bool blocking;	      /* every sample by a stop */
 	double stop_budget;   /* share of the target's time that stops may take, 0..1 */
+	struct hand *hand;    /* borrowed; NULL: stops are made by ptrace alone */
 };
 
 /* Bits of sample.state. The *_KNOWN ones say that the bit beside was looked at. */
@@ -41,7 +42,7 @@ enum sample_state {
 
 enum sample_how {
 	HOW_FREE,   /* verified without a stop */
-	HOW_STOP,   /* by a brief stop */
+	HOW_STOP,   /* while the thread was held for a moment */
 	HOW_MOVING, /* a proven prefix with a <moving> leaf */
 };
 
@@ -77,7 +78,7 @@ struct sampler_counts {
 	_Atomic uint64_t ticks;	  /* deadlines attempted */
 	_Atomic uint64_t missed_ticks;
 	_Atomic uint64_t calls, bytes;	 /* reads of target memory */
-	_Atomic uint64_t stops, stop_ns; /* stops made, and the time that threads stood still */
+	_Atomic uint64_t stops, stop_ns; /* stops made, and the time that they kept threads */
 	_Atomic uint64_t threads;	 /* sampled at the last tick */
 	_Atomic uint64_t threads_total;	 /* of all that there are */
 	_Atomic uint64_t start_ns, now_ns;

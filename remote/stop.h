@@ -10,12 +10,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "remote/latency.h"
+
 /* Interrupted threads that had not stopped in time; they are let go as soon as they do. */
 #define STOP_MAX_PENDING 64
 
 struct stops {
 	pid_t pending[STOP_MAX_PENDING];
 	unsigned n_pending;
+	struct latency entry; /* from an interrupt to the stop */
 };
 
 struct stop {
@@ -29,7 +32,7 @@ struct stop {
  * -EBUSY an earlier stop of it, or too many, are still under way. */
 int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *ret);
 
-/* Lets the thread go on. Returns how long it was held, ns. */
+/* Lets the thread go on. Returns how long it was kept from running, ns. */
 uint64_t stop_resume(struct stops *s, const struct stop *stop);
 
 /* Lets go what has stopped late; call it often. Never blocks. */

@@ -44,11 +44,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (at % 40 != 0)
 			continue;
 		c.stamp++;
-		if (walker_explore(w, &c, &stack) != WALK_OK)
+		if (walker_plan(w, s.target.memory) != WALK_OK)
 			walker_prefix(w, &c);
 		if (walker_range_count(w) <= 2048) {
 			size_t n = walker_ranges(w, ranges, true);
 
+			c.gather = ++c.gathers - (data[at] & 1);
 			memory_gather(s.target.memory, ranges, n);
 			if (walker_walk(w, &c, ranges, &stack, &repeat) != WALK_OK)
 				walker_prefix(w, &c);

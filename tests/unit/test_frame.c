@@ -59,11 +59,6 @@ static const char *names(const struct fixture *f, uint32_t stack)
 	return text;
 }
 
-static void plan(struct fixture *f)
-{
-	assert_int_equal(walker_plan(f->w, f->s.target.memory), WALK_OK);
-}
-
 /* The first half of a gather: copy A and the words, as the target is now. */
 static void first_half(struct fixture *f)
 {
@@ -71,6 +66,7 @@ static void first_half(struct fixture *f)
 
 	f->middle = walker_ranges(f->w, once, false);
 	f->n = walker_ranges(f->w, f->ranges, true);
+	f->c.gather = ++f->c.gathers;
 	assert_int_equal(memory_gather(f->s.target.memory, f->ranges, f->middle), 0);
 }
 
@@ -79,6 +75,17 @@ static enum walk_result second_half(struct fixture *f, uint32_t *ret_stack, bool
 	assert_int_equal(memory_gather(f->s.target.memory, f->ranges + f->middle, f->n - f->middle),
 			 0);
 	return walker_walk(f->w, &f->c, f->ranges, ret_stack, ret_repeat);
+}
+
+/* Plans, and gets to know the code objects. */
+static void plan(struct fixture *f)
+{
+	uint32_t stack;
+	bool repeat;
+
+	assert_int_equal(walker_plan(f->w, f->s.target.memory), WALK_OK);
+	first_half(f);
+	second_half(f, &stack, &repeat);
 }
 
 static void call_three(struct fixture *f)
@@ -243,6 +250,31 @@ static void a_generator_elsewhere_is_missed_once_and_then_known(void **state)
 	end(&f);
 }
 
+static void a_code_object_is_taken_as_what_it_was_before_and_after(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	/* Not known before the copies were made: it may be another by now. */
+	assert_int_equal(walker_plan(f.w, f.s.target.memory), WALK_OK);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2");
+	/* Known before, replaced between the copies and the look at it. */
+	synthetic_step(&f.s, 2);
+	f.c.stamp++;
+	first_half(&f);
+	assert_int_equal(memory_gather(f.s.target.memory, f.ranges + f.middle, f.n - f.middle), 0);
+	synthetic_put(&f.s, f.s.codes[2] + 32, synthetic_get(&f.s, f.s.codes[6] + 32));
+	assert_int_equal(walker_walk(f.w, &f.c, f.ranges, &stack, &repeat), WALK_MISS);
+	end(&f);
+}
+
 static void a_code_object_freed_and_replaced_is_read_anew(void **state)
 {
 	struct fixture f;
@@ -257,6 +289,8 @@ static void a_code_object_freed_and_replaced_is_read_anew(void **state)
 	synthetic_put(&f.s, f.s.codes[2] + 32, synthetic_get(&f.s, f.s.codes[6] + 32));
 	synthetic_step(&f.s, 2);
 	f.c.stamp++;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
 	first_half(&f);
 	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
 	assert_string_equal(names(&f, stack), "function_0 function_1 function_6");
@@ -324,6 +358,7 @@ int main(void)
 		cmocka_unit_test(frames_that_were_left_are_no_proven_prefix),
 		cmocka_unit_test(a_shorter_stack_is_the_walk_without_its_top),
 		cmocka_unit_test(a_generator_elsewhere_is_missed_once_and_then_known),
+		cmocka_unit_test(a_code_object_is_taken_as_what_it_was_before_and_after),
 		cmocka_unit_test(a_code_object_freed_and_replaced_is_read_anew),
 		cmocka_unit_test(a_thread_state_used_again_by_another_thread_has_changed),
 		cmocka_unit_test(a_chain_without_end_is_cut_and_says_so),

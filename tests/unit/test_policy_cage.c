@@ -40,7 +40,7 @@ static int in_cage(int (*attempt)(void))
 	int status;
 
 	if (pid == 0) {
-		if (cage_drop(parent) < 0 || cage_lock(target) < 0)
+		if (cage_drop(parent) < 0 || cage_lock(target, 0) < 0)
 			_exit(99);
 		_exit(attempt());
 	}

@@ -1,0 +1,172 @@
+#include "remote/hand.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "remote/latency.h"
+
+#define ENTRY_NS 15000	/* from the call to the hand's first instruction, until it was measured */
+#define SPIN_NS	 100000 /* a hand that has begun later is waited for with our CPU given up */
+#define SLICE_NS 100000 /* the shortest that the scheduler allows: it then runs sooner */
+#define STACK	 (256u << 10)
+
+struct hand {
+	pthread_t thread;
+	_Atomic pid_t tid;
+	int cpu; /* where it is bound to; -1 nowhere yet */
+	struct latency entry;
+	void (*work)(void *arg);
+	void *arg;
+	uint64_t began_ns, ended_ns;
+	_Alignas(64) _Atomic uint32_t asked; /* odd: the hand shall end */
+	_Alignas(64) _Atomic uint32_t done;
+};
+
+/* Of linux/sched/types.h, which clashes with sched.h. */
+struct attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
+{
+	syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+void hand_prepare(void)
+{
+	const struct sched_param lowest = {.sched_priority = 1};
+
+	(void)sched_setscheduler(0, SCHED_FIFO, &lowest);
+}
+
+static void *hand_main(void *arg)
+{
+	struct hand *h = arg;
+	uint32_t seen = 0;
+
+	if (sched_getscheduler(0) == SCHED_OTHER) {
+		const struct attributes a = {.size = sizeof(a), .runtime = SLICE_NS};
+
+		(void)syscall(SYS_sched_setattr, 0, &a, 0);
+	}
+	h->tid = (pid_t)syscall(SYS_gettid);
+	for (;;) {
+		uint32_t asked;
+
+		while ((asked = atomic_load_explicit(&h->asked, memory_order_acquire)) == seen)
+			futex(&h->asked, FUTEX_WAIT, seen);
+		if (asked & 1)
+			return NULL;
+		seen = asked;
+		h->began_ns = now_ns();
+		h->work(h->arg);
+		h->ended_ns = now_ns();
+		atomic_store_explicit(&h->done, seen, memory_order_release);
+	}
+}
+
+int hand_new(struct hand **ret)
+{
+	const struct sched_param none = {0};
+	struct hand *h = aligned_alloc(64, (sizeof(*h) + 63) & ~(size_t)63);
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	*h = (struct hand){.cpu = -1, .entry = {ENTRY_NS}};
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	r = pthread_create(&h->thread, &attr, hand_main, h);
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	(void)sched_setscheduler(0, SCHED_OTHER, &none);
+	if (r) {
+		free(h);
+		return -r;
+	}
+	while (!h->tid)
+		sched_yield();
+	*ret = h;
+	return 0;
+}
+
+void hand_free(struct hand *h)
+{
+	if (!h)
+		return;
+	h->asked |= 1;
+	futex(&h->asked, FUTEX_WAKE, 1);
+	pthread_join(h->thread, NULL);
+	free(h);
+}
+
+pid_t hand_tid(const struct hand *h)
+{
+	return h->tid;
+}
+
+static bool bind_to(struct hand *h, int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu == h->cpu)
+		return true;
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return false;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(h->tid, sizeof(set), &set) < 0)
+		return false;
+	h->cpu = cpu;
+	return true;
+}
+
+bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns)
+{
+	uint64_t asked_ns;
+	uint32_t asked;
+
+	if (!bind_to(h, cpu))
+		return false;
+	h->work = work;
+	h->arg = arg;
+	asked_ns = now_ns();
+	asked = atomic_load_explicit(&h->asked, memory_order_relaxed) + 2;
+	atomic_store_explicit(&h->asked, asked, memory_order_release);
+	futex(&h->asked, FUTEX_WAKE, 1);
+	while (atomic_load_explicit(&h->done, memory_order_acquire) != asked) {
+		if (now_ns() - asked_ns > SPIN_NS)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+	/* Of the time until the hand begins about half is the CPU's, for the interrupt and the
+	 * change of threads; the way back is but a change of threads. */
+	latency_add(&h->entry, h->began_ns - asked_ns);
+	*ret_cost_ns = h->ended_ns - h->began_ns + h->entry.ns / 2;
+	return true;
+}

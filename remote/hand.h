@@ -1,0 +1,32 @@
+/* A hand: a thread of ours that goes to the CPU on which a thread of the target runs. While the
+ * hand works there, that thread does not run, and can be looked at without ptrace(2), which would
+ * cost it about twice as much: a CPU that has something else to do neither falls idle nor has to be
+ * woken.
+ *
+ * The target's thread may be moved to another CPU meanwhile, so what the hand saw must be verified
+ * as if nothing had been held. With the privilege for it the hand has a real-time priority, the
+ * lowest, and so begins at once; else the scheduler decides when it does. */
+#ifndef PYPROF_REMOTE_HAND_H
+#define PYPROF_REMOTE_HAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct hand;
+
+/* Takes the priority that the next hand_new() hands on; before privileges are given up. */
+void hand_prepare(void);
+
+/* Starts the hand, and gives the caller's priority back. 0 or -errno. */
+int hand_new(struct hand **ret);
+void hand_free(struct hand *h);
+
+/* For a seccomp filter: hand_work() changes the affinity of this thread and of no other. */
+pid_t hand_tid(const struct hand *h);
+
+/* Does work(arg) on that CPU while the caller waits. false: it may not run there. *ret_cost_ns is
+ * for how long it kept others from that CPU, as near as we can tell. */
+bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns);
+
+#endif
