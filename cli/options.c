@@ -293,7 +293,7 @@ static const struct row rows[] = {
 	 "all threads instead of just the main thread"},
 	{GROUP_RECORD, 0, "mode", "MODE", set_mode, "what to sample: wall (default: wall)"},
 	{GROUP_RECORD, 0, "stop-budget", "PERCENT", set_stop_budget,
-	 "share of the target's time that brief stops may take; 0% never stops it (default: 2%)"},
+	 "share of the target's time that brief stops may take; 0% never stops it (default: 1.5%)"},
 	{GROUP_RECORD | GROUP_DUMP, 0, "blocking", NULL, set_blocking,
 	 "take every sample while the thread stands still"},
 	{GROUP_RECORD, 0, "realtime-stats", NULL, set_realtime_stats,
@@ -378,7 +378,7 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 	struct options o = {.command = command,
 			    .rate_hz = 1000,
 			    .interval_ns = 1000000,
-			    .stop_budget = 0.02,
+			    .stop_budget = 0.015,
 			    .codec = STREAM_ZSTD};
 	size_t n_longs = 0, n_shorts = 0;
 	int value;

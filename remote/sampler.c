@@ -245,6 +245,26 @@ static bool failed(const struct attempt *a)
 	return a->result == WALK_TORN || a->result == WALK_MISS;
 }
 
+/* A gather. One that took far too long was interrupted, and much can have happened between its
+ * copies, the same thing twice among it; when we lose the CPU has nothing to do with what the
+ * target does, so it is made again. */
+static int gather(struct sampler *s, struct memory_range *ranges, size_t n, uint64_t *ret_time_ns,
+		  uint32_t *ret_gather_ns)
+{
+	uint64_t took = 0;
+	int r = 0;
+
+	for (int i = 0; i < GATHER_TRIES; i++) {
+		*ret_time_ns = now_ns();
+		r = memory_gather(s->target->memory, ranges, n);
+		took = now_ns() - *ret_time_ns;
+		if (r < 0 || took < GATHER_NS + n * GATHER_RANGE_NS)
+			break;
+	}
+	*ret_gather_ns = (uint32_t)took;
+	return r;
+}
+
 static uint64_t stamp_now(struct sampler *s, uint64_t now);
 
 /* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
@@ -262,11 +282,11 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 	n = walker_ranges(th->walker, s->own, twice);
 	n += state_words_ranges(&s->who.interps[th->interp].words, s->own + n);
 	s->walk.gather = ++s->walk.gathers;
-	if (memory_gather(s->target->memory, s->own, n) < 0) {
+	if (gather(s, s->own, n, &a->sample.time_ns, &a->sample.gather_ns) < 0) {
 		a->result = WALK_UNREADABLE;
 		return;
 	}
-	s->walk.stamp = stamp_now(s, now_ns());
+	s->walk.stamp = stamp_now(s, a->sample.time_ns);
 	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
 }
 
@@ -274,13 +294,14 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
  * by a gathered read; of both copies when it may move. */
 static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
-	a->sample.time_ns = now_ns();
 	a->result = walker_plan(th->walker, s->target->memory);
 	if (a->result == WALK_OK) {
 		th->planned = true;
 		look(s, th, twice, a);
+		/* Code objects that were not known before are now. */
+		if (a->result == WALK_MISS)
+			look(s, th, twice, a);
 	}
-	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 }
 
 static void count_stop(struct sampler *s, uint64_t cost_ns)
@@ -315,11 +336,9 @@ static void look_in_hand(void *arg)
 {
 	struct held_look *l = arg;
 
-	l->a->sample.time_ns = now_ns();
 	l->a->result = WALK_MISS;
 	if (l->th->planned)
 		look(l->s, l->th, true, l->a);
-	l->a->sample.gather_ns = (uint32_t)(now_ns() - l->a->sample.time_ns);
 	if (l->a->result == WALK_MISS)
 		look_anew(l->s, l->th, true, l->a);
 }
@@ -355,13 +374,11 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 			s->budget_ns -= STOP_TIMEOUT_NS;
 		return false;
 	}
-	a->sample.time_ns = now_ns();
 	a->result = WALK_MISS;
 	if (th->planned)
 		look(s, th, false, a);
 	if (failed(a))
 		look_anew(s, th, false, a);
-	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 	count_stop(s, stop_resume(&s->stops, &stop));
 	a->sample.how = HOW_STOP;
 	return true;
@@ -451,9 +468,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 			a.repeat = true;
 			a.result = WALK_OK;
 		} else {
-			a.sample.time_ns = now_ns();
 			look(s, th, true, &a);
-			a.sample.gather_ns = (uint32_t)(now_ns() - a.sample.time_ns);
 		}
 		/* A thread that starts or ends changes the links of its neighbours. */
 		if (s->options.all_threads && !roster_same_links(&s->who, th))
@@ -534,29 +549,12 @@ static uint64_t stamp_now(struct sampler *s, uint64_t now)
 	return sum;
 }
 
-/* The gather of a tick. One that took far too long was interrupted, and much can have happened
- * between its copies, the same thing twice among it; when we lose the CPU has nothing to do with
- * what the target does, so it is made again. */
-static int gather(struct sampler *s, size_t n, uint64_t *time_ns, uint64_t *after)
-{
-	int r = 0;
-
-	for (int i = 0; i < GATHER_TRIES; i++) {
-		if (i)
-			*time_ns = now_ns();
-		r = memory_gather(s->target->memory, s->ranges, n);
-		*after = now_ns();
-		if (r < 0 || *after - *time_ns < GATHER_NS + n * GATHER_RANGE_NS)
-			break;
-	}
-	return r;
-}
-
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
 	size_t n = 0, need;
-	uint64_t calls, bytes, number, stamp, after = now;
+	uint64_t calls, bytes, number, stamp;
+	uint32_t gather_ns = 0;
 	int r;
 
 	r = roster_refresh(&s->who, now);
@@ -589,7 +587,7 @@ static int tick(struct sampler *s, uint64_t now)
 		if (s->who.interps[i].seen)
 			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
 	number = ++s->walk.gathers;
-	r = n ? gather(s, n, &now, &after) : 0;
+	r = n ? gather(s, s->ranges, n, &now, &gather_ns) : 0;
 	if (r < 0)
 		return r;
 	stamp = stamp_now(s, now);
@@ -599,7 +597,7 @@ static int tick(struct sampler *s, uint64_t now)
 		/* A look at a thread before may have made newer ones. */
 		s->walk.gather = number;
 		s->walk.stamp = stamp;
-		attempt(s, th, now, (uint32_t)(after - now));
+		attempt(s, th, now, gather_ns);
 	}
 	tell_gaps(s);
 	memory_counts(s->target->memory, &calls, &bytes);
@@ -669,7 +667,7 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 	enum sampler_end end = SAMPLER_STOPPED;
 
 	s->budget_filled_ns = start;
-	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 2;
+	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 8;
 	set(&s->counts.start_ns, start);
 	while (!atomic_load_explicit(stop, memory_order_relaxed)) {
 		int r;

@@ -80,9 +80,9 @@ int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *re
 uint64_t stop_resume(struct stops *s, const struct stop *stop)
 {
 	detach(stop->tid, stop->signal);
-	/* A thread that watches its clock sees that it lost what is between interrupt and detach,
-	 * and half an entry more for the way back. */
-	return now_ns() - stop->began_ns + s->entry.ns / 2;
+	/* What a program that counts its own work loses is this and another entry: its way back, and
+	 * caches that have to be filled again. */
+	return now_ns() - stop->began_ns + s->entry.ns;
 }
 
 void stop_reap(struct stops *s)

@@ -31,24 +31,27 @@ def _wait_begun(process):
     raise Failed(f"{process.args[0]} ended with {process.returncode}")
 
 
+SLICES = 5  # of each side of a pair
+
+
 def _pairs(bench, entry, program, args, seconds, argv_of):
-    """How much slower a target is beside a command, and the interval of that. Both windows of a
-    pair lie next to each other in the life of one process: what differs between processes does not
-    count."""
+    """How much slower a target is beside a command, and the interval of that. Both sides of a pair,
+    each of that many seconds, are cut into slices that take turns in the life of one process: what
+    differs between processes, and what drifts, does not count."""
     slow = []
     with Counting(entry, program, *args) as t:
         for i in range(bench.pairs):
-            speeds = {}
-            for beside in (True, False) if i % 2 else (False, True):
-                speeds[beside] = (_speed_beside(t, seconds, argv_of(t)) if beside
-                                  else t.speed(seconds))
+            speeds = {True: 0, False: 0}
+            for beside in ((True, False) if i % 2 else (False, True)) * SLICES:
+                speeds[beside] += (_speed_beside(t, seconds / SLICES, argv_of(t)) if beside
+                                   else t.speed(seconds / SLICES))
             slow.append(speeds[False] / speeds[True] - 1)
     return interval(slow)
 
 
 def slowdown(bench):
     """how much slower the target is at 1, 10 and 100 kHz (needs 3.15)"""
-    seconds = 1 if bench.quick else 5
+    seconds = 2 if bench.quick else 10
     table = bench.table(f"Slowdown of the target, {bench.pairs} pairs of {seconds} s, default "
                         "settings (3.15)",
                         "target", "rate", "mean", "95 % from", "to")
@@ -68,7 +71,7 @@ def slowdown(bench):
 
 def spin(bench):
     """how much slower the target is beside the sampler at full rate, and beside an empty loop"""
-    seconds = 1 if bench.quick else 5
+    seconds = 2 if bench.quick else 10
     table = bench.table(f"Slowdown by spinning at full rate, {bench.pairs} pairs of {seconds} s "
                         "(3.15)", "beside", "mean", "95 % from", "to")
     ours, entry = bench.pyprof(), interpreter("3.15")

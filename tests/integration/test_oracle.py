@@ -8,7 +8,7 @@ from support import collapsed, counts, leaf_counts, pyprof
 
 SAMPLES = 50000
 RATE = 5000
-CONTROL_RATE = 2000
+CONTROL_RATE = 5000
 CONTROL_SAMPLES = 20000  # a share of a tenth is then known to 0.2 points
 NUMBER = re.compile(r"[fF](\d)(?:_|\.|$)")
 
