@@ -25,6 +25,7 @@ struct hand {
 	struct latency entry;
 	void (*work)(void *arg);
 	void *arg;
+	bool asleep; /* the caller is to be woken */
 	uint64_t began_ns, ended_ns;
 	_Alignas(64) _Atomic uint32_t asked; /* odd: the hand shall end */
 	_Alignas(64) _Atomic uint32_t done;
@@ -82,6 +83,8 @@ static void *hand_main(void *arg)
 		h->work(h->arg);
 		h->ended_ns = now_ns();
 		atomic_store_explicit(&h->done, seen, memory_order_release);
+		if (h->asleep)
+			futex(&h->done, FUTEX_WAKE, 1);
 	}
 }
 
@@ -133,10 +136,10 @@ static bool bind_to(struct hand *h, int cpu)
 {
 	cpu_set_t set;
 
-	if (cpu == h->cpu)
-		return true;
 	if (cpu < 0 || cpu >= CPU_SETSIZE)
 		return false;
+	if (cpu == h->cpu)
+		return true;
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(h->tid, sizeof(set), &set) < 0)
@@ -145,21 +148,25 @@ static bool bind_to(struct hand *h, int cpu)
 	return true;
 }
 
-bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns)
+bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, bool asleep,
+	       uint64_t *ret_cost_ns)
 {
 	uint64_t asked_ns;
-	uint32_t asked;
+	uint32_t asked, done;
 
 	if (!bind_to(h, cpu))
 		return false;
 	h->work = work;
 	h->arg = arg;
+	h->asleep = asleep;
 	asked_ns = now_ns();
 	asked = atomic_load_explicit(&h->asked, memory_order_relaxed) + 2;
 	atomic_store_explicit(&h->asked, asked, memory_order_release);
 	futex(&h->asked, FUTEX_WAKE, 1);
-	while (atomic_load_explicit(&h->done, memory_order_acquire) != asked) {
-		if (now_ns() - asked_ns > SPIN_NS)
+	while ((done = atomic_load_explicit(&h->done, memory_order_acquire)) != asked) {
+		if (asleep)
+			futex(&h->done, FUTEX_WAIT, done);
+		else if (now_ns() - asked_ns > SPIN_NS)
 			sched_yield();
 		else
 			__builtin_ia32_pause();

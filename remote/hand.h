@@ -25,8 +25,10 @@ void hand_free(struct hand *h);
 /* For a seccomp filter: hand_work() changes the affinity of this thread and of no other. */
 pid_t hand_tid(const struct hand *h);
 
-/* Does work(arg) on that CPU while the caller waits. false: it may not run there. *ret_cost_ns is
- * for how long it kept others from that CPU, as near as we can tell. */
-bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns);
+/* Does work(arg) on that CPU while the caller waits: asleep, which costs the CPU of the hand a
+ * microsecond or two, or awake, which costs ours some 25. false: it may not run there. *ret_cost_ns
+ * is for how long it kept others from that CPU, as near as we can tell. */
+bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, bool asleep,
+	       uint64_t *ret_cost_ns);
 
 #endif

@@ -20,7 +20,8 @@
 #define GATHER_TRIES	 3
 #define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 2000u
-#define CPU_STALE_NS	 4000000u    /* a thread may be on another CPU by now */
+#define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
+#define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define FAIL_SCALE	 65536u
@@ -238,6 +239,7 @@ struct attempt {
 	struct sample sample;
 	enum walk_result result;
 	bool repeat;
+	bool by_hand; /* what is read is read from the CPU that the thread runs on */
 };
 
 static bool failed(const struct attempt *a)
@@ -265,45 +267,6 @@ static int gather(struct sampler *s, struct memory_range *ranges, size_t n, uint
 	return r;
 }
 
-static uint64_t stamp_now(struct sampler *s, uint64_t now);
-
-/* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
- * count had happened by then. */
-static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
-{
-	size_t n;
-
-	a->repeat = false;
-	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
-	    0) {
-		a->result = WALK_MEMORY;
-		return;
-	}
-	n = walker_ranges(th->walker, s->own, twice);
-	n += state_words_ranges(&s->who.interps[th->interp].words, s->own + n);
-	s->walk.gather = ++s->walk.gathers;
-	if (gather(s, s->own, n, &a->sample.time_ns, &a->sample.gather_ns) < 0) {
-		a->result = WALK_UNREADABLE;
-		return;
-	}
-	s->walk.stamp = stamp_now(s, a->sample.time_ns);
-	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
-}
-
-/* A thread whose frames are not where they were expected: finds out where they are, then proves it
- * by a gathered read; of both copies when it may move. */
-static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
-{
-	a->result = walker_plan(th->walker, s->target->memory);
-	if (a->result == WALK_OK) {
-		th->planned = true;
-		look(s, th, twice, a);
-		/* Code objects that were not known before are now. */
-		if (a->result == WALK_MISS)
-			look(s, th, twice, a);
-	}
-}
-
 static void count_stop(struct sampler *s, uint64_t cost_ns)
 {
 	s->budget_ns -= (double)cost_ns;
@@ -326,37 +289,99 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 	return th->cpu;
 }
 
-struct held_look {
+/* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
+ */
+struct reading {
 	struct sampler *s;
 	struct thread *th;
 	struct attempt *a;
+	size_t n; /* ranges of a gather; 0: plans */
+	int r;
 };
 
-static void look_in_hand(void *arg)
+static void read_it(void *arg)
 {
-	struct held_look *l = arg;
+	struct reading *g = arg;
 
-	l->a->result = WALK_MISS;
-	if (l->th->planned)
-		look(l->s, l->th, true, l->a);
-	if (l->a->result == WALK_MISS)
-		look_anew(l->s, l->th, true, l->a);
+	if (g->n)
+		g->r = gather(g->s, g->s->own, g->n, &g->a->sample.time_ns,
+			      &g->a->sample.gather_ns);
+	else
+		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
+}
+
+static void read_there(struct reading *g)
+{
+	struct sampler *s = g->s;
+	uint64_t cost;
+
+	if (!g->a->by_hand) {
+		read_it(g);
+	} else if (hand_work(s->options.hand, cpu_of(s, g->th, now_ns()), read_it, g,
+			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
+		count_stop(s, cost);
+	} else {
+		g->a->by_hand = false;
+		read_it(g);
+	}
+}
+
+static uint64_t stamp_now(struct sampler *s, uint64_t now);
+
+/* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
+ * count had happened by then. */
+static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
+{
+	struct reading g = {s, th, a, 0, 0};
+
+	a->repeat = false;
+	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
+	    0) {
+		a->result = WALK_MEMORY;
+		return;
+	}
+	g.n = walker_ranges(th->walker, s->own, twice);
+	g.n += state_words_ranges(&s->who.interps[th->interp].words, s->own + g.n);
+	s->walk.gather = ++s->walk.gathers;
+	read_there(&g);
+	if (g.r < 0) {
+		a->result = WALK_UNREADABLE;
+		return;
+	}
+	s->walk.stamp = stamp_now(s, a->sample.time_ns);
+	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
+}
+
+/* A thread whose frames are not where they were expected: finds out where they are, then proves it
+ * by a gathered read; of both copies when it may move. */
+static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
+{
+	struct reading plan = {s, th, a, 0, 0};
+
+	read_there(&plan);
+	if (a->result != WALK_OK)
+		return;
+	th->planned = true;
+	look(s, th, twice, a);
+	/* Code objects that were not known before are now. */
+	if (a->result == WALK_MISS)
+		look(s, th, twice, a);
 }
 
 /* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	struct held_look l = {s, th, a};
-	uint64_t cost;
-
-	if (!s->options.hand ||
-	    !hand_work(s->options.hand, cpu_of(s, th, now_ns()), look_in_hand, &l, &cost))
-		return;
-	count_stop(s, cost);
+	a->by_hand = true;
+	a->result = WALK_MISS;
+	if (th->planned)
+		look(s, th, true, a);
+	if (a->result == WALK_MISS)
+		look_anew(s, th, true, a);
 	if (failed(a))
 		th->cpu = -1;
-	else
+	else if (a->by_hand)
 		a->sample.how = HOW_STOP;
+	a->by_hand = false;
 }
 
 /* By ptrace. false: the thread could not be stopped. */
@@ -484,7 +509,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		if (th->fail_rate > FAIL_LIMIT)
 			th->stop_until = s->tick + FAIL_TICKS;
 	}
-	if (failed(&a) && may_hold(s, th))
+	if (failed(&a) && s->options.hand && may_hold(s, th))
 		look_by_hand(s, th, &a);
 	if (failed(&a)) {
 		/* To stop a sleeping thread could break the call that it sleeps in, and its stack

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#include "remote/hand.h"
 
 /* The target of these cages: a child that waits. Another beside it is not the target. */
 static pid_t target, other;
@@ -34,13 +37,16 @@ static pid_t start_waiting(void)
 }
 
 /* Runs attempt in a cage: its exit status, or 128 and the signal that ended it. */
+static struct hand *hand;
+
 static int in_cage(int (*attempt)(void))
 {
 	pid_t parent = getpid(), pid = fork();
 	int status;
 
 	if (pid == 0) {
-		if (cage_drop(parent) < 0 || cage_lock(target, 0) < 0)
+		if (cage_drop(parent) < 0 || hand_new(&hand) < 0 ||
+		    cage_lock(target, hand_tid(hand)) < 0)
 			_exit(99);
 		_exit(attempt());
 	}
@@ -106,6 +112,28 @@ static int make_a_process(void)
 static int signal_target(void)
 {
 	return kill(target, 0) < 0 && errno == EPERM ? 0 : 1;
+}
+
+static int bind_thread(pid_t tid)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return -2;
+	return sched_setaffinity(tid, sizeof(set), &set);
+}
+
+static int bind_the_hand(void)
+{
+	return bind_thread(hand_tid(hand)) == 0 ? 0 : 1;
+}
+
+static int bind_another(void)
+{
+	return bind_thread(0) == -1 && errno == EPERM && bind_thread(target) == -1 &&
+			       errno == EPERM && bind_thread(other) == -1 && errno == EPERM
+		       ? 0
+		       : 1;
 }
 
 static int map_code(void)
@@ -202,6 +230,12 @@ static void no_signal_can_be_sent(void **state)
 	assert_int_equal(in_cage(signal_target), 0);
 }
 
+static void only_the_hand_is_bound_to_a_cpu(void **state)
+{
+	assert_int_equal(in_cage(bind_the_hand), 0);
+	assert_int_equal(in_cage(bind_another), 0);
+}
+
 static void no_code_can_be_mapped(void **state)
 {
 	assert_int_equal(in_cage(map_code), 0);
@@ -246,6 +280,7 @@ int main(void)
 #endif
 		cmocka_unit_test(no_socket_and_no_process_can_be_made),
 		cmocka_unit_test(no_signal_can_be_sent),
+		cmocka_unit_test(only_the_hand_is_bound_to_a_cpu),
 		cmocka_unit_test(no_code_can_be_mapped),
 		cmocka_unit_test(ptrace_stops_but_neither_reads_nor_writes),
 		cmocka_unit_test(a_target_cannot_be_bound_to_die_with_its_reader),
