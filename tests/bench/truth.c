@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/hand.h"
 #include "remote/sampler.h"
 
 #define MAX_FRAMES 64 /* the program's stacks have at most 14 */
@@ -454,7 +455,7 @@ static void print_leaves(const struct truth *t)
 	printf("}}\n");
 }
 
-static int run(struct truth *t, pid_t pid, const struct sampler_options *o, int cpu)
+static int run(struct truth *t, pid_t pid, struct sampler_options *o, int cpu)
 {
 	static const char *const reasons[] = {"unreadable", "exited", "torn", "memory",
 					      "backpressure"};
@@ -471,7 +472,8 @@ static int run(struct truth *t, pid_t pid, const struct sampler_options *o, int 
 		fprintf(stderr, "truth: %s\n", detail);
 		return 1;
 	}
-	if (sampler_new(&t->sampler, target, o) < 0 ||
+	hand_prepare();
+	if (hand_new(&o->hand) < 0 || sampler_new(&t->sampler, target, o) < 0 ||
 	    pthread_create(&checker, NULL, drain, t) != 0) {
 		fputs("truth: out of memory\n", stderr);
 		return 1;
@@ -511,6 +513,7 @@ static int run(struct truth *t, pid_t pid, const struct sampler_options *o, int 
 	       t->chance, t->chance_checked, t->unchecked, t->unnamed, t->moved, t->gather_ns);
 	print_leaves(t);
 	sampler_free(t->sampler);
+	hand_free(o->hand);
 	target_free(target);
 	free(t->verdicts);
 	return 0;
