@@ -180,7 +180,7 @@ struct layout {
 		/* Values of frame_state. Where it does not tell waiting for another generator
 		 * from yielding, yield_from is ABSENT and the next instruction tells: one of these
 		 * opcodes, with an argument of at least yield_from_arg. */
-		int8_t created, suspended, yield_from, executing;
+		int8_t created, suspended, yield_from;
 		int16_t yield_from_opcodes[2];
 		int8_t yield_from_arg;
 	} gen;
@@ -201,7 +201,7 @@ struct layout {
 		int32_t first; /* a weak reference, a cell, the awaitables of a coroutine and of an
 				* asynchronous generator, the holder of a running loop, a module:
 				* the word behind the head */
-		int32_t method_self, partial_args, function_closure;
+		int32_t method_self, partial_args, function_closure, function_globals;
 	} inner;
 };
 

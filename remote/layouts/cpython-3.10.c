@@ -183,7 +183,6 @@ const struct layout layout_cpython_3_10 = {
 			.created = ABSENT,
 			.suspended = ABSENT,
 			.yield_from = ABSENT,
-			.executing = ABSENT,
 			.yield_from_opcodes = {72, ABSENT},
 			.yield_from_arg = 0,
 		},
@@ -216,5 +215,6 @@ const struct layout layout_cpython_3_10 = {
 			.method_self = 24,
 			.partial_args = 24,
 			.function_closure = 72,
+			.function_globals = 16,
 		},
 };

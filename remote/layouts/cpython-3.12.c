@@ -183,7 +183,6 @@ const struct layout layout_cpython_3_12 = {
 			.created = -2,
 			.suspended = -1,
 			.yield_from = ABSENT,
-			.executing = 0,
 			.yield_from_opcodes = {151, 240},
 			.yield_from_arg = 2,
 		},
@@ -216,5 +215,6 @@ const struct layout layout_cpython_3_12 = {
 			.method_self = 24,
 			.partial_args = 24,
 			.function_closure = 72,
+			.function_globals = 16,
 		},
 };

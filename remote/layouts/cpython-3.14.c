@@ -184,7 +184,6 @@ static const struct layout base = {
 			.created = -3,
 			.suspended = -2,
 			.yield_from = -1,
-			.executing = 0,
 			.yield_from_opcodes = {ABSENT, ABSENT},
 			.yield_from_arg = ABSENT,
 		},
@@ -217,6 +216,7 @@ static const struct layout base = {
 			.method_self = 24,
 			.partial_args = 24,
 			.function_closure = 72,
+			.function_globals = 16,
 		},
 };
 
@@ -401,7 +401,6 @@ static const struct layout base_free_threaded = {
 			.created = -3,
 			.suspended = -2,
 			.yield_from = -1,
-			.executing = 0,
 			.yield_from_opcodes = {ABSENT, ABSENT},
 			.yield_from_arg = ABSENT,
 		},
@@ -434,6 +433,7 @@ static const struct layout base_free_threaded = {
 			.method_self = 40,
 			.partial_args = 40,
 			.function_closure = 88,
+			.function_globals = 32,
 		},
 };
 
