@@ -177,9 +177,9 @@ struct layout {
 		int32_t iframe, frame_state; /* generator; 3.11+ */
 		int32_t frame;		     /* to 3.10: PyFrameObject *, NULL once it has ended */
 		int8_t await_depth;	     /* what it awaits is so many values below the top */
-		/* Values of frame_state. Where it does not tell waiting for another generator
-		 * from yielding, yield_from is ABSENT and the next instruction tells: one of these
-		 * opcodes, with an argument of at least yield_from_arg. */
+		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
+		 * from yielding, and the next instruction does: one of these opcodes, with an
+		 * argument of at least yield_from_arg. From 3.13 the opcodes are ABSENT. */
 		int8_t created, suspended, yield_from;
 		int16_t yield_from_opcodes[2];
 		int8_t yield_from_arg;

@@ -426,7 +426,7 @@ struct memory *task_reader_memory(struct task_reader *r)
 
 /* ---- which tasks there are ---- */
 
-static int add_task(struct look *k, const struct asyncio *a, uint64_t addr, uint64_t tstate)
+static int add_task(struct look *k, const struct asyncio *a, uint64_t addr)
 {
 	struct tasks *out = k->out;
 
@@ -452,7 +452,7 @@ static int add_task(struct look *k, const struct asyncio *a, uint64_t addr, uint
 	}
 	if (map_add(&k->by_addr, addr, (uint32_t)out->n) < 0)
 		return note(k, -ENOMEM);
-	out->info[out->n] = (struct task_info){.addr = addr, .tstate = tstate};
+	out->info[out->n] = (struct task_info){.addr = addr};
 	k->work[out->n++] = (struct work){.asyncio = a};
 	return 0;
 }
@@ -481,7 +481,7 @@ static void each_member(struct look *k, uint64_t set,
 
 static int add_member(struct look *k, void *arg, uint64_t object)
 {
-	return add_task(k, arg, object, 0);
+	return add_task(k, arg, object);
 }
 
 static int add_weak_member(struct look *k, void *arg, uint64_t ref)
@@ -493,11 +493,11 @@ static int add_weak_member(struct look *k, void *arg, uint64_t ref)
 	/* A task that has ended left its reference empty: None. */
 	if (kind_of(k, object) == KIND_NONE)
 		return 0;
-	return add_task(k, arg, object, 0);
+	return add_task(k, arg, object);
 }
 
 /* The accelerator's list of tasks at head, linked both ways. */
-static void add_list(struct look *k, const struct asyncio *a, uint64_t head, uint64_t tstate)
+static void add_list(struct look *k, const struct asyncio *a, uint64_t head)
 {
 	const struct layout *l = k->l;
 	uint64_t node = head, next, back;
@@ -510,7 +510,7 @@ static void add_list(struct look *k, const struct asyncio *a, uint64_t head, uin
 		/* A list that moves is seen by its links. */
 		if (read_word(k, next, l->llist.prev, &back) < 0 || back != node)
 			break;
-		if (add_task(k, a, next - (uint64_t)l->task.node, tstate) < 0)
+		if (add_task(k, a, next - (uint64_t)l->task.node) < 0)
 			return;
 		node = next;
 	}
@@ -543,7 +543,7 @@ static int add_thread(struct look *k, const struct asyncio *a, uint64_t tstate)
 	uint64_t loop = running_loop(k, tstate);
 
 	if (k->l->tstate.asyncio_tasks != ABSENT)
-		add_list(k, a, tstate + (uint64_t)k->l->tstate.asyncio_tasks, tstate);
+		add_list(k, a, tstate + (uint64_t)k->l->tstate.asyncio_tasks);
 	if (loop && k->n_threads < MAX_THREADS) {
 		k->threads[k->n_threads++] = (struct running){tstate, loop, a};
 		k->out->loop_threads[k->out->n_loop_threads++] = tstate;
@@ -565,7 +565,7 @@ static int add_interpreter(struct look *k, const struct asyncio *a)
 	if (n < 0)
 		return n;
 	if (k->l->interp.asyncio_tasks != ABSENT)
-		add_list(k, a, a->interp + (uint64_t)k->l->interp.asyncio_tasks, 0);
+		add_list(k, a, a->interp + (uint64_t)k->l->interp.asyncio_tasks);
 	each_member(k, a->scheduled, add_weak_member, (void *)(uintptr_t)a);
 	each_member(k, a->eager, add_member, (void *)(uintptr_t)a);
 	return k->error;
@@ -623,7 +623,7 @@ static bool read_task(struct look *k, size_t i)
 	struct task_info *t = &k->out->info[i];
 	struct work *w = &k->work[i];
 	const struct layout *l = k->l;
-	uint64_t type, name = 0;
+	uint64_t type, state_text, name = 0;
 	uint32_t state;
 
 	if (type_of(k, t->addr, &type) < 0)
@@ -639,7 +639,9 @@ static bool read_task(struct look *k, size_t i)
 			t->problem = TASK_UNREADABLE;
 		absent_is_0(k, t->addr, l->task.fut_waiter, &w->waiter);
 	} else if (is_a(k, type, w->asyncio->py_task)) {
-		if (!is_text(k, attribute(k, t->addr, "_state"), "PENDING"))
+		/* The class has it until there is another. */
+		state_text = attribute(k, t->addr, "_state");
+		if (state_text && !is_text(k, state_text, "PENDING"))
 			return false;
 		t->loop = attribute(k, t->addr, "_loop");
 		w->coro = attribute(k, t->addr, "_coro");
@@ -702,6 +704,7 @@ static int read_tasks(struct look *k)
 			same->value = (uint32_t)i;
 		else if (r == 0 && w->waiter)
 			r = map_add(&k->by_waiter, w->waiter, (uint32_t)i);
+		/* The thread in whose list it is may only have made it. */
 		for (size_t n = 0; n < k->n_threads && !t->tstate; n++)
 			if (k->threads[n].loop == t->loop)
 				t->tstate = k->threads[n].tstate;
@@ -894,13 +897,12 @@ static int read_suspended(struct look *k, uint64_t coro, struct frame *f, uint64
 		if (r < 0)
 			return r;
 		f->created = state == l->gen.created;
-		if (!f->created && state != l->gen.suspended &&
-		    (l->gen.yield_from == ABSENT || state != l->gen.yield_from))
+		if (!f->created && state != l->gen.suspended && state != l->gen.yield_from)
 			return -EAGAIN;
 	}
 	if (f->created)
 		return 0;
-	r = l->gen.yield_from == ABSENT ? yields_from(k, f) : state == l->gen.yield_from;
+	r = l->gen.yield_from_opcodes[0] != ABSENT ? yields_from(k, f) : state == l->gen.yield_from;
 	return r <= 0 ? r : awaited_by_frame(k, f, ret_next);
 }
 
@@ -1022,13 +1024,16 @@ static int add_awaiting_member(struct look *k, void *arg, uint64_t object)
 	return k->error;
 }
 
-/* From 3.14 a task knows its awaiters. */
+/* From 3.14 a task knows its awaiters, but for those of the other implementation. */
 static void read_awaited_by(struct look *k, uint32_t i)
 {
 	const struct layout *l = k->l;
 	uint64_t addr = k->out->info[i].addr, awaited_by = 0;
+	const struct entry *e = map_find(&k->by_waiter, addr);
 	uint8_t is_set = 0;
 
+	for (uint32_t n = e ? e->value + 1 : 0; n; n = k->work[n - 1].next_same)
+		add_edge(k, i, k->out->info[n - 1].addr);
 	if (k->work[i].c) {
 		if (read_word(k, addr, l->task.awaited_by, &awaited_by) < 0 || !awaited_by ||
 		    read_bytes(k, addr + (uint64_t)l->task.awaited_by_is_set, &is_set, 1) < 0)

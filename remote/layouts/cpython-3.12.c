@@ -182,7 +182,7 @@ const struct layout layout_cpython_3_12 = {
 			.await_depth = 1,
 			.created = -2,
 			.suspended = -1,
-			.yield_from = ABSENT,
+			.yield_from = -1,
 			.yield_from_opcodes = {151, 240},
 			.yield_from_arg = 2,
 		},
