@@ -223,7 +223,7 @@ static int dump_json_write(const struct model *m, const struct format_options *o
 		cJSON *object;
 		char *text;
 
-		if (m->processes[i].samples == 0)
+		if (m->processes[i].samples == 0 && !m->processes[i].has_tasks)
 			continue;
 		object = make(m, i);
 		if (!object)

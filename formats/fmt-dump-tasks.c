@@ -85,7 +85,8 @@ static int put_task(const struct dump *d, uint32_t task)
 }
 
 /* The stack of a task, those above it that await it included: the first of them each time. */
-static int put_stack(const struct dump *d, struct tree *tree, uint32_t task, bool *first)
+static int put_stack(const struct dump *d, struct tree *tree, uint32_t task, bool *none,
+		     bool *first)
 {
 	uint32_t chain[CHAIN_MAX], n = 0, at = task;
 	bool cut = false;
@@ -93,8 +94,8 @@ static int put_stack(const struct dump *d, struct tree *tree, uint32_t task, boo
 
 	if (!*first)
 		fputc('\n', d->out);
-	put_header(d, task, *first);
-	*first = false;
+	put_header(d, task, *none);
+	*none = *first = false;
 	while (at) {
 		const struct model_task *t = &d->m->tasks[at];
 
@@ -127,7 +128,8 @@ static bool awaits_shown(const struct dump *d, const struct tree *tree, uint32_t
 
 /* First those that await no other, each below those that await it; then who was in none of these
  * stacks. */
-static int put_stacks(const struct dump *d, struct tree *tree, uint32_t process, bool *first)
+static int put_stacks(const struct dump *d, struct tree *tree, uint32_t process, bool none,
+		      bool *first)
 {
 	int r = 0;
 
@@ -135,7 +137,7 @@ static int put_stacks(const struct dump *d, struct tree *tree, uint32_t process,
 		for (uint32_t i = 1; i < d->m->task_count && r == 0; i++)
 			if (is_shown(d->m, i, process) && !tree->shown[i] &&
 			    (pass || !awaits_shown(d, tree, i, process)))
-				r = put_stack(d, tree, i, first);
+				r = put_stack(d, tree, i, &none, first);
 	return r;
 }
 
@@ -240,14 +242,14 @@ static int tree_init(struct tree *tree, const struct model *m)
 	return 0;
 }
 
-int dump_tasks(const struct dump *d, uint32_t process, bool *first)
+int dump_tasks(const struct dump *d, uint32_t process, bool none, bool *first)
 {
 	struct tree tree = {0};
 	bool edges = false;
 	int r = tree_init(&tree, d->m);
 
 	if (r == 0)
-		r = put_stacks(d, &tree, process, first);
+		r = put_stacks(d, &tree, process, none, first);
 	for (uint32_t i = 1; i < d->m->task_count && !edges; i++)
 		edges = is_shown(d->m, i, process) && d->m->tasks[i].n_awaiters;
 	if (r == 0 && edges)

@@ -180,54 +180,46 @@ static int put_thread(const struct dump *d, const struct model_thread *t, bool f
 	return dump_frames(d, t->last_node);
 }
 
-/* Tasks stand behind the threads of their process. */
-static int put_tasks(const struct dump *d, uint32_t process, bool shown)
+/* The threads of a process that run no task which is shown, then its tasks. *first: of all that is
+ * printed. */
+static int put_process(const struct dump *d, uint32_t process, bool *first)
 {
-	bool first = !shown;
+	const struct model_thread *last = NULL;
+	bool many = false, none = true;
+	int r = 0;
 
-	return process < d->m->process_count ? dump_tasks(d, process, &first) : 0;
+	for (uint32_t i = 1; i < d->m->thread_count; i++) {
+		const struct model_thread *t = &d->m->threads[i];
+
+		if (t->samples == 0 || t->process != process)
+			continue;
+		many |= last && last->interpreter != t->interpreter;
+		last = t;
+	}
+	for (uint32_t i = 1; i < d->m->thread_count && r == 0; i++) {
+		const struct model_thread *t = &d->m->threads[i];
+
+		if (t->samples == 0 || t->process != process || dump_runs_task(d->m, i))
+			continue;
+		if (!*first)
+			fputc('\n', d->out);
+		*first = false;
+		r = put_thread(d, t, none, many);
+		none = false;
+	}
+	return r < 0 ? r : dump_tasks(d, process, none, first);
 }
 
 static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
 {
 	const struct dump d = {m, options, out};
-	const struct model_thread *last = NULL;
-	uint32_t count = 0, process = UINT32_MAX;
-	bool many = false, shown = false, any = false;
+	bool first = true;
 	int r = 0;
 
-	for (uint32_t i = 1; i < m->thread_count; i++) {
-		const struct model_thread *t = &m->threads[i];
-
-		if (t->samples == 0)
-			continue;
-		if (last && last->process == t->process && last->interpreter != t->interpreter)
-			many = true;
-		last = t;
-		count++;
-	}
-	if (count == 0)
+	for (uint32_t i = 0; i < m->process_count && r == 0; i++)
+		r = put_process(&d, i, &first);
+	if (r == 0 && first)
 		return -ENODATA;
-	for (uint32_t i = 1; i < m->thread_count && r == 0; i++) {
-		const struct model_thread *t = &m->threads[i];
-
-		if (t->samples == 0)
-			continue;
-		if (t->process != process) {
-			r = put_tasks(&d, process, shown);
-			process = t->process;
-			any |= shown;
-			shown = false;
-		}
-		if (r < 0 || dump_runs_task(m, i))
-			continue;
-		if (shown || any)
-			fputc('\n', out);
-		r = put_thread(&d, t, !shown, many);
-		shown = true;
-	}
-	if (r == 0)
-		r = put_tasks(&d, process, shown);
 	if (r == 0 && ferror(out))
 		r = errno ? -errno : -EIO;
 	return r;

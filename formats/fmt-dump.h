@@ -28,8 +28,9 @@ void dump_escaped(const struct dump *d, const char *text, size_t len);
 int dump_frames(const struct dump *d, uint32_t node);
 
 /* The asyncio tasks of a process: a stack for each that no other awaits, with those that await it
- * above, and the tree of them all. *first: nothing was printed yet. 0 or -ENOMEM. */
-int dump_tasks(const struct dump *d, uint32_t process, bool *first);
+ * above, and the tree of them all. none: nothing of the process was printed yet; *first: nothing at
+ * all. 0 or -ENOMEM. */
+int dump_tasks(const struct dump *d, uint32_t process, bool none, bool *first);
 
 /* Whether a task is shown that runs in this thread of the model: its stack is the thread's. */
 bool dump_runs_task(const struct model *m, uint32_t thread);

@@ -266,7 +266,10 @@ def report():
     threads = {"main": threading.main_thread().native_id, "other": other.native_id, "idle": None}
     tasks = []
     for name, loop in loops.items():
-        for task in asyncio.all_tasks(loop):
+        # From 3.14 on all_tasks() does not list those in Python.
+        scheduled = {t for t in getattr(asyncio.tasks, "_scheduled_tasks", ())
+                     if t.get_loop() is loop and not t.done()}
+        for task in asyncio.all_tasks(loop) | scheduled:
             stack = task.get_stack()
             tasks.append({
                 "id": str(id(task)), "name": task.get_name(), "loop": str(id(loop)),
