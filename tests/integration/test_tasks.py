@@ -1,13 +1,17 @@
 """What `pyprof dump --async-aware` shows of asyncio is what the target says of its own tasks."""
 import json
+import os
 import re
+import socket
+import struct
 import subprocess
 import time
 
 import pytest
 
+import pyprof_reader
 from conftest import find_interpreter
-from support import PYPROF, pyprof, pythons, version_of, wait_for
+from support import PYPROFD, pyprof, pythons, version_of, wait_for
 
 # Each version that keeps tasks, frames or awaiters in another way.
 BUSY = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
@@ -308,3 +312,49 @@ def test_a_plain_dump_has_no_tasks(start, python3):
     target.expect("parked")
     plain = json.loads(pyprof("dump", "--json", target.pid, check=True).out)
     assert not [key for key in plain if key.startswith("tasks")]
+
+
+def record_dump(path, pid, flags):
+    """The recording that a dump is made of, as a session sends it."""
+    request = struct.pack("<IIIIiIQQQI7I", 0x31667270, 1, 2, flags, pid, 1, 1000000, 0, 0, 1000000,
+                          *[0] * 7)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(request)
+        data = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    status, waiting = struct.unpack_from("<II", data, 8)
+    assert (status, waiting) == (0, 0), data[:528]
+    return data[528:]
+
+
+@pytest.mark.parametrize("name", ["3.11", "3.15"])
+def test_the_recording_holds_what_the_dump_shows(name, start, workdir):
+    """Read by the reader that was written from pyprof(5)."""
+    target = start(find_interpreter(name), "tasks.py")
+    target.expect("parked")
+    path = workdir + "/socket"
+    daemon = subprocess.Popen([PYPROFD, "--socket", path], stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: os.path.exists(path), "the socket")
+        streams, skipped = pyprof_reader.read(record_dump(path, target.pid, 1 | 16))
+        plain, _ = pyprof_reader.read(record_dump(path, target.pid, 1))
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        daemon.stderr.close()
+    (stream,) = streams
+    shown = dump(target.pid, "-a")
+    assert skipped == 0 and "async" in stream.header["collected"].split()
+    assert stream.tasks_seen == (len(stream.tasks), 0, 0)
+    assert len(stream.tasks) == len(shown["tasks"]) == shown["tasks_total"]
+    truth = by_id(shown["tasks"])
+    for task in stream.tasks:
+        other = truth[str(task["id"])]
+        assert [str(a) for a in task["awaiters"]] == other["awaited_by"]
+        assert (task["name"], task["tid"], str(task["loop"])) == (
+            other["name"], other["thread"], other["loop"])
+        assert (task["state"], task["problem"]) == (0, 0)
+        assert list(task["frames"]) == [(f["file"], f["function"], f["line"])
+                                        for f in reversed(other["frames"])]
+    assert not plain[0].tasks and plain[0].tasks_seen is None
+    assert "async" in plain[0].header["not_collected"].split()
