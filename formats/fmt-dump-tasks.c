@@ -88,7 +88,7 @@ static int put_task(const struct dump *d, uint32_t task)
 static int put_stack(const struct dump *d, struct tree *tree, uint32_t task, bool *none,
 		     bool *first)
 {
-	uint32_t chain[CHAIN_MAX], n = 0, at = task;
+	uint32_t chain[CHAIN_MAX] = {0}, n = 0, at = task;
 	bool cut = false;
 	int r = 0;
 
@@ -174,7 +174,7 @@ static void put_node(const struct dump *d, const struct tree *tree, uint32_t tas
 /* A task, and below it those that it awaits. What was printed before is not entered again. */
 static void put_subtree(const struct dump *d, struct tree *tree, uint32_t root)
 {
-	struct level levels[DEPTH_MAX];
+	struct level levels[DEPTH_MAX] = {{0}};
 	uint32_t depth = 0, task = root;
 
 	for (;;) {

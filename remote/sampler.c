@@ -671,20 +671,13 @@ static int tell_tasks(struct sampler *s, const struct tasks *t, uint64_t now)
 /* 0, or -errno: then nothing is told of tasks, or not all. */
 static int take_tasks(struct sampler *s)
 {
-	struct take_thread *threads = calloc(s->who.n_threads + 1, sizeof(*threads));
 	struct take take = {.stops = &s->stops,
-			    .threads = threads,
-			    .n_threads = s->who.n_threads,
 			    .may_stop = s->options.blocking || s->options.stop_budget > 0};
 	struct task_reader *reader = NULL;
 	struct tasks tasks = {0};
 	uint64_t now = now_ns();
-	int r = -ENOMEM;
+	int r = task_reader_new(&reader, s->target, s->walk.tables);
 
-	for (size_t i = 0; threads && i < s->who.n_threads; i++)
-		threads[i] = (struct take_thread){s->who.threads[i]->addr, s->who.threads[i]->tid};
-	if (threads)
-		r = task_reader_new(&reader, s->target, s->walk.tables);
 	if (r == 0)
 		r = tasks_take(reader, s->target, &take, &tasks);
 	if (r == 0)
@@ -695,7 +688,6 @@ static int take_tasks(struct sampler *s)
 		atomic_store_explicit(&s->counts.stops_refused, true, memory_order_relaxed);
 	tasks_done(&tasks);
 	task_reader_free(reader);
-	free(threads);
 	return r;
 }
 

@@ -6,6 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/sampler.h"
+#include "remote/thread.h"
+
 #define ROUNDS		8
 #define HELD_ROUNDS	3 /* the last ones look while the threads stand still */
 #define ROUND_NS	200000u
@@ -78,7 +81,71 @@ static bool release(struct take *take, struct loop_thread *threads, size_t n)
 	return still;
 }
 
-static int open_threads(const struct target *target, const struct take *take,
+/* The kernel's ids of thread states, in our pid namespace; 0 unknown. */
+struct tids {
+	struct tid {
+		uint64_t addr;
+		uint32_t tid;
+	} * list;
+	size_t n;
+};
+
+static uint32_t our_tid(const struct target *t, const struct thread_info *info, int offset,
+			const struct task *tasks, int n)
+{
+	uint64_t ns_tid = info->native_id;
+	uint32_t word;
+
+	if (!ns_tid && offset > 0 && info->ident &&
+	    MEMORY_READ(t->memory, info->ident + (uint64_t)offset, &word) == 0)
+		ns_tid = word;
+	for (int i = 0; ns_tid && i < n; i++)
+		if (tasks[i].ns_tid == ns_tid)
+			return tasks[i].tid;
+	return 0;
+}
+
+/* Adds the threads of one interpreter. */
+static int add_tids(struct tids *tids, const struct target *t,
+		    const struct interpreter_info *interp, struct thread_info *room,
+		    const struct task *tasks, int n_tasks)
+{
+	int n = thread_list(t, interp, room, SAMPLER_MAX_THREADS), offset = -1;
+	struct tid *more;
+
+	if (n <= 0)
+		return n;
+	more = reallocarray(tids->list, tids->n + (size_t)n, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	tids->list = more;
+	if (t->layout.tstate.native_thread_id == ABSENT)
+		offset = thread_find_tid_offset(t, room, (size_t)n, tasks, (size_t)n_tasks);
+	for (int i = 0; i < n; i++)
+		tids->list[tids->n++] =
+			(struct tid){room[i].addr, our_tid(t, &room[i], offset, tasks, n_tasks)};
+	return 0;
+}
+
+/* All threads, also those that are not sampled: they may run loops too. */
+static int find_tids(struct tids *tids, const struct target *t)
+{
+	struct interpreter_info interps[THREAD_MAX_INTERPRETERS];
+	struct thread_info *room = calloc(SAMPLER_MAX_THREADS, sizeof(*room));
+	int n = interpreter_list(t, interps, THREAD_MAX_INTERPRETERS), r = n < 0 ? n : 0;
+	struct task *tasks = NULL;
+	int n_tasks = room && n >= 0 ? task_list(t, &tasks) : 0;
+
+	for (int i = 0; room && i < n && r == 0; i++)
+		r = add_tids(tids, t, &interps[i], room, tasks, n_tasks > 0 ? n_tasks : 0);
+	if (n_tasks > 0)
+		free(tasks);
+	free(room);
+	/* A list that moves leaves threads unknown: they cannot be held, and are not believed. */
+	return !room ? -ENOMEM : r == -EAGAIN || r == -EFAULT ? 0 : r;
+}
+
+static int open_threads(const struct target *target, const struct tids *tids,
 			const struct tasks *tasks, struct loop_thread **ret)
 {
 	struct loop_thread *threads = calloc(tasks->n_loop_threads + 1, sizeof(*threads));
@@ -86,9 +153,9 @@ static int open_threads(const struct target *target, const struct take *take,
 	if (!threads)
 		return -ENOMEM;
 	for (size_t i = 0; i < tasks->n_loop_threads; i++) {
-		for (size_t k = 0; k < take->n_threads && !threads[i].tid; k++)
-			if (take->threads[k].addr == tasks->loop_threads[i])
-				threads[i].tid = take->threads[k].tid;
+		for (size_t k = 0; k < tids->n && !threads[i].tid; k++)
+			if (tids->list[k].addr == tasks->loop_threads[i])
+				threads[i].tid = tids->list[k].tid;
 		threads[i].syscall_fd = open_task(target, PROC_TASK_SYSCALL, threads[i].tid);
 		threads[i].schedstat_fd = open_task(target, PROC_TASK_SCHEDSTAT, threads[i].tid);
 	}
@@ -116,15 +183,15 @@ static bool same_loops(const struct tasks *a, const struct tasks *b)
 
 /* One round: holds the threads of the loops that were there, looks. *ret_good: the look is of one
  * instant. */
-static int round_of(struct task_reader *r, const struct target *target, struct take *take,
-		    bool held, struct tasks *tasks, bool *ret_good)
+static int round_of(struct task_reader *r, const struct target *target, const struct tids *tids,
+		    struct take *take, bool held, struct tasks *tasks, bool *ret_good)
 {
 	struct memory *m = task_reader_memory(r);
 	size_t n = tasks->n_loop_threads;
 	struct loop_thread *threads;
 	struct tasks now = {0};
 	bool still = false;
-	int e = open_threads(target, take, tasks, &threads);
+	int e = open_threads(target, tids, tasks, &threads);
 
 	if (e < 0)
 		return e;
@@ -146,14 +213,6 @@ static int round_of(struct task_reader *r, const struct target *target, struct t
 	return 0;
 }
 
-static const struct task_info *find_task(const struct tasks *t, uint64_t addr)
-{
-	for (size_t i = 0; i < t->n; i++)
-		if (t->info[i].addr == addr)
-			return &t->info[i];
-	return NULL;
-}
-
 static bool same_task(const struct tasks *x, const struct task_info *a, const struct tasks *y,
 		      const struct task_info *b)
 {
@@ -167,32 +226,45 @@ static bool same_task(const struct tasks *x, const struct task_info *a, const st
 	return true;
 }
 
+static int by_address(const void *a, const void *b)
+{
+	uint64_t x = (*(const struct task_info *const *)a)->addr;
+	uint64_t y = (*(const struct task_info *const *)b)->addr;
+
+	return x < y ? -1 : x > y;
+}
+
 /* Two looks, one behind the other: what differs has moved. */
 static int compare(struct task_reader *r, struct tasks *tasks)
 {
 	struct tasks before = *tasks;
-	int e = memory_renew(task_reader_memory(r));
+	const struct task_info **sorted = calloc(before.n + 1, sizeof(const struct task_info *));
+	int e = sorted ? memory_renew(task_reader_memory(r)) : -ENOMEM;
 
 	if (e == 0)
 		e = task_reader_read(r, tasks);
 	if (e < 0) {
+		free(sorted);
 		*tasks = before;
 		return e;
 	}
+	for (size_t i = 0; i < before.n; i++)
+		sorted[i] = &before.info[i];
+	qsort(sorted, before.n, sizeof(const struct task_info *), by_address);
 	tasks->problems = 0;
 	for (size_t i = 0; i < tasks->n; i++) {
 		struct task_info *t = &tasks->info[i];
-		const struct task_info *old = i < before.n && before.info[i].addr == t->addr
-						      ? &before.info[i]
-						      : find_task(&before, t->addr);
+		const struct task_info *key = t, **old;
 
-		if (!old || !same_task(&before, old, tasks, t)) {
+		old = bsearch(&key, sorted, before.n, sizeof(const struct task_info *), by_address);
+		if (!old || !same_task(&before, *old, tasks, t)) {
 			t->problem = TASK_MOVED;
 			t->stack = 0;
 			t->n_awaiters = 0;
 		}
 		tasks->problems += t->problem != TASK_FINE;
 	}
+	free(sorted);
 	tasks_done(&before);
 	return 0;
 }
@@ -202,22 +274,31 @@ int tasks_take(struct task_reader *r, const struct target *target, struct take *
 {
 	const struct timespec pause = {0, ROUND_NS};
 	struct tasks tasks = {0};
+	struct tids tids = {0};
 	bool good = false;
-	int e = -EAGAIN;
+	int e = -EAGAIN, found;
 
 	/* The first look brings the pages; what it finds is only a guess. */
-	for (int i = 0; i < ROUNDS && e == -EAGAIN; i++)
-		e = task_reader_read(r, &tasks);
+	for (int i = 0; i < ROUNDS && e == -EAGAIN; i++) {
+		if (i)
+			e = memory_renew(task_reader_memory(r));
+		if (e == 0 || e == -EAGAIN)
+			e = task_reader_read(r, &tasks);
+	}
+	found = find_tids(&tids, target);
+	if (e == 0)
+		e = found;
 	for (int i = 0; i < ROUNDS && (e == 0 || e == -EAGAIN); i++) {
 		if (good && (tasks.problems == 0 || i > ROUNDS / 2))
 			break;
 		/* A thread may have been caught between two instructions that belong together. */
 		if (i)
 			nanosleep(&pause, NULL);
-		e = round_of(r, target, take, i >= ROUNDS - HELD_ROUNDS, &tasks, &good);
+		e = round_of(r, target, &tids, take, i >= ROUNDS - HELD_ROUNDS, &tasks, &good);
 	}
 	if (e == 0 && !good)
 		e = compare(r, &tasks);
+	free(tids.list);
 	if (e < 0) {
 		tasks_done(&tasks);
 		return e;

@@ -15,16 +15,8 @@
 #include "remote/stop.h"
 #include "remote/tasks.h"
 
-/* The kernel's id of a thread state, in our pid namespace; 0 unknown. */
-struct take_thread {
-	uint64_t addr;
-	uint32_t tid;
-};
-
 struct take {
 	struct stops *stops;
-	const struct take_thread *threads;
-	size_t n_threads;
 	bool may_stop;
 	/* What it took. */
 	uint64_t stopped, stopped_ns;
