@@ -4,8 +4,9 @@
 
 #include "formats/fmt-dump.h"
 
-#define CHAIN_MAX 64 /* tasks above each other in one stack */
-#define DEPTH_MAX 64 /* of the tree: what is deeper begins a tree of its own */
+#define CHAIN_MAX 64   /* tasks above each other in one stack */
+#define WALK_MAX  1024 /* tasks below each other that are searched for one to begin with */
+#define DEPTH_MAX 64   /* of the tree: what is deeper begins a tree of its own */
 
 /* Which tasks await which, the other way round. */
 struct tree {
@@ -126,6 +127,24 @@ static bool awaits_shown(const struct dump *d, const struct tree *tree, uint32_t
 	return false;
 }
 
+/* From a task that is in no stack yet to one that it awaits, and so on, as long as these are in
+ * none either. */
+static uint32_t deepest(const struct dump *d, const struct tree *tree, uint32_t task,
+			uint32_t process)
+{
+	for (int i = 0; i < WALK_MAX; i++) {
+		uint32_t next = 0;
+
+		for (uint32_t k = tree->first[task]; k < tree->first[task + 1] && !next; k++)
+			if (is_shown(d->m, tree->child[k], process) && !tree->shown[tree->child[k]])
+				next = tree->child[k];
+		if (!next)
+			break;
+		task = next;
+	}
+	return task;
+}
+
 /* First those that await no other, each below those that await it; then who was in none of these
  * stacks. */
 static int put_stacks(const struct dump *d, struct tree *tree, uint32_t process, bool none,
@@ -133,11 +152,13 @@ static int put_stacks(const struct dump *d, struct tree *tree, uint32_t process,
 {
 	int r = 0;
 
-	for (int pass = 0; pass < 2; pass++)
-		for (uint32_t i = 1; i < d->m->task_count && r == 0; i++)
-			if (is_shown(d->m, i, process) && !tree->shown[i] &&
-			    (pass || !awaits_shown(d, tree, i, process)))
-				r = put_stack(d, tree, i, &none, first);
+	for (uint32_t i = 1; i < d->m->task_count && r == 0; i++)
+		if (is_shown(d->m, i, process) && !tree->shown[i] &&
+		    !awaits_shown(d, tree, i, process))
+			r = put_stack(d, tree, i, &none, first);
+	for (uint32_t i = 1; i < d->m->task_count && r == 0; i++)
+		while (is_shown(d->m, i, process) && !tree->shown[i] && r == 0)
+			r = put_stack(d, tree, deepest(d, tree, i, process), &none, first);
 	return r;
 }
 
