@@ -214,6 +214,14 @@ static cJSON *make(const struct model *m, uint32_t process)
 	return NULL;
 }
 
+static bool has_task(const struct model *m, uint32_t process)
+{
+	for (uint32_t i = 1; i < m->task_count; i++)
+		if (m->tasks[i].seen && m->tasks[i].process == process)
+			return true;
+	return false;
+}
+
 /* One object for each process, a line each when there are several. */
 static int dump_json_write(const struct model *m, const struct format_options *options, FILE *out)
 {
@@ -223,7 +231,7 @@ static int dump_json_write(const struct model *m, const struct format_options *o
 		cJSON *object;
 		char *text;
 
-		if (m->processes[i].samples == 0 && !m->processes[i].has_tasks)
+		if (m->processes[i].samples == 0 && !has_task(m, i))
 			continue;
 		object = make(m, i);
 		if (!object)
