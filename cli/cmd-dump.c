@@ -121,6 +121,36 @@ static int print_dump(const struct options *o, const struct model *m, pid_t pid)
 	return output_flush_stdout();
 }
 
+/* What the tasks shown are not. */
+static void explain_tasks(const struct options *o, const struct model *m, pid_t pid,
+			  const char *python)
+{
+	const struct model_process *p =
+		m->process_count ? &m->processes[m->process_count - 1] : NULL;
+	uint32_t shown = 0;
+
+	if (!p || !p->has_tasks) {
+		message("the asyncio tasks of process %d could not be read", (int)pid);
+		return;
+	}
+	for (uint32_t i = 1; i < m->task_count; i++)
+		shown += m->tasks[i].seen;
+	if (p->tasks.found == STREAM_TASKS_NO_ASYNCIO)
+		message("process %d has not imported asyncio", (int)pid);
+	else if (p->tasks.found != STREAM_TASKS_FOUND)
+		message("where asyncio of Python %s keeps its tasks cannot be read in process %d",
+			message_text(python), (int)pid);
+	else if (p->tasks.total == 0)
+		message("process %d has no asyncio task", (int)pid);
+	else if (o->async_running && shown < p->tasks.total)
+		message("%u of %u tasks run or await one that does; --async-mode all for all%s",
+			shown, p->tasks.total, o->all_threads ? "" : ", -a for all threads");
+	else if (shown < p->tasks.total)
+		message("%u of %u tasks; -a for all", shown, p->tasks.total);
+	if (p->tasks.more)
+		message("there are more tasks, or more that await them, than can be shown");
+}
+
 static int take(struct recording *r, const struct options *o, pid_t pid)
 {
 	const struct recording_facts *f = recording_facts(r);
@@ -136,6 +166,8 @@ static int take(struct recording *r, const struct options *o, pid_t pid)
 		status = print_dump(o, m, pid);
 	if (!status && !o->all_threads && f->totals.threads_total > f->totals.threads)
 		message("%u of %u threads; -a for all", f->totals.threads, f->totals.threads_total);
+	if (!status && o->async_aware)
+		explain_tasks(o, m, pid, f->header.python);
 	model_free(m);
 	return status;
 }
@@ -152,6 +184,10 @@ static int dump(const struct options *o)
 		message("dump: \"%s\" is no process id", message_text(o->operands[0]));
 		return STATUS_USAGE;
 	}
+	if (o->async_mode_given && !o->async_aware) {
+		message("dump: --async-mode is a mode of --async-aware");
+		return STATUS_USAGE;
+	}
 	recording_catch_signals(0);
 	status = recording_open(&r, o, false);
 	if (status)
@@ -159,6 +195,8 @@ static int dump(const struct options *o)
 	protocol_request_init(&q, PROTOCOL_DUMP, pid);
 	q.flags =
 		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
+	if (o->async_aware)
+		q.flags |= o->async_running ? PROTOCOL_TASKS_RUNNING : PROTOCOL_TASKS_ALL;
 	/* One look: stopping for it is always within reason. */
 	q.stop_budget_ppm = 1000000;
 	q.interval_ns = 1000000;
@@ -177,7 +215,8 @@ const struct command command_dump = {
 	.usage = "[options] PID",
 	.about = "Show where a running process stands: its Python stack, most recent call last.",
 	.examples = "  pyprof dump 1234\n"
-		    "  pyprof dump -a --json 1234\n",
+		    "  pyprof dump -a --json 1234\n"
+		    "  pyprof dump --async-aware 1234\n",
 	.groups = GROUP_DUMP | GROUP_SESSION,
 	.operands_min = 1,
 	.operands_max = 1,

@@ -189,6 +189,20 @@ static int set_no_source(struct options *o, const char *v, const char **why)
 	return 0;
 }
 
+static int set_async_aware(struct options *o, const char *v, const char **why)
+{
+	o->async_aware = true;
+	return 0;
+}
+
+static int set_async_mode(struct options *o, const char *v, const char **why)
+{
+	*why = "the modes are: running, all";
+	o->async_mode_given = true;
+	o->async_running = strcmp(v, "running") == 0;
+	return o->async_running || strcmp(v, "all") == 0 ? 0 : -EINVAL;
+}
+
 static int set_output(struct options *o, enum output_kind kind, const char **why)
 {
 	*why = "only one output format can be chosen";
@@ -314,6 +328,11 @@ static const struct row rows[] = {
 	{GROUP_OUTPUT, 0, "no-summary", NULL, set_no_summary, "leave out the table's summary"},
 	{GROUP_DUMP, 0, "json", NULL, set_json, "JSON instead of text"},
 	{GROUP_DUMP, 0, "no-source", NULL, set_no_source, "leave out the source lines"},
+	{GROUP_DUMP, 0, "async-aware", NULL, set_async_aware,
+	 "asyncio's tasks: the stack of each, and who awaits it"},
+	{GROUP_DUMP, 0, "async-mode", "MODE", set_async_mode,
+	 "of --async-aware: running (the tasks that run, and who awaits them) or all (default: "
+	 "all)"},
 	{GROUP_SESSION, 0, "no-daemon", NULL, set_no_daemon,
 	 "read with our own rights, even where pyprofd runs"},
 	{GROUP_SESSION, 0, "socket", "PATH", set_socket,

@@ -34,7 +34,7 @@ struct options {
 	bool module, any_command; /* any_command: the operands came after -- */
 	const char *python;
 	/* dump */
-	bool json, no_source;
+	bool json, no_source, async_aware, async_mode_given, async_running;
 	/* output */
 	enum output_kind output;
 	bool output_given;

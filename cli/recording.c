@@ -296,6 +296,11 @@ PASS(stack, (void *arg, uint32_t stream, uint32_t id, const struct stream_stack 
      (r->model, stream, id, s))
 PASS(thread, (void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t),
      (r->model, stream, id, t))
+PASS(task, (void *arg, uint32_t stream, uint32_t id, const struct stream_task *t),
+     (r->model, stream, id, t))
+PASS(task_state, (void *arg, uint32_t stream, const struct stream_task_state *s),
+     (r->model, stream, s))
+PASS(tasks, (void *arg, uint32_t stream, const struct stream_tasks *t), (r->model, stream, t))
 PASS(gap,
      (void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
       enum stream_lost reason),
@@ -318,7 +323,10 @@ static const struct stream_handler handler = {
 	.frame = on_frame,
 	.stack = on_stack,
 	.thread = on_thread,
+	.task = on_task,
 	.samples = on_samples,
+	.task_state = on_task_state,
+	.tasks = on_tasks,
 	.gap = on_gap,
 	.statistics = on_statistics,
 	.summary = on_summary,

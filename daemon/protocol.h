@@ -31,7 +31,10 @@ enum protocol_flags {
 	PROTOCOL_ALL_THREADS = 1 << 0,
 	PROTOCOL_BLOCKING = 1 << 1,
 	PROTOCOL_WAIT = 1 << 2, /* the target is being started: wait until its runtime is there */
-	PROTOCOL_FLAGS_ALL = (1 << 3) - 1
+	PROTOCOL_TASKS_RUNNING =
+		1 << 3,		     /* of a dump: asyncio's tasks that run, and who awaits them */
+	PROTOCOL_TASKS_ALL = 1 << 4, /* of a dump: all of asyncio's tasks */
+	PROTOCOL_FLAGS_ALL = (1 << 5) - 1
 };
 
 struct protocol_request {

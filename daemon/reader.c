@@ -23,6 +23,7 @@
 #include "remote/hand.h"
 #include "remote/sampler.h"
 #include "remote/target.h"
+#include "remote/tasks.h"
 
 #define SECOND	    1000000000ull
 #define MILLISECOND 1000000ull
@@ -213,6 +214,15 @@ static bool define_thread(void *arg, uint32_t id, struct stream_thread *ret)
 	return t != NULL;
 }
 
+static bool define_task(void *arg, uint32_t id, struct stream_task *ret)
+{
+	const struct table_task *t = tables_get_task(arg, id);
+
+	if (t)
+		*ret = (struct stream_task){t->addr, t->loop, t->thread, t->name};
+	return t != NULL;
+}
+
 static void get_statistics(const struct reader *r, struct stream_statistics *ret)
 {
 	static const enum stream_lost reasons[] = {
@@ -247,6 +257,49 @@ static void get_statistics(const struct reader *r, struct stream_statistics *ret
 		ret->lost[reasons[i]] += c->lost[i];
 }
 
+static int encode_task(struct reader *r, const struct sample *s)
+{
+	static const uint8_t states[] = {
+		[TASK_PENDING] = STREAM_TASK_PENDING, [TASK_RUNNING] = STREAM_TASK_RUNNING};
+	static const uint8_t problems[] = {[TASK_FINE] = STREAM_TASK_FINE,
+					   [TASK_MOVED] = STREAM_TASK_MOVED,
+					   [TASK_UNREADABLE] = STREAM_TASK_UNREADABLE};
+	const struct tables *tables = sampler_tables(r->sampler);
+	struct stream_task_state out = {.time_ns = s->time_ns,
+					.task = s->thread,
+					.stack = s->stack,
+					.state = states[s->state],
+					.problem = problems[s->how]};
+	uint32_t *awaiters = NULL, n = 0;
+	const struct table_awaiter *a;
+	int e;
+
+	for (uint32_t id = s->gather_ns; (a = tables_get_awaiter(tables, id)); id = a->next)
+		n++;
+	if (n) {
+		awaiters = calloc(n, sizeof(*awaiters));
+		if (!awaiters)
+			return -ENOMEM;
+	}
+	for (uint32_t id = s->gather_ns; (a = tables_get_awaiter(tables, id)); id = a->next)
+		awaiters[out.n_awaiters++] = a->task;
+	out.awaiters = awaiters;
+	e = stream_writer_task(r->writer, &out);
+	free(awaiters);
+	return e;
+}
+
+static int encode_tasks(struct reader *r, const struct sample *s)
+{
+	static const uint8_t found[] = {[TASKS_FOUND] = STREAM_TASKS_FOUND,
+					[TASKS_NO_ASYNCIO] = STREAM_TASKS_NO_ASYNCIO,
+					[TASKS_UNKNOWN] = STREAM_TASKS_UNKNOWN};
+	const struct stream_tasks out = {
+		.time_ns = s->time_ns, .total = s->stack, .found = found[s->state], .more = s->how};
+
+	return stream_writer_tasks(r->writer, &out);
+}
+
 static int encode(struct reader *r, const struct sample *s)
 {
 	switch ((enum sample_kind)s->kind) {
@@ -262,6 +315,10 @@ static int encode(struct reader *r, const struct sample *s)
 	case SAMPLE_GAP:
 		return stream_writer_gap(r->writer, s->time_ns, s->thread, s->stack,
 					 (enum stream_lost)s->how);
+	case SAMPLE_TASK:
+		return encode_task(r, s);
+	case SAMPLE_TASKS:
+		return encode_tasks(r, s);
 	case SAMPLE_TABLES:
 		r->definitions.arg = (void *)sampler_tables(r->sampler);
 		return stream_writer_redefine(r->writer, &r->definitions);
@@ -468,6 +525,7 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 {
 	const struct reader_setup *setup = r->setup;
 	const struct layout *l = &r->target->layout;
+	bool async = setup->request.flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL);
 	bool gil =
 		!l->free_threaded && (l->runtime.gil_locked != ABSENT || l->gil.locked != ABSENT);
 
@@ -479,9 +537,10 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 	for (size_t i = 0; i < r->target->build_id_len; i++)
 		snprintf(h->build_id + 2 * i, 3, "%02x", r->target->build_id[i]);
 	snprintf(h->mode, sizeof(h->mode), "wall");
-	snprintf(h->collected, sizeof(h->collected), "cpu exception gc%s",
-		 gil || l->tstate.state != ABSENT ? " gil" : "");
-	snprintf(h->not_collected, sizeof(h->not_collected), "native async opcodes cpu-time");
+	snprintf(h->collected, sizeof(h->collected), "cpu exception gc%s%s",
+		 gil || l->tstate.state != ABSENT ? " gil" : "", async ? " async" : "");
+	snprintf(h->not_collected, sizeof(h->not_collected), "native%s opcodes cpu-time",
+		 async ? "" : " async");
 	snprintf(h->pyprof, sizeof(h->pyprof), "%s", PYPROF_VERSION);
 	h->free_threaded = l->free_threaded;
 	h->all_threads = setup->request.flags & PROTOCOL_ALL_THREADS;
@@ -508,6 +567,9 @@ static void prepare(struct reader *r)
 		.blocking = q->flags & PROTOCOL_BLOCKING,
 		.stop_budget = q->stop_budget_ppm / 1e6,
 		.hand = r->hand,
+		.tasks = q->flags & PROTOCOL_TASKS_ALL	     ? SAMPLER_TASKS_ALL
+			 : q->flags & PROTOCOL_TASKS_RUNNING ? SAMPLER_TASKS_RUNNING
+							     : SAMPLER_TASKS_NONE,
 	};
 	const struct stream_writer_options writing = {
 		.codec = (enum stream_codec)q->codec,
@@ -531,7 +593,8 @@ static void prepare(struct reader *r)
 						     .function = define_function,
 						     .frame = define_frame,
 						     .stack = define_stack,
-						     .thread = define_thread};
+						     .thread = define_thread,
+						     .task = define_task};
 	e = stream_writer_new(&r->writer, h, &r->definitions, &writing, sink, r);
 	free(h);
 	if (e < 0)

@@ -1,9 +1,13 @@
 /* Each thread's last sample. Keys: pyprof (version of the recorder), pid, python (version), host,
- * boot_id, threads; in a thread: tid, ident (threading.get_ident(), a string: it may need 64
- * bits), name, interpreter, main, state (words), how ("free", "stop", "moving"), frames from the
- * leaf to the base; in a frame: kind ("python", "moving", "truncated"), function, and of a Python
- * frame file, first_line, line, end_line, column, end_column (columns count bytes from 0; null is
- * unknown). */
+ * boot_id, threads, and where they were asked for tasks; in a thread: tid, ident
+ * (threading.get_ident(), a string: it may need 64 bits), name, interpreter, main, state (words),
+ * how ("free", "stop", "moving"), frames from the leaf to the base; in a frame: kind ("python",
+ * "moving", "truncated"), function, and of a Python frame file, first_line, line, end_line, column,
+ * end_column (columns count bytes from 0; null is unknown). In a task: id (of Python's id(), a
+ * string), name, loop (the same of its event loop), thread (tid of who runs the loop, or null),
+ * state ("running", "waiting"), problem (null, "moved", "unreadable"), awaited_by (ids of tasks),
+ * frames. With tasks come tasks_total (how many there are, also of threads that are not shown) and
+ * tasks_problem (null, "no asyncio", "not found", "too many"). */
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -113,6 +117,79 @@ static bool add_thread(cJSON *threads, const struct model *m, const struct model
 	return frames;
 }
 
+static bool add_id(cJSON *object, const char *key, uint64_t id)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, id);
+	return cJSON_AddStringToObject(object, key, text);
+}
+
+static bool add_awaiters(cJSON *object, const struct model *m, const struct model_task *t)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, "awaited_by"), *item;
+	char text[24];
+
+	for (uint32_t i = 0; array && i < t->n_awaiters; i++) {
+		snprintf(text, sizeof(text), "%" PRIu64,
+			 m->tasks[m->awaiters[t->first_awaiter + i]].addr);
+		item = cJSON_CreateString(text);
+		if (!item || !cJSON_AddItemToArray(array, item))
+			return false;
+	}
+	return array;
+}
+
+static bool add_task(cJSON *tasks, const struct model *m, const struct model_task *t)
+{
+	static const char *const problems[] = {
+		[STREAM_TASK_MOVED] = "moved", [STREAM_TASK_UNREADABLE] = "unreadable"};
+	cJSON *object = cJSON_CreateObject(), *frames;
+
+	if (!object || !cJSON_AddItemToArray(tasks, object))
+		return false;
+	if (!add_id(object, "id", t->addr) || !add_string(object, "name", m, t->name) ||
+	    !add_id(object, "loop", t->loop) ||
+	    !(t->thread ? (bool)cJSON_AddNumberToObject(object, "thread", m->threads[t->thread].tid)
+			: (bool)cJSON_AddNullToObject(object, "thread")) ||
+	    !cJSON_AddStringToObject(object, "state",
+				     t->state == STREAM_TASK_RUNNING ? "running" : "waiting") ||
+	    !(t->problem ? (bool)cJSON_AddStringToObject(object, "problem",
+							 t->problem < 3 ? problems[t->problem]
+									: "unknown")
+			 : (bool)cJSON_AddNullToObject(object, "problem")) ||
+	    !add_awaiters(object, m, t))
+		return false;
+	frames = cJSON_AddArrayToObject(object, "frames");
+	for (uint32_t node = t->node; frames && node; node = m->nodes[node].parent)
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
+			return false;
+	return frames;
+}
+
+static bool add_tasks(cJSON *object, const struct model *m, uint32_t process)
+{
+	const struct stream_tasks *found = &m->processes[process].tasks;
+	const char *problem = found->found == STREAM_TASKS_NO_ASYNCIO ? "no asyncio"
+			      : found->found != STREAM_TASKS_FOUND    ? "not found"
+			      : found->more			      ? "too many"
+								      : NULL;
+	cJSON *tasks;
+
+	if (!m->processes[process].has_tasks)
+		return true;
+	if (!cJSON_AddNumberToObject(object, "tasks_total", found->total) ||
+	    !(problem ? (bool)cJSON_AddStringToObject(object, "tasks_problem", problem)
+		      : (bool)cJSON_AddNullToObject(object, "tasks_problem")))
+		return false;
+	tasks = cJSON_AddArrayToObject(object, "tasks");
+	for (uint32_t i = 1; tasks && i < m->task_count; i++)
+		if (m->tasks[i].seen && m->tasks[i].process == process &&
+		    !add_task(tasks, m, &m->tasks[i]))
+			return false;
+	return tasks;
+}
+
 static cJSON *make(const struct model *m, uint32_t process)
 {
 	const struct stream_header *h = &m->processes[process].header;
@@ -130,10 +207,19 @@ static cJSON *make(const struct model *m, uint32_t process)
 	for (uint32_t i = 1; i < m->thread_count && good; i++)
 		if (m->threads[i].samples && m->threads[i].process == process)
 			good = add_thread(threads, m, &m->threads[i]);
+	good = good && add_tasks(object, m, process);
 	if (good)
 		return object;
 	cJSON_Delete(object);
 	return NULL;
+}
+
+static bool has_task(const struct model *m, uint32_t process)
+{
+	for (uint32_t i = 1; i < m->task_count; i++)
+		if (m->tasks[i].seen && m->tasks[i].process == process)
+			return true;
+	return false;
 }
 
 /* One object for each process, a line each when there are several. */
@@ -145,7 +231,7 @@ static int dump_json_write(const struct model *m, const struct format_options *o
 		cJSON *object;
 		char *text;
 
-		if (m->processes[i].samples == 0)
+		if (m->processes[i].samples == 0 && !has_task(m, i))
 			continue;
 		object = make(m, i);
 		if (!object)

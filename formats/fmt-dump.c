@@ -4,31 +4,25 @@
 #include <string.h>
 
 #include "formats/escape.h"
-#include "formats/format.h"
+#include "formats/fmt-dump.h"
 
 #define TEXT_MAX   1024 /* bytes shown of a name or a file */
 #define SOURCE_MAX 512	/* and of a source line */
 
-struct dump {
-	const struct model *m;
-	const struct format_options *options;
-	FILE *out;
-};
-
-#define BOLD_BLUE   "\033[1;34m"
-#define BOLD_GREEN  "\033[1;32m"
+#define BOLD_BLUE   DUMP_HEADING
+#define BOLD_GREEN  DUMP_NAME
 #define BOLD_YELLOW "\033[1;33m"
 #define CYAN	    "\033[36m"
-#define YELLOW	    "\033[33m"
+#define YELLOW	    DUMP_REMARK
 #define WHITE	    "\033[37m"
-#define RESET	    "\033[0m"
+#define RESET	    DUMP_RESET
 
-static const char *color(const struct dump *d, const char *code)
+const char *dump_color(const struct dump *d, const char *code)
 {
 	return d->options->color ? code : "";
 }
 
-static void put_escaped(const struct dump *d, const char *text, size_t len)
+void dump_escaped(const struct dump *d, const char *text, size_t len)
 {
 	char buffer[TEXT_MAX];
 
@@ -43,13 +37,13 @@ static void put_header(const struct dump *d, const struct model_thread *t, bool 
 	const struct model_process *p = &d->m->processes[t->process];
 	uint16_t state = t->last_state;
 
-	fprintf(d->out, "%sStack dump", color(d, BOLD_BLUE));
+	fprintf(d->out, "%sStack dump", dump_color(d, BOLD_BLUE));
 	if (first)
 		fprintf(d->out, " for PID %" PRId32, p->header.pid);
 	fprintf(d->out, ", thread %" PRIu64, t->tid ? t->tid : t->ident);
 	if (t->name) {
 		fputs(" \"", d->out);
-		put_escaped(d, d->m->strings[t->name].bytes, d->m->strings[t->name].len);
+		dump_escaped(d, d->m->strings[t->name].bytes, d->m->strings[t->name].len);
 		fputs("\"", d->out);
 	}
 	fputs(" (", d->out);
@@ -91,7 +85,7 @@ static void put_header(const struct dump *d, const struct model_thread *t, bool 
 		if (*comma)
 			fputs("; ", d->out);
 	}
-	fprintf(d->out, "most recent call last):%s\n", color(d, RESET));
+	fprintf(d->out, "most recent call last):%s\n", dump_color(d, RESET));
 }
 
 /* The file as people know it: relative when it is below where they are. */
@@ -120,17 +114,17 @@ static void put_source(const struct dump *d, const struct model_frame *frame, co
 		from = to = 0;
 	from = from < lead ? lead : from > len ? len : from;
 	to = to < from ? from : to > len ? len : to;
-	fprintf(d->out, "    %s", color(d, WHITE));
+	fprintf(d->out, "    %s", dump_color(d, WHITE));
 	if (!d->options->color || to == from) {
-		put_escaped(d, line + lead, len - lead);
+		dump_escaped(d, line + lead, len - lead);
 	} else {
-		put_escaped(d, line + lead, from - lead);
+		dump_escaped(d, line + lead, from - lead);
 		fputs(RESET BOLD_YELLOW, d->out);
-		put_escaped(d, line + from, to - from);
+		dump_escaped(d, line + from, to - from);
 		fputs(RESET WHITE, d->out);
-		put_escaped(d, line + to, len - to);
+		dump_escaped(d, line + to, len - to);
 	}
-	fprintf(d->out, "%s\n", color(d, RESET));
+	fprintf(d->out, "%s\n", dump_color(d, RESET));
 }
 
 static void put_frame(const struct dump *d, const struct model_frame *frame)
@@ -144,35 +138,32 @@ static void put_frame(const struct dump *d, const struct model_frame *frame)
 	if (f->file) {
 		const char *path = shown(d, file);
 
-		fprintf(d->out, "File %s\"", color(d, CYAN));
-		put_escaped(d, path, strlen(path));
-		fprintf(d->out, "\"%s, ", color(d, RESET));
+		fprintf(d->out, "File %s\"", dump_color(d, CYAN));
+		dump_escaped(d, path, strlen(path));
+		fprintf(d->out, "\"%s, ", dump_color(d, RESET));
 		if (frame->line > 0)
-			fprintf(d->out, "line %s%" PRId32 "%s, ", color(d, YELLOW), frame->line,
-				color(d, RESET));
+			fprintf(d->out, "line %s%" PRId32 "%s, ", dump_color(d, YELLOW),
+				frame->line, dump_color(d, RESET));
 		fputs("in ", d->out);
 	}
-	fputs(color(d, BOLD_GREEN), d->out);
-	put_escaped(d, name->bytes, name->len);
-	fprintf(d->out, "%s\n", color(d, RESET));
+	fputs(dump_color(d, BOLD_GREEN), d->out);
+	dump_escaped(d, name->bytes, name->len);
+	fprintf(d->out, "%s\n", dump_color(d, RESET));
 	if (f->file && frame->line > 0 && d->options->source_line &&
 	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)
 		put_source(d, frame, line);
 }
 
-static int put_thread(const struct dump *d, const struct model_thread *t, bool first, bool many)
+int dump_frames(const struct dump *d, uint32_t node)
 {
-	uint32_t depth = d->m->nodes[t->last_node].depth, *path;
+	uint32_t depth = d->m->nodes[node].depth, *path;
 
-	put_header(d, t, first, many);
-	if (depth == 0) {
-		fprintf(d->out, "%sNo Python frames%s\n", color(d, YELLOW), color(d, RESET));
+	if (depth == 0)
 		return 0;
-	}
 	path = calloc(depth, sizeof(*path));
 	if (!path)
 		return -ENOMEM;
-	for (uint32_t node = t->last_node, i = depth; i > 0; node = d->m->nodes[node].parent)
+	for (uint32_t i = depth; i > 0; node = d->m->nodes[node].parent)
 		path[--i] = d->m->nodes[node].frame;
 	for (uint32_t i = 0; i < depth; i++)
 		put_frame(d, &d->m->frames[path[i]]);
@@ -180,37 +171,55 @@ static int put_thread(const struct dump *d, const struct model_thread *t, bool f
 	return 0;
 }
 
+static int put_thread(const struct dump *d, const struct model_thread *t, bool first, bool many)
+{
+	put_header(d, t, first, many);
+	if (!t->last_node)
+		fprintf(d->out, "%sNo Python frames%s\n", dump_color(d, YELLOW),
+			dump_color(d, RESET));
+	return dump_frames(d, t->last_node);
+}
+
+/* The threads of a process that run no task which is shown, then its tasks. *first: of all that is
+ * printed. */
+static int put_process(const struct dump *d, uint32_t process, bool *first)
+{
+	const struct model_thread *last = NULL;
+	bool many = false, none = true;
+	int r = 0;
+
+	for (uint32_t i = 1; i < d->m->thread_count; i++) {
+		const struct model_thread *t = &d->m->threads[i];
+
+		if (t->samples == 0 || t->process != process)
+			continue;
+		many |= last && last->interpreter != t->interpreter;
+		last = t;
+	}
+	for (uint32_t i = 1; i < d->m->thread_count && r == 0; i++) {
+		const struct model_thread *t = &d->m->threads[i];
+
+		if (t->samples == 0 || t->process != process || dump_runs_task(d->m, i))
+			continue;
+		if (!*first)
+			fputc('\n', d->out);
+		*first = false;
+		r = put_thread(d, t, none, many);
+		none = false;
+	}
+	return r < 0 ? r : dump_tasks(d, process, none, first);
+}
+
 static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
 {
 	const struct dump d = {m, options, out};
-	const struct model_thread *last = NULL;
-	uint32_t count = 0, process = UINT32_MAX;
-	bool many = false;
+	bool first = true;
 	int r = 0;
 
-	for (uint32_t i = 1; i < m->thread_count; i++) {
-		const struct model_thread *t = &m->threads[i];
-
-		if (t->samples == 0)
-			continue;
-		if (last && last->process == t->process && last->interpreter != t->interpreter)
-			many = true;
-		last = t;
-		count++;
-	}
-	if (count == 0)
+	for (uint32_t i = 0; i < m->process_count && r == 0; i++)
+		r = put_process(&d, i, &first);
+	if (r == 0 && first)
 		return -ENODATA;
-	count = 0;
-	for (uint32_t i = 1; i < m->thread_count && r == 0; i++) {
-		const struct model_thread *t = &m->threads[i];
-
-		if (t->samples == 0)
-			continue;
-		if (count++)
-			fputc('\n', out);
-		r = put_thread(&d, t, t->process != process, many);
-		process = t->process;
-	}
 	if (r == 0 && ferror(out))
 		r = errno ? -errno : -EIO;
 	return r;

@@ -16,16 +16,17 @@ struct local_stack {
 	uint32_t node, thread, count;
 };
 
+enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD, LOCAL_TASK, LOCAL_COUNT };
+
 /* A segment's ids, by kind. Not cleared between segments: the reader checks that an id is defined
  * before anything refers to it. */
 struct local {
-	uint32_t *ids[4]; /* strings, functions, frames, threads */
-	uint32_t caps[4];
+	uint32_t *ids[LOCAL_COUNT];
+	uint32_t caps[LOCAL_COUNT];
 	struct local_stack *stacks;
 	uint32_t stack_cap;
 	uint64_t interval_ns, cap_ns; /* the weight of a first sample; the most that one weighs */
 };
-enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD };
 
 struct arena_block {
 	struct arena_block *next;
@@ -49,7 +50,9 @@ struct model_private {
 	struct model_string *strings;
 	uint32_t string_cap;
 	struct arena_block *arena;
-	struct table functions, frames, nodes, threads, counts;
+	struct table functions, frames, nodes, threads, counts, tasks;
+	uint32_t *awaiters;
+	uint32_t awaiter_count, awaiter_cap;
 	struct model_process *processes;
 	struct local *locals; /* by process */
 	uint32_t process_cap;
@@ -72,6 +75,9 @@ static void publish(struct model *m)
 	m->thread_count = p->threads.count;
 	m->counts = (const struct model_count *)(const void *)p->counts.items + 1;
 	m->count_count = p->counts.count - 1;
+	m->tasks = (const void *)p->tasks.items;
+	m->task_count = p->tasks.count;
+	m->awaiters = p->awaiters;
 	m->processes = p->processes;
 	m->warnings = (const char *const *)p->warnings;
 }
@@ -103,7 +109,9 @@ int model_new(struct model **ret, const struct model_options *options)
 	    table_init(&p->threads, sizeof(struct model_thread),
 		       offsetof(struct model_thread, tid)) < 0 ||
 	    table_init(&p->counts, sizeof(struct model_count),
-		       offsetof(struct model_count, count)) < 0) {
+		       offsetof(struct model_count, count)) < 0 ||
+	    table_init(&p->tasks, sizeof(struct model_task), offsetof(struct model_task, loop)) <
+		    0) {
 		model_free(m);
 		return -ENOMEM;
 	}
@@ -115,7 +123,7 @@ int model_new(struct model **ret, const struct model_options *options)
 
 static void local_done(struct local *l)
 {
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < LOCAL_COUNT; i++)
 		free(l->ids[i]);
 	free(l->stacks);
 	memset(l->ids, 0, sizeof(l->ids));
@@ -149,6 +157,8 @@ void model_free(struct model *m)
 	table_done(&p->nodes);
 	table_done(&p->threads);
 	table_done(&p->counts);
+	table_done(&p->tasks);
+	free(p->awaiters);
 	free(p);
 	free(m);
 }
@@ -366,6 +376,83 @@ static int on_thread(void *arg, uint32_t stream, uint32_t id, const struct strea
 	return 0;
 }
 
+static int on_task(void *arg, uint32_t stream, uint32_t id, const struct stream_task *t)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_task key = {.process = stream, .addr = t->addr}, *task;
+	uint32_t i = table_intern(&p->tasks, &key);
+	int r = set_local(l, LOCAL_TASK, id, i);
+
+	if (r < 0)
+		return r;
+	task = (struct model_task *)(void *)p->tasks.items + i;
+	task->loop = t->loop;
+	task->thread = get_local(l, LOCAL_THREAD, t->thread);
+	task->name = get_local(l, LOCAL_STRING, t->name);
+	publish(m);
+	return 0;
+}
+
+static int reserve_awaiters(struct model_private *p, uint32_t n)
+{
+	uint32_t cap = p->awaiter_cap ? p->awaiter_cap : 256;
+	uint32_t *awaiters;
+
+	if (n <= p->awaiter_cap - p->awaiter_count)
+		return 0;
+	while (cap - p->awaiter_count < n) {
+		if (cap > UINT32_MAX / 4)
+			return -ENOMEM;
+		cap *= 2;
+	}
+	awaiters = reallocarray(p->awaiters, cap, sizeof(*awaiters));
+	if (!awaiters)
+		return -ENOMEM;
+	p->awaiters = awaiters;
+	p->awaiter_cap = cap;
+	return 0;
+}
+
+static int on_task_state(void *arg, uint32_t stream, const struct stream_task_state *s)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_task *t =
+		(struct model_task *)(void *)p->tasks.items + l->ids[LOCAL_TASK][s->task];
+
+	if (reserve_stacks(l, 0) < 0)
+		return -ENOMEM;
+	/* Seen again with no more awaiters than before, it keeps its place. */
+	if (s->n_awaiters > t->n_awaiters) {
+		if (reserve_awaiters(p, s->n_awaiters) < 0)
+			return -ENOMEM;
+		t->first_awaiter = p->awaiter_count;
+		p->awaiter_count += s->n_awaiters;
+	}
+	t->n_awaiters = s->n_awaiters;
+	for (uint32_t i = 0; i < s->n_awaiters; i++)
+		p->awaiters[t->first_awaiter + i] = l->ids[LOCAL_TASK][s->awaiters[i]];
+	t->seen = true;
+	t->time_ns = s->time_ns;
+	t->node = s->stack ? l->stacks[s->stack].node : 0;
+	t->state = s->state;
+	t->problem = s->problem;
+	publish(m);
+	return 0;
+}
+
+static int on_tasks(void *arg, uint32_t stream, const struct stream_tasks *t)
+{
+	struct model *m = arg;
+
+	m->p->processes[stream].tasks = *t;
+	m->p->processes[stream].has_tasks = true;
+	return 0;
+}
+
 /* Samples of no thread that is known belong to one without a number. */
 static int no_thread(struct model *m, uint32_t stream)
 {
@@ -511,7 +598,10 @@ const struct stream_handler model_handler = {
 	.frame = on_frame,
 	.stack = on_stack,
 	.thread = on_thread,
+	.task = on_task,
 	.samples = on_samples,
+	.task_state = on_task_state,
+	.tasks = on_tasks,
 	.gap = on_gap,
 	.statistics = on_statistics,
 	.summary = on_summary,

@@ -1,8 +1,8 @@
 /* The profile: what every format reads. A model is fed by a stream_reader (model_handler) and
  * holds what its samples add up to; memory is proportional to distinct stacks, not to samples.
  *
- * Indices count from 1 in strings, functions, frames, nodes and threads: entry 0 is "none" and
- * there in each array, zeroed. They mean the same over all segments and streams, except that
+ * Indices count from 1 in strings, functions, frames, nodes, threads and tasks: entry 0 is "none"
+ * and there in each array, zeroed. They mean the same over all segments and streams, except that
  * threads belong to one process. Everything is owned by the model and moves when it grows:
  * nothing is kept across a feed. */
 #ifndef PYPROF_FORMATS_MODEL_H
@@ -55,6 +55,19 @@ struct model_thread {
 	uint8_t last_how;
 };
 
+/* An asyncio task, where it was last seen. */
+struct model_task {
+	uint32_t process, pad;
+	uint64_t addr, loop; /* id() of the task, of its loop */
+	uint32_t thread;     /* 0: none runs the loop */
+	uint32_t name;	     /* string */
+	bool seen;	     /* else it is only named as an awaiter */
+	uint64_t time_ns;
+	uint32_t node;
+	uint8_t state, problem; /* enum stream_task_kind, stream_task_problem */
+	uint32_t first_awaiter, n_awaiters;
+};
+
 /* One stream: the samples of one process by one session. */
 struct model_process {
 	struct stream_header header; /* mostly empty when the input has lost it: stream_id only */
@@ -65,6 +78,8 @@ struct model_process {
 	uint64_t damaged;		  /* samples that the input has lost */
 	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
 	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
+	struct stream_tasks tasks;	  /* the last look at them */
+	bool has_tasks;
 };
 
 /* How often this thread was seen on exactly this stack, and for how long. A sample's weight is
@@ -100,6 +115,9 @@ struct model {
 	uint32_t process_count;
 	const struct model_count *counts; /* in no order; a pair occurs once */
 	uint32_t count_count;
+	const struct model_task *tasks;
+	uint32_t task_count;	     /* with 0 */
+	const uint32_t *awaiters;    /* tasks */
 	uint64_t samples, ns;	     /* sums of counts */
 	const char *const *warnings; /* the reader's sentences */
 	uint32_t warning_count;

@@ -41,10 +41,13 @@ enum record_type {
 	RECORD_GAP,
 	RECORD_STATISTICS,
 	RECORD_SUMMARY,
+	RECORD_TASK,
+	RECORD_TASK_STATE,
+	RECORD_TASKS,
 };
 
 /* The defined kinds, in the order in which a chunk carries them: each refers to earlier ones. */
-enum definition { DEF_STRING, DEF_FUNCTION, DEF_FRAME, DEF_STACK, DEF_THREAD, DEF_COUNT };
+enum definition { DEF_STRING, DEF_FUNCTION, DEF_FRAME, DEF_STACK, DEF_THREAD, DEF_TASK, DEF_COUNT };
 
 enum column { COLUMN_TIME = 1, COLUMN_THREAD, COLUMN_STACK, COLUMN_STATE, COLUMN_HOW };
 
@@ -69,6 +72,7 @@ enum storage { STORAGE_VARINT, STORAGE_U8, STORAGE_U16, STORAGE_U32, STORAGE_RUN
 #define MAX_JSON       (1u << 16)
 #define MAX_DEPTH      8192 /* frames of one stack; twice the deepest that is sampled */
 #define MAX_COLUMNS    64
+#define MAX_AWAITERS   (1u << 16) /* of one task; the reader keeps as many */
 #define MAX_THREAD_IDS (1u << 16) /* of one segment; keeps the thread transform's table small */
 
 #define CHUNK_TARGET (64u << 10) /* raw bytes at which the writer closes a chunk */

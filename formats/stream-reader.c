@@ -68,6 +68,7 @@ struct stream_reader {
 	uint32_t *thread, *stack;
 	uint16_t *state;
 	uint8_t *how;
+	uint32_t *awaiters; /* of one task */
 };
 
 static void warn(struct stream_reader *r, const char *format, ...)
@@ -292,6 +293,26 @@ static int read_thread(struct stream_reader *r, uint32_t index, uint32_t id, str
 	return e < 0 ? e : CALL(r, thread, index, id, &t);
 }
 
+static int read_task(struct stream_reader *r, uint32_t index, uint32_t id, struct cursor *c)
+{
+	struct reader_stream *s = &r->streams[index];
+	struct stream_task t = {0};
+	int e;
+
+	t.addr = cursor_varint(c);
+	t.loop = cursor_varint(c);
+	t.thread = cursor_bounded(c, MAX_THREAD_IDS);
+	t.name = cursor_bounded(c, MAX_IDS);
+	if (c->bad)
+		return -EBADMSG;
+	if (!set_has(&s->sets[DEF_THREAD], t.thread))
+		t.thread = 0;
+	if (!set_has(&s->sets[DEF_STRING], t.name))
+		t.name = 0;
+	e = set_add(r, &s->sets[DEF_TASK], id);
+	return e < 0 ? e : CALL(r, task, index, id, &t);
+}
+
 typedef int read_definition(struct stream_reader *r, uint32_t index, uint32_t id, struct cursor *c);
 
 static int read_definitions(struct stream_reader *r, uint32_t index, struct cursor *c,
@@ -471,6 +492,49 @@ static int read_gap(struct stream_reader *r, uint32_t index, struct cursor *c)
 	return CALL(r, gap, index, time * s->unit_ns, thread, count, (enum stream_lost)reason);
 }
 
+/* What refers to a definition that is lost is lost: the state of the task, or one awaiter. */
+static int read_task_state(struct stream_reader *r, uint32_t index, struct cursor *c)
+{
+	struct reader_stream *s = &r->streams[index];
+	struct stream_task_state t = {0};
+
+	t.time_ns = cursor_bounded(c, UINT64_MAX / s->unit_ns) * s->unit_ns;
+	t.task = cursor_bounded(c, MAX_IDS);
+	t.stack = cursor_bounded(c, MAX_IDS);
+	t.state = cursor_bounded(c, UINT8_MAX);
+	t.problem = cursor_bounded(c, UINT8_MAX);
+	if (c->bad || t.task == 0)
+		return -EBADMSG;
+	if (!r->awaiters)
+		r->awaiters = calloc(MAX_AWAITERS, sizeof(*r->awaiters));
+	if (!r->awaiters)
+		return stop(r, -ENOMEM);
+	while (c->at < c->end) {
+		uint32_t awaiter = cursor_bounded(c, MAX_IDS);
+
+		if (c->bad || t.n_awaiters == MAX_AWAITERS)
+			return -EBADMSG;
+		if (awaiter && set_has(&s->sets[DEF_TASK], awaiter))
+			r->awaiters[t.n_awaiters++] = awaiter;
+	}
+	t.awaiters = r->awaiters;
+	if (!set_has(&s->sets[DEF_TASK], t.task) || !set_has(&s->sets[DEF_STACK], t.stack))
+		return 0;
+	return CALL(r, task_state, index, &t);
+}
+
+static int read_tasks(struct stream_reader *r, uint32_t index, struct cursor *c)
+{
+	struct reader_stream *s = &r->streams[index];
+	struct stream_tasks t = {0};
+
+	t.time_ns = cursor_bounded(c, UINT64_MAX / s->unit_ns) * s->unit_ns;
+	t.total = cursor_bounded(c, UINT32_MAX);
+	t.found = cursor_bounded(c, UINT8_MAX);
+	t.more = cursor_bounded(c, 1);
+	return c->bad ? -EBADMSG : CALL(r, tasks, index, &t);
+}
+
 static int read_json(struct stream_reader *r, uint32_t index, uint64_t type, struct cursor *c)
 {
 	struct reader_stream *s = &r->streams[index];
@@ -533,6 +597,12 @@ static int read_record(struct stream_reader *r, uint32_t index, uint64_t type, s
 		return e;
 	case RECORD_GAP:
 		return read_gap(r, index, c);
+	case RECORD_TASK:
+		return read_definitions(r, index, c, read_task);
+	case RECORD_TASK_STATE:
+		return read_task_state(r, index, c);
+	case RECORD_TASKS:
+		return read_tasks(r, index, c);
 	case RECORD_HEADER:
 	case RECORD_STATISTICS:
 	case RECORD_SUMMARY:
@@ -950,6 +1020,7 @@ void stream_reader_free(struct stream_reader *r)
 	free(r->stack);
 	free(r->state);
 	free(r->how);
+	free(r->awaiters);
 	bytes_done(&r->in);
 	ZSTD_freeDCtx(r->zstd);
 	free(r);

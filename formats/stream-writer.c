@@ -232,7 +232,7 @@ static int close_chunk(struct stream_writer *w)
 	static const enum record_type types[DEF_COUNT] = {
 		[DEF_STRING] = RECORD_STRING, [DEF_FUNCTION] = RECORD_FUNCTION,
 		[DEF_FRAME] = RECORD_FRAME,   [DEF_STACK] = RECORD_STACK,
-		[DEF_THREAD] = RECORD_THREAD,
+		[DEF_THREAD] = RECORD_THREAD, [DEF_TASK] = RECORD_TASK,
 	};
 	int r;
 
@@ -535,6 +535,26 @@ static uint32_t local_thread(struct stream_writer *w, uint32_t id)
 	return local;
 }
 
+static uint32_t local_task(struct stream_writer *w, uint32_t id)
+{
+	struct stream_task t;
+	uint32_t local, thread, name;
+	struct bytes *b;
+
+	if (known(w, DEF_TASK, id, &local))
+		return local;
+	if (!w->definitions.task || !w->definitions.task(w->definitions.arg, id, &t))
+		return unknown(w, DEF_TASK, id);
+	thread = local_thread(w, t.thread);
+	name = local_string(w, t.name);
+	b = define(w, DEF_TASK, id, &local);
+	bytes_varint(b, t.addr);
+	bytes_varint(b, t.loop);
+	bytes_varint(b, thread);
+	bytes_varint(b, name);
+	return local;
+}
+
 int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 {
 	uint32_t thread, stack;
@@ -571,6 +591,45 @@ int stream_writer_gap(struct stream_writer *w, uint64_t time_ns, uint32_t thread
 	bytes_varint(&w->json, count);
 	bytes_varint(&w->json, reason);
 	put_record(&w->records, RECORD_GAP, &w->json);
+	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+}
+
+int stream_writer_task(struct stream_writer *w, const struct stream_task_state *s)
+{
+	uint32_t task, stack, n = s->n_awaiters < MAX_AWAITERS ? s->n_awaiters : MAX_AWAITERS;
+
+	if (begin(w, s->time_ns) < 0)
+		return w->error;
+	task = local_task(w, s->task);
+	stack = local_stack(w, s->stack);
+	if (w->error)
+		return w->error;
+	opened(w);
+	w->json.len = 0;
+	bytes_varint(&w->json, s->time_ns / w->unit_ns);
+	bytes_varint(&w->json, task);
+	bytes_varint(&w->json, stack);
+	bytes_varint(&w->json, s->state);
+	bytes_varint(&w->json, s->problem);
+	for (uint32_t i = 0; i < n; i++)
+		bytes_varint(&w->json, local_task(w, s->awaiters[i]));
+	if (w->error)
+		return w->error;
+	put_record(&w->records, RECORD_TASK_STATE, &w->json);
+	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+}
+
+int stream_writer_tasks(struct stream_writer *w, const struct stream_tasks *t)
+{
+	if (begin(w, t->time_ns) < 0)
+		return w->error;
+	opened(w);
+	w->json.len = 0;
+	bytes_varint(&w->json, t->time_ns / w->unit_ns);
+	bytes_varint(&w->json, t->total);
+	bytes_varint(&w->json, t->found);
+	bytes_varint(&w->json, t->more);
+	put_record(&w->records, RECORD_TASKS, &w->json);
 	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
 }
 

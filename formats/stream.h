@@ -38,6 +38,36 @@ struct stream_thread {
 	uint32_t serial;
 };
 
+/* An asyncio task. */
+struct stream_task {
+	uint64_t addr, loop; /* id() of the task and of its event loop */
+	uint32_t thread;     /* that runs the loop; 0: none, or unknown */
+	uint32_t name;	     /* string */
+};
+enum stream_task_kind { STREAM_TASK_PENDING, STREAM_TASK_RUNNING };
+enum stream_task_problem {
+	STREAM_TASK_FINE,
+	STREAM_TASK_MOVED,	/* it changed while it was looked at: it has no stack */
+	STREAM_TASK_UNREADABLE, /* the stack is what could be read */
+};
+/* Where a task stood. */
+struct stream_task_state {
+	uint64_t time_ns;
+	uint32_t task, stack; /* stack 0: no Python frame */
+	uint8_t state;	      /* enum stream_task_kind */
+	uint8_t problem;      /* enum stream_task_problem */
+	uint32_t n_awaiters;
+	const uint32_t *awaiters; /* tasks that await it */
+};
+/* Behind the tasks of one look. */
+enum stream_tasks_found { STREAM_TASKS_FOUND, STREAM_TASKS_NO_ASYNCIO, STREAM_TASKS_UNKNOWN };
+struct stream_tasks {
+	uint64_t time_ns;
+	uint32_t total; /* tasks there are, told or not */
+	uint8_t found;	/* enum stream_tasks_found */
+	bool more;	/* there are more, or more awaiters, than were looked at */
+};
+
 /* Bits of a sample's state and values of how: as remote/sampler.h, the numbers are the format's. */
 enum stream_state {
 	STREAM_STATE_GIL_KNOWN = 1 << 0,
@@ -110,6 +140,7 @@ struct stream_definitions {
 	bool (*frame)(void *arg, uint32_t id, struct stream_frame *ret);
 	bool (*stack)(void *arg, uint32_t id, struct stream_stack *ret);
 	bool (*thread)(void *arg, uint32_t id, struct stream_thread *ret);
+	bool (*task)(void *arg, uint32_t id, struct stream_task *ret); /* NULL: there are none */
 };
 
 /* Gets whole chunks. 0 or -errno; an error is sticky in the writer and returned by every call. */
@@ -133,6 +164,8 @@ int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 /* count samples were lost for reason, last at time_ns; thread 0: unknown or several. */
 int stream_writer_gap(struct stream_writer *w, uint64_t time_ns, uint32_t thread, uint64_t count,
 		      enum stream_lost reason);
+int stream_writer_task(struct stream_writer *w, const struct stream_task_state *s);
+int stream_writer_tasks(struct stream_writer *w, const struct stream_tasks *t);
 int stream_writer_statistics(struct stream_writer *w, const struct stream_statistics *s);
 /* All ids mean something new from here on: starts a new segment. */
 int stream_writer_redefine(struct stream_writer *w, const struct stream_definitions *definitions);
@@ -164,7 +197,10 @@ struct stream_handler {
 	int (*frame)(void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f);
 	int (*stack)(void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s);
 	int (*thread)(void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t);
+	int (*task)(void *arg, uint32_t stream, uint32_t id, const struct stream_task *t);
 	int (*samples)(void *arg, uint32_t stream, const struct stream_batch *b);
+	int (*task_state)(void *arg, uint32_t stream, const struct stream_task_state *s);
+	int (*tasks)(void *arg, uint32_t stream, const struct stream_tasks *t);
 	int (*gap)(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
 		   enum stream_lost reason);
 	int (*statistics)(void *arg, uint32_t stream, const struct stream_statistics *s);

@@ -183,6 +183,38 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
 	return 0;
 }
 
+int layout_add_asyncio(struct layout *l, const void *table, size_t len)
+{
+	/* The words of struct _Py_AsyncioModuleDebugOffsets, in its order; NULL: of no use here. */
+	int32_t *const fields[LAYOUT_ASYNCIO_BYTES / sizeof(uint64_t)] = {
+		NULL, /* asyncio_task_object.size */
+		&l->task.name,
+		&l->task.awaited_by,
+		NULL, /* task_is_task */
+		&l->task.awaited_by_is_set,
+		&l->task.coro,
+		&l->task.node,
+		NULL, /* asyncio_interpreter_state.size */
+		&l->interp.asyncio_tasks,
+		NULL, /* asyncio_thread_state.size */
+		&l->tstate.asyncio_loop,
+		&l->tstate.asyncio_task,
+		&l->tstate.asyncio_tasks,
+	};
+	uint64_t words[COUNT(fields)];
+
+	if (len < sizeof(words))
+		return -ENOTSUP;
+	memcpy(words, table, sizeof(words));
+	for (size_t i = 0; i < COUNT(fields); i++)
+		if (words[i] == 0 || words[i] > OFFSET_MAX)
+			return -ENOTSUP;
+	for (size_t i = 0; i < COUNT(fields); i++)
+		if (fields[i])
+			*fields[i] = (int32_t)words[i];
+	return 0;
+}
+
 /* Fields that have a proof of their own. */
 enum {
 	BAD_DATASTACK = 1 << 0,

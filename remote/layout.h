@@ -26,11 +26,20 @@ enum line_style {
 	LINE_STYLE_LOCATIONS, /* from 3.11: PEP 657 */
 };
 
+/* How a frame says where its value stack ends. */
+enum stack_style {
+	STACK_STYLE_POINTER, /* to 3.9, and from 3.14: the address behind the last value; to 3.9
+			      * NULL while the frame runs */
+	STACK_STYLE_DEPTH,   /* 3.10: int32, values from f_valuestack on */
+	STACK_STYLE_INDEX,   /* 3.11-3.13: int32, words from localsplus on; -1 while it runs */
+};
+
 struct layout {
 	uint32_t version; /* as Py_Version: 0x030b07f0 */
 	bool free_threaded;
 	enum frame_style frame_style;
 	enum line_style line_style;
+	enum stack_style stack_style;
 
 	struct {
 		int32_t interpreters_head; /* PyInterpreterState * */
@@ -52,6 +61,7 @@ struct layout {
 		int32_t code_object_generation; /* u64, 3.14+ */
 		int32_t gc_frame; /* 3.15: _PyInterpreterFrame *, the one that a running collection
 				   * interrupts */
+		int32_t asyncio_tasks; /* 3.14+: head of the tasks whose threads have ended */
 	} interp;
 	struct {
 		int32_t last_holder; /* PyThreadState * */
@@ -72,6 +82,10 @@ struct layout {
 		int32_t gil_requested; /* int32, 3.15 */
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
 		int32_t exc_info;	   /* _PyErr_StackItem * */
+		int32_t dict;		   /* PyThreadState_GetDict() */
+		int32_t asyncio_loop;	   /* 3.13+: the running loop */
+		int32_t asyncio_task;	   /* 3.14+: the running task */
+		int32_t asyncio_tasks;	   /* 3.14+: head of the list of its tasks */
 		int8_t status_active_bit;  /* bit numbers in status, 3.13+ */
 		int8_t status_holds_gil_bit;
 	} tstate;
@@ -95,7 +109,8 @@ struct layout {
 		int32_t instr_ptr;  /* 3.11, 3.12 prev_instr; to 3.10 f_lasti (int32) */
 		int32_t owner;	    /* char */
 		int32_t is_entry;   /* 3.11, bool */
-		int32_t stackpointer; /* stackpointer (3.14+) / stacktop int32 (3.11-3.13) */
+		int32_t stackpointer; /* as stack_style says */
+		int32_t valuestack;   /* to 3.10: PyObject ** */
 		int32_t localsplus;
 		int32_t tlbc_index;	  /* free-threaded 3.14+, int32 */
 		uint64_t executable_mask; /* bits of the word that are not the pointer: ~0 to 3.13,
@@ -128,7 +143,7 @@ struct layout {
 		int32_t ob_size; /* PyVarObject */
 	} var;
 	struct {
-		int32_t tp_name, tp_basicsize, tp_dictoffset, tp_flags;
+		int32_t tp_name, tp_basicsize, tp_dictoffset, tp_flags, tp_base;
 		int32_t ht_cached_keys; /* of a heap type: PyDictKeysObject *, 3.8+ */
 	} type;
 	struct {
@@ -160,7 +175,34 @@ struct layout {
 	} integer;
 	struct {
 		int32_t iframe, frame_state; /* generator; 3.11+ */
+		int32_t frame;		     /* to 3.10: PyFrameObject *, NULL once it has ended */
+		int8_t await_depth;	     /* what it awaits is so many values below the top */
+		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
+		 * from yielding, and the next instruction does: one of these opcodes, with an
+		 * argument of at least yield_from_arg. From 3.13 the opcodes are ABSENT. */
+		int8_t created, suspended, yield_from;
+		int16_t yield_from_opcodes[2];
+		int8_t yield_from_arg;
 	} gen;
+	struct {
+		int32_t loop, callback0, callbacks, state; /* state: int32, 0 pending */
+		int32_t fut_waiter, coro, name;
+		/* 3.14+, of the target's own table */
+		int32_t awaited_by, awaited_by_is_set, node;
+	} task; /* the C accelerator's TaskObj; the first four are a FutureObj's too */
+	struct {
+		int32_t next, prev;
+	} llist;
+	struct {
+		int32_t mask, table; /* entries of two words: the object, its hash */
+	} set;
+	/* Where objects keep the one that matters here. */
+	struct {
+		int32_t first; /* a weak reference, a cell, the awaitables of a coroutine and of an
+				* asynchronous generator, the holder of a running loop, a module:
+				* the word behind the head */
+		int32_t method_self, partial_args, function_closure, function_globals;
+	} inner;
 };
 
 /* The rows for a version without a table in the process (3.8-3.12), or NULL. version is as
@@ -178,6 +220,11 @@ int layout_from_debug_offsets(struct layout *ret, const void *table, size_t len,
  * does not hold; -EFAULT, -ESRCH, -EPERM from reading. Fields that the debug offsets lack and that
  * fail their own proof are set to ABSENT. */
 int layout_prove(struct layout *l, struct memory *m, uint64_t runtime);
+
+/* Where the C accelerator of asyncio keeps its tasks, 3.14+: from the table in its section
+ * .AsyncioDebug. Sets fields of l. 0; -ENOTSUP it is none that we know. */
+int layout_add_asyncio(struct layout *l, const void *table, size_t len);
+#define LAYOUT_ASYNCIO_BYTES 104
 
 /* The thread states of all interpreters of a proven layout, counted up to a bound: a number, or
  * -errno from reading. */

@@ -15,6 +15,25 @@
 #define READ_MAX  ((size_t)1 << 30)
 #define BATCH_LEN ((uint64_t)1 << 30)
 
+#define PAGE 4096u
+
+struct page {
+	uint64_t addr;
+	bool failed; /* it could not be read */
+	uint8_t *bytes;
+};
+
+/* Pages by address, open addressing; the table of all pages in the order of their coming. */
+struct cache {
+	struct memory *below;
+	struct page *pages;
+	size_t n_pages, room;
+	size_t missed;
+	uint32_t *slots; /* index + 1 */
+	size_t n_slots;
+	struct memory_range *ranges; /* of memory_renew(): room of them */
+};
+
 struct memory_backend {
 	/* Reads from count ranges what can be read before the first unreadable byte: bytes, or
 	 * -errno when that is nothing. */
@@ -27,6 +46,7 @@ struct memory {
 	const uint8_t *image;
 	size_t image_len;
 	uint64_t image_base;
+	struct cache *cache;
 	uint64_t calls;
 	uint64_t bytes;
 	/* One batch, kept here so that sampling allocates nothing. */
@@ -60,6 +80,96 @@ static ssize_t image_read(struct memory *m, size_t count)
 	return sum;
 }
 
+static size_t page_slot(const struct cache *c, uint64_t addr)
+{
+	size_t s = (size_t)((addr / PAGE) * 0x9e3779b97f4a7c15ull >> 24) & (c->n_slots - 1);
+
+	while (c->slots[s] && c->pages[c->slots[s] - 1].addr != addr)
+		s = (s + 1) & (c->n_slots - 1);
+	return s;
+}
+
+static int cache_grow(struct cache *c)
+{
+	size_t room = c->room ? c->room * 2 : 64;
+	struct page *pages;
+	uint32_t *slots;
+
+	if (c->n_pages < c->room)
+		return 0;
+	pages = reallocarray(c->pages, room, sizeof(*pages));
+	if (!pages)
+		return -ENOMEM;
+	c->pages = pages;
+	slots = calloc(room * 2, sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	free(c->slots);
+	c->slots = slots;
+	c->n_slots = room * 2;
+	c->room = room;
+	for (size_t i = 0; i < c->n_pages; i++)
+		c->slots[page_slot(c, c->pages[i].addr)] = (uint32_t)i + 1;
+	return 0;
+}
+
+/* The page at addr, read when it is not there yet; NULL: unreadable, and *ret_error. */
+static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_error)
+{
+	size_t s = c->n_slots ? page_slot(c, addr) : 0;
+	struct page page = {.addr = addr};
+	int r;
+
+	*ret_error = -EFAULT;
+	if (c->n_slots && c->slots[s])
+		return &c->pages[c->slots[s] - 1];
+	if (c->n_pages == MEMORY_CACHE_PAGES)
+		return NULL;
+	page.bytes = malloc(PAGE);
+	r = page.bytes ? cache_grow(c) : -ENOMEM;
+	if (r == 0) {
+		r = memory_read(c->below, addr, page.bytes, PAGE);
+		page.failed = r < 0;
+	}
+	if (r < 0 && r != -EFAULT) {
+		free(page.bytes);
+		*ret_error = r;
+		return NULL;
+	}
+	c->missed++;
+	c->pages[c->n_pages++] = page;
+	c->slots[page_slot(c, addr)] = (uint32_t)c->n_pages;
+	return &c->pages[c->n_pages - 1];
+}
+
+static ssize_t cached_read(struct memory *m, size_t count)
+{
+	ssize_t sum = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t at = (uintptr_t)m->remote[i].iov_base;
+		uint8_t *to = m->local[i].iov_base;
+		size_t left = m->remote[i].iov_len;
+
+		while (left > 0) {
+			uint64_t offset = at % PAGE;
+			size_t n = PAGE - offset < left ? (size_t)(PAGE - offset) : left;
+			int error;
+			const struct page *page = cache_page(m->cache, at - offset, &error);
+
+			if (!page || page->failed)
+				return sum ? sum : error;
+			memcpy(to, page->bytes + offset, n);
+			sum += (ssize_t)n;
+			to += n;
+			at += n;
+			left -= n;
+		}
+	}
+	return sum;
+}
+
+static const struct memory_backend cached_backend = {.read = cached_read};
 static const struct memory_backend live_backend = {.read = live_read};
 static const struct memory_backend image_backend = {.read = image_read};
 
@@ -106,8 +216,57 @@ int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_
 	return 0;
 }
 
+int memory_new_cached(struct memory **ret, struct memory *below)
+{
+	struct memory *m;
+	int r = memory_new(&m, &cached_backend);
+
+	if (r < 0)
+		return r;
+	m->cache = calloc(1, sizeof(*m->cache));
+	if (!m->cache) {
+		free(m);
+		return -ENOMEM;
+	}
+	m->cache->below = below;
+	*ret = m;
+	return 0;
+}
+
+int memory_renew(struct memory *m)
+{
+	struct cache *c = m->cache;
+	struct memory_range *ranges = reallocarray(c->ranges, c->n_pages + 1, sizeof(*ranges));
+	int r;
+
+	if (!ranges)
+		return -ENOMEM;
+	c->ranges = ranges;
+	for (size_t i = 0; i < c->n_pages; i++)
+		ranges[i] = (struct memory_range){
+			.addr = c->pages[i].addr, .len = PAGE, .buf = c->pages[i].bytes};
+	r = memory_gather(c->below, ranges, c->n_pages);
+	for (size_t i = 0; i < c->n_pages; i++)
+		c->pages[i].failed = ranges[i].failed;
+	c->missed = 0;
+	return r;
+}
+
+size_t memory_missed(const struct memory *m)
+{
+	return m->cache->missed;
+}
+
 void memory_free(struct memory *m)
 {
+	if (m && m->cache) {
+		for (size_t i = 0; i < m->cache->n_pages; i++)
+			free(m->cache->pages[i].bytes);
+		free(m->cache->pages);
+		free(m->cache->slots);
+		free(m->cache->ranges);
+		free(m->cache);
+	}
 	free(m);
 }
 

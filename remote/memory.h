@@ -28,6 +28,19 @@ int memory_new_live(struct memory **ret, pid_t pid);
  * The image is borrowed and must outlive the result. */
 int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_t base);
 
+/* Memory that was read before: what is read of below is kept by pages, and read there only once,
+ * until memory_renew(). For looks that take many small reads and must see one instant. below is
+ * borrowed. What lies in more than MEMORY_CACHE_PAGES pages is unreadable. */
+#define MEMORY_CACHE_PAGES 32768u /* 128 MiB: the objects of some hundred thousand tasks */
+int memory_new_cached(struct memory **ret, struct memory *below);
+
+/* Reads all pages that m keeps anew, one behind the other, and as fast as that goes: a copy of one
+ * instant when nobody writes meanwhile. 0 or -errno, when below cannot be read at all. */
+int memory_renew(struct memory *m);
+
+/* How many pages were read since the last memory_renew(): they are of a later instant. */
+size_t memory_missed(const struct memory *m);
+
 void memory_free(struct memory *m);
 
 /* Reads len bytes at addr or fails; buf is undefined on failure. 0 or -errno. */

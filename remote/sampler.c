@@ -11,6 +11,7 @@
 #include "remote/hand.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
+#include "remote/tasks-take.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2.5 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
@@ -661,6 +662,124 @@ static int renew_tables(struct sampler *s)
 	return 0;
 }
 
+/* ---- asyncio's tasks ---- */
+
+static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
+{
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (s->who.threads[i]->addr == addr)
+			return s->who.threads[i];
+	return NULL;
+}
+
+/* Which tasks are told: in shown[i] the id of task i, else 0. Those of threads that are not sampled
+ * are not; of running ones also whoever awaits them. */
+static int choose_tasks(struct sampler *s, const struct tasks *t, uint32_t *shown)
+{
+	bool all = s->options.tasks == SAMPLER_TASKS_ALL;
+	uint32_t *queue = calloc(t->n + 1, sizeof(*queue));
+	size_t n = 0;
+
+	if (!queue)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n; i++)
+		if ((all || t->info[i].state == TASK_RUNNING) &&
+		    (!t->info[i].tstate || thread_at(s, t->info[i].tstate))) {
+			shown[i] = 1;
+			queue[n++] = (uint32_t)i;
+		}
+	for (size_t at = 0; at < n; at++) {
+		const struct task_info *task = &t->info[queue[at]];
+
+		for (uint32_t k = 0; k < task->n_awaiters; k++) {
+			uint32_t awaiter = t->awaiters[task->first_awaiter + k];
+
+			if (shown[awaiter])
+				continue;
+			shown[awaiter] = 1;
+			queue[n++] = awaiter;
+		}
+	}
+	free(queue);
+	for (size_t i = 0; i < t->n; i++) {
+		const struct thread *th = thread_at(s, t->info[i].tstate);
+		const struct table_task task = {.addr = t->info[i].addr,
+						.loop = t->info[i].loop,
+						.name = t->info[i].name,
+						.thread = th ? th->id : 0};
+
+		if (shown[i])
+			shown[i] = tables_task(s->walk.tables, &task);
+	}
+	return 0;
+}
+
+static int tell_task(struct sampler *s, const struct tasks *t, size_t i, const uint32_t *shown,
+		     uint64_t now)
+{
+	const struct task_info *task = &t->info[i];
+	struct sample sample = {.time_ns = now,
+				.thread = shown[i],
+				.stack = task->stack,
+				.state = (uint16_t)task->state,
+				.how = (uint8_t)task->problem,
+				.kind = SAMPLE_TASK};
+
+	for (uint32_t k = task->n_awaiters; k > 0; k--) {
+		uint32_t awaiter = shown[t->awaiters[task->first_awaiter + k - 1]];
+
+		if (!awaiter)
+			continue;
+		sample.gather_ns = tables_awaiter(s->walk.tables, sample.gather_ns, awaiter);
+		if (!sample.gather_ns)
+			return -ENOMEM;
+	}
+	/* The ring holds more than there may be tasks. */
+	return push(s, &sample) ? 0 : -ENOBUFS;
+}
+
+static int tell_tasks(struct sampler *s, const struct tasks *t, uint64_t now)
+{
+	struct sample end = {.time_ns = now,
+			     .stack = (uint32_t)t->n,
+			     .state = (uint16_t)t->found,
+			     .how = t->more,
+			     .kind = SAMPLE_TASKS};
+	uint32_t *shown = calloc(t->n + 1, sizeof(*shown));
+	int r = shown ? choose_tasks(s, t, shown) : -ENOMEM;
+
+	for (size_t i = 0; i < t->n && r == 0; i++)
+		if (shown[i])
+			r = tell_task(s, t, i, shown, now);
+	free(shown);
+	if (r == 0 && !push(s, &end))
+		r = -ENOBUFS;
+	return r;
+}
+
+/* 0, or -errno: then nothing is told of tasks, or not all. */
+static int take_tasks(struct sampler *s)
+{
+	struct take take = {.stops = &s->stops,
+			    .may_stop = s->options.blocking || s->options.stop_budget > 0};
+	struct task_reader *reader = NULL;
+	struct tasks tasks = {0};
+	uint64_t now = now_ns();
+	int r = task_reader_new(&reader, s->target, s->walk.tables);
+
+	if (r == 0)
+		r = tasks_take(reader, s->target, &take, &tasks);
+	if (r == 0)
+		r = tell_tasks(s, &tasks, now);
+	count(&s->counts.stops, take.stopped);
+	count(&s->counts.stop_ns, take.stopped_ns);
+	if (take.refused)
+		atomic_store_explicit(&s->counts.stops_refused, true, memory_order_relaxed);
+	tasks_done(&tasks);
+	task_reader_free(reader);
+	return r;
+}
+
 /* ---- the loop ---- */
 
 /* Whether the runtime is still what it was when the target was opened. */
@@ -739,6 +858,12 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 			count(&s->counts.due, missed * s->who.n_threads);
 			deadline += missed * interval;
 		}
+	}
+	if (s->options.tasks && s->options.max_ticks && end == SAMPLER_DURATION) {
+		int r = take_tasks(s);
+
+		if (r < 0 && r != -EAGAIN)
+			end = end_of(s, r);
 	}
 	set(&s->counts.now_ns, now_ns());
 	tell_gaps(s);

@@ -17,6 +17,13 @@
 #define SAMPLER_MAX_THREADS                                                                        \
 	8192 /* thread states followed; a longer list is a torn or hostile one */
 
+/* asyncio's tasks, after the last tick of a look that has max_ticks. */
+enum sampler_tasks {
+	SAMPLER_TASKS_NONE,
+	SAMPLER_TASKS_RUNNING, /* those that run, and those that await them */
+	SAMPLER_TASKS_ALL
+};
+
 struct sampler_options {
 	uint64_t
 		interval_ns; /* between deadlines; 0 is as fast as it goes (every attempt is due) */
@@ -26,6 +33,7 @@ struct sampler_options {
 	bool blocking;	      /* every sample by a stop */
 	double stop_budget;   /* share of the target's time that stops may take, 0..1 */
 	struct hand *hand;    /* borrowed; NULL: stops are made by ptrace alone */
+	enum sampler_tasks tasks;
 };
 
 /* Bits of sample.state. The *_KNOWN ones say that the bit beside was looked at. */
@@ -55,17 +63,26 @@ enum lost_reason {
 	LOST_REASON_COUNT
 };
 
-enum sample_kind { SAMPLE_STACK, SAMPLE_GAP, SAMPLE_TABLES };
+enum sample_kind {
+	SAMPLE_STACK,
+	SAMPLE_GAP,
+	SAMPLE_TABLES,
+	SAMPLE_TASK,  /* one task */
+	SAMPLE_TASKS, /* behind the tasks of one look */
+};
 
 /* One entry of the ring. */
 struct sample {
 	uint64_t time_ns;   /* CLOCK_MONOTONIC at the start of its gather */
-	uint32_t gather_ns; /* how long the gather took */
-	uint32_t thread;
-	uint32_t stack; /* 0: the thread has no Python frame. SAMPLE_GAP: how many were lost */
-	uint16_t state;
-	uint8_t how;  /* SAMPLE_GAP: enum lost_reason */
-	uint8_t kind; /* SAMPLE_TABLES: from here on ids are those of a new struct tables */
+	uint32_t gather_ns; /* how long the gather took. SAMPLE_TASK: the first of its awaiters */
+	uint32_t thread;    /* SAMPLE_TASK: the task */
+	/* 0: the thread, or task, has no Python frame. SAMPLE_GAP: how many were lost.
+	 * SAMPLE_TASKS: how many tasks there are, also of threads that are not sampled. */
+	uint32_t stack;
+	uint16_t state; /* SAMPLE_TASK: enum task_state; SAMPLE_TASKS: enum tasks_found */
+	uint8_t how;	/* SAMPLE_GAP: enum lost_reason; SAMPLE_TASK: enum task_problem;
+			 * SAMPLE_TASKS: whether there are more than were looked at */
+	uint8_t kind;	/* SAMPLE_TABLES: from here on ids are those of a new struct tables */
 };
 
 /* Read by any thread at any time; each counts since sampler_new. In thread samples:

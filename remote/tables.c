@@ -25,7 +25,7 @@ struct arena_block {
 };
 
 struct tables {
-	struct column strings, functions, frames, stacks, threads;
+	struct column strings, functions, frames, stacks, threads, tasks, awaiters;
 	struct arena_block *arena;
 	size_t bytes;
 };
@@ -212,6 +212,8 @@ int tables_new(struct tables **ret)
 	t->frames.entry_size = sizeof(struct table_frame);
 	t->stacks.entry_size = sizeof(struct table_stack);
 	t->threads.entry_size = sizeof(struct table_thread);
+	t->tasks.entry_size = sizeof(struct table_task);
+	t->awaiters.entry_size = sizeof(struct table_awaiter);
 	t->bytes = sizeof(*t);
 	*ret = t;
 	return 0;
@@ -233,6 +235,8 @@ void tables_free(struct tables *t)
 	column_done(&t->frames);
 	column_done(&t->stacks);
 	column_done(&t->threads);
+	column_done(&t->tasks);
+	column_done(&t->awaiters);
 	while (t->arena) {
 		struct arena_block *next = t->arena->next;
 
@@ -283,6 +287,18 @@ uint32_t tables_thread(struct tables *t, const struct table_thread *th)
 	return column_add(t, &t->threads, th);
 }
 
+uint32_t tables_task(struct tables *t, const struct table_task *task)
+{
+	return column_intern(t, &t->tasks, task);
+}
+
+uint32_t tables_awaiter(struct tables *t, uint32_t next, uint32_t task)
+{
+	struct table_awaiter a = {next, task};
+
+	return column_intern(t, &t->awaiters, &a);
+}
+
 const struct table_string *tables_get_string(const struct tables *t, uint32_t id)
 {
 	return column_get(&t->strings, id);
@@ -306,6 +322,16 @@ const struct table_stack *tables_get_stack(const struct tables *t, uint32_t id)
 const struct table_thread *tables_get_thread(const struct tables *t, uint32_t id)
 {
 	return column_get(&t->threads, id);
+}
+
+const struct table_task *tables_get_task(const struct tables *t, uint32_t id)
+{
+	return column_get(&t->tasks, id);
+}
+
+const struct table_awaiter *tables_get_awaiter(const struct tables *t, uint32_t id)
+{
+	return column_get(&t->awaiters, id);
 }
 
 size_t tables_bytes(const struct tables *t)

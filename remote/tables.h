@@ -1,4 +1,5 @@
-/* What a session has seen, by number: strings, functions, frames, stacks, threads.
+/* What a session has seen, by number: strings, functions, frames, stacks, threads,
+ * tasks.
  *
  * Append-only. One thread (the sampler's) adds; another may read, at the same time, every entry
  * whose id it was handed through the ring of samples. Ids count from 1; 0 is "none".
@@ -48,6 +49,20 @@ struct table_thread {
 	bool main;	     /* the main thread of its interpreter */
 };
 
+/* An asyncio task. */
+struct table_task {
+	uint64_t addr;	 /* its id() */
+	uint64_t loop;	 /* id() of its event loop */
+	uint32_t name;	 /* string; 0 unknown */
+	uint32_t thread; /* that runs the loop; 0 none, or unknown */
+};
+
+/* One of the tasks that await a task; the others follow as a list. */
+struct table_awaiter {
+	uint32_t next; /* awaiter; 0: the last */
+	uint32_t task;
+};
+
 struct tables;
 
 int tables_new(struct tables **ret);
@@ -60,6 +75,8 @@ uint32_t tables_frame(struct tables *t, const struct table_frame *f);
 uint32_t tables_stack(struct tables *t, uint32_t parent, uint32_t frame);
 /* Always adds: a thread that ended and another with its tid are two. */
 uint32_t tables_thread(struct tables *t, const struct table_thread *th);
+uint32_t tables_task(struct tables *t, const struct table_task *task);
+uint32_t tables_awaiter(struct tables *t, uint32_t next, uint32_t task);
 
 /* Any thread. NULL for an id that was never given out. Owned by the tables. */
 const struct table_string *tables_get_string(const struct tables *t, uint32_t id);
@@ -67,6 +84,8 @@ const struct table_function *tables_get_function(const struct tables *t, uint32_
 const struct table_frame *tables_get_frame(const struct tables *t, uint32_t id);
 const struct table_stack *tables_get_stack(const struct tables *t, uint32_t id);
 const struct table_thread *tables_get_thread(const struct tables *t, uint32_t id);
+const struct table_task *tables_get_task(const struct tables *t, uint32_t id);
+const struct table_awaiter *tables_get_awaiter(const struct tables *t, uint32_t id);
 
 /* Bytes held, for the bound that a session keeps. */
 size_t tables_bytes(const struct tables *t);

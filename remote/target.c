@@ -818,6 +818,58 @@ enum target_problem target_open(struct target **ret, pid_t pid, const struct pro
 	return TARGET_OK;
 }
 
+static int section_of(struct search *s, const struct object *o, const char *section,
+		      uint64_t *ret_addr, uint64_t *ret_size)
+{
+	_cleanup_fd_ int fd = open_object(s, o);
+	_cleanup_elf_ struct elf_file *f = NULL;
+	uint64_t bias, addr, size;
+	int r = fd < 0 ? -EACCES : elf_file_open(&f, fd);
+
+	if (r == 0)
+		r = elf_file_bias(f, o->first->start, o->first->offset, &bias);
+	if (r == 0)
+		r = elf_file_section(f, section, &addr, &size);
+	if (r < 0)
+		return r;
+	*ret_addr = addr + bias;
+	*ret_size = size;
+	return 0;
+}
+
+static bool holds(const struct object *o, uint64_t addr)
+{
+	return addr >= o->first->start && addr < o->first[o->count - 1].end;
+}
+
+static bool is_named(const struct object *o, const char *part)
+{
+	const char *name = strrchr(o->first->path, '/');
+
+	return name && strstr(name, part);
+}
+
+int target_find_section(const struct target *t, const char *section, const char *library,
+			uint64_t *ret_addr, uint64_t *ret_size)
+{
+	struct search s = {.pid = t->pid, .m = t->memory, .opener = t->opener};
+	int r = read_maps(&s), result = r < 0 ? r : -ENOENT;
+
+	if (r == 0)
+		find_main_object(&s);
+	for (size_t i = 0; i < s.maps.objects_count && result != 0; i++) {
+		const struct object *o = &s.maps.objects[i];
+
+		if (!is_named(o, library) && !holds(o, t->runtime))
+			continue;
+		r = section_of(&s, o, section, ret_addr, ret_size);
+		if (r == 0 || r == -EACCES)
+			result = r;
+	}
+	free_maps(&s.maps);
+	return result;
+}
+
 void target_free(struct target *t)
 {
 	if (!t)

@@ -41,4 +41,11 @@ enum target_problem target_open(struct target **ret, pid_t pid, const struct pro
 				char *detail, size_t size);
 void target_free(struct target *t);
 
+/* Where a section stands of an object whose file name contains library, or of the one that holds
+ * the runtime: the first that has it. Objects may have been mapped since target_open(). 0 and the
+ * target's address and bytes; -ENOENT; -EACCES when a file that may have it is out of reach;
+ * another -errno. */
+int target_find_section(const struct target *t, const char *section, const char *library,
+			uint64_t *ret_addr, uint64_t *ret_size);
+
 #endif

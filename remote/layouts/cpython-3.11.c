@@ -7,6 +7,7 @@ const struct layout layout_cpython_3_11 = {
 	.free_threaded = false,
 	.frame_style = FRAME_STYLE_INTERPRETER,
 	.line_style = LINE_STYLE_LOCATIONS,
+	.stack_style = STACK_STYLE_INDEX,
 	.runtime =
 		{
 			.interpreters_head = 40,
@@ -28,6 +29,7 @@ const struct layout layout_cpython_3_11 = {
 			.modules = 888,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -54,6 +56,10 @@ const struct layout layout_cpython_3_11 = {
 			.gil_requested = ABSENT,
 			.current_exception = 96,
 			.exc_info = 120,
+			.dict = 128,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = ABSENT,
 			.status_holds_gil_bit = ABSENT,
 		},
@@ -82,6 +88,7 @@ const struct layout layout_cpython_3_11 = {
 			.owner = 69,
 			.is_entry = 68,
 			.stackpointer = 64,
+			.valuestack = ABSENT,
 			.localsplus = 72,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
@@ -123,6 +130,7 @@ const struct layout layout_cpython_3_11 = {
 			.tp_basicsize = 32,
 			.tp_dictoffset = 288,
 			.tp_flags = 168,
+			.tp_base = 256,
 			.ht_cached_keys = 872,
 		},
 	.unicode =
@@ -170,5 +178,43 @@ const struct layout layout_cpython_3_11 = {
 		{
 			.iframe = 80,
 			.frame_state = 75,
+			.frame = ABSENT,
+			.await_depth = 1,
+			.created = -2,
+			.suspended = -1,
+			.yield_from = -1,
+			.yield_from_opcodes = {151, 150},
+			.yield_from_arg = 2,
+		},
+	.task =
+		{
+			.loop = 16,
+			.callback0 = 24,
+			.callbacks = 40,
+			.state = 88,
+			.fut_waiter = 128,
+			.coro = 136,
+			.name = 144,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = 32,
+			.table = 40,
+		},
+	.inner =
+		{
+			.first = 16,
+			.method_self = 24,
+			.partial_args = 24,
+			.function_closure = 72,
+			.function_globals = 16,
 		},
 };

@@ -8,6 +8,7 @@ static const struct layout base = {
 	.free_threaded = false,
 	.frame_style = FRAME_STYLE_INTERPRETER,
 	.line_style = LINE_STYLE_LOCATIONS,
+	.stack_style = STACK_STYLE_INDEX,
 	.runtime =
 		{
 			.interpreters_head = ABSENT,
@@ -29,6 +30,7 @@ static const struct layout base = {
 			.modules = ABSENT,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -55,6 +57,10 @@ static const struct layout base = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.dict = 128,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = 5,
 		},
@@ -83,6 +89,7 @@ static const struct layout base = {
 			.owner = ABSENT,
 			.is_entry = ABSENT,
 			.stackpointer = 64,
+			.valuestack = ABSENT,
 			.localsplus = ABSENT,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
@@ -124,6 +131,7 @@ static const struct layout base = {
 			.tp_basicsize = 32,
 			.tp_dictoffset = 288,
 			.tp_flags = ABSENT,
+			.tp_base = 256,
 			.ht_cached_keys = 880,
 		},
 	.unicode =
@@ -171,6 +179,44 @@ static const struct layout base = {
 		{
 			.iframe = 72,
 			.frame_state = 67,
+			.frame = ABSENT,
+			.await_depth = 1,
+			.created = -3,
+			.suspended = -2,
+			.yield_from = -1,
+			.yield_from_opcodes = {ABSENT, ABSENT},
+			.yield_from_arg = ABSENT,
+		},
+	.task =
+		{
+			.loop = 16,
+			.callback0 = 24,
+			.callbacks = 40,
+			.state = 96,
+			.fut_waiter = 112,
+			.coro = 120,
+			.name = 128,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = 32,
+			.table = 40,
+		},
+	.inner =
+		{
+			.first = 16,
+			.method_self = 24,
+			.partial_args = 24,
+			.function_closure = 72,
+			.function_globals = 16,
 		},
 };
 
@@ -179,6 +225,7 @@ static const struct layout base_free_threaded = {
 	.free_threaded = true,
 	.frame_style = FRAME_STYLE_INTERPRETER,
 	.line_style = LINE_STYLE_LOCATIONS,
+	.stack_style = STACK_STYLE_INDEX,
 	.runtime =
 		{
 			.interpreters_head = ABSENT,
@@ -200,6 +247,7 @@ static const struct layout base_free_threaded = {
 			.modules = ABSENT,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -226,6 +274,10 @@ static const struct layout base_free_threaded = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.dict = 128,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = 5,
 		},
@@ -254,6 +306,7 @@ static const struct layout base_free_threaded = {
 			.owner = ABSENT,
 			.is_entry = ABSENT,
 			.stackpointer = 64,
+			.valuestack = ABSENT,
 			.localsplus = ABSENT,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
@@ -295,6 +348,7 @@ static const struct layout base_free_threaded = {
 			.tp_basicsize = 48,
 			.tp_dictoffset = 304,
 			.tp_flags = ABSENT,
+			.tp_base = 272,
 			.ht_cached_keys = 896,
 		},
 	.unicode =
@@ -342,6 +396,44 @@ static const struct layout base_free_threaded = {
 		{
 			.iframe = 88,
 			.frame_state = 83,
+			.frame = ABSENT,
+			.await_depth = 1,
+			.created = -3,
+			.suspended = -2,
+			.yield_from = -1,
+			.yield_from_opcodes = {ABSENT, ABSENT},
+			.yield_from_arg = ABSENT,
+		},
+	.task =
+		{
+			.loop = 32,
+			.callback0 = 40,
+			.callbacks = 56,
+			.state = 112,
+			.fut_waiter = 128,
+			.coro = 136,
+			.name = 144,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = 48,
+			.table = 56,
+		},
+	.inner =
+		{
+			.first = 32,
+			.method_self = 40,
+			.partial_args = 40,
+			.function_closure = 88,
+			.function_globals = 32,
 		},
 };
 
@@ -362,7 +454,8 @@ static const struct layout_word words[] = {
 	LAYOUT_SUB(15, gil.locked),
 	LAYOUT_SET(18, gil.last_holder),
 	LAYOUT_SUB(15, gil.last_holder),
-	/* thread_state */
+	/* thread_state: asyncio's word is the first behind it, in _PyThreadStateImpl */
+	LAYOUT_SET(19, tstate.asyncio_loop),
 	LAYOUT_SET(20, tstate.prev),
 	LAYOUT_SET(21, tstate.next),
 	LAYOUT_SET(22, tstate.interp),

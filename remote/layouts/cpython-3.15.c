@@ -8,6 +8,7 @@ static const struct layout base = {
 	.free_threaded = false,
 	.frame_style = FRAME_STYLE_INTERPRETER,
 	.line_style = LINE_STYLE_LOCATIONS,
+	.stack_style = STACK_STYLE_POINTER,
 	.runtime =
 		{
 			.interpreters_head = ABSENT,
@@ -29,6 +30,7 @@ static const struct layout base = {
 			.modules = ABSENT,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -55,6 +57,10 @@ static const struct layout base = {
 			.gil_requested = ABSENT,
 			.current_exception = ABSENT,
 			.exc_info = ABSENT,
+			.dict = ABSENT,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = ABSENT,
 		},
@@ -83,6 +89,7 @@ static const struct layout base = {
 			.owner = ABSENT,
 			.is_entry = ABSENT,
 			.stackpointer = ABSENT,
+			.valuestack = ABSENT,
 			.localsplus = ABSENT,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(3),
@@ -124,6 +131,7 @@ static const struct layout base = {
 			.tp_basicsize = ABSENT,
 			.tp_dictoffset = ABSENT,
 			.tp_flags = ABSENT,
+			.tp_base = 256,
 			.ht_cached_keys = ABSENT,
 		},
 	.unicode =
@@ -171,6 +179,44 @@ static const struct layout base = {
 		{
 			.iframe = ABSENT,
 			.frame_state = ABSENT,
+			.frame = ABSENT,
+			.await_depth = 2,
+			.created = 0,
+			.suspended = 1,
+			.yield_from = 2,
+			.yield_from_opcodes = {ABSENT, ABSENT},
+			.yield_from_arg = ABSENT,
+		},
+	.task =
+		{
+			.loop = 16,
+			.callback0 = ABSENT,
+			.callbacks = ABSENT,
+			.state = 104,
+			.fut_waiter = 120,
+			.coro = ABSENT,
+			.name = ABSENT,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = ABSENT,
+			.table = ABSENT,
+		},
+	.inner =
+		{
+			.first = 16,
+			.method_self = 24,
+			.partial_args = 24,
+			.function_closure = 72,
+			.function_globals = 16,
 		},
 };
 
@@ -179,6 +225,7 @@ static const struct layout base_free_threaded = {
 	.free_threaded = true,
 	.frame_style = FRAME_STYLE_INTERPRETER,
 	.line_style = LINE_STYLE_LOCATIONS,
+	.stack_style = STACK_STYLE_POINTER,
 	.runtime =
 		{
 			.interpreters_head = ABSENT,
@@ -200,6 +247,7 @@ static const struct layout base_free_threaded = {
 			.modules = ABSENT,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -226,6 +274,10 @@ static const struct layout base_free_threaded = {
 			.gil_requested = ABSENT,
 			.current_exception = ABSENT,
 			.exc_info = ABSENT,
+			.dict = ABSENT,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = ABSENT,
 		},
@@ -254,6 +306,7 @@ static const struct layout base_free_threaded = {
 			.owner = ABSENT,
 			.is_entry = ABSENT,
 			.stackpointer = ABSENT,
+			.valuestack = ABSENT,
 			.localsplus = ABSENT,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(3),
@@ -295,6 +348,7 @@ static const struct layout base_free_threaded = {
 			.tp_basicsize = ABSENT,
 			.tp_dictoffset = ABSENT,
 			.tp_flags = ABSENT,
+			.tp_base = 272,
 			.ht_cached_keys = ABSENT,
 		},
 	.unicode =
@@ -342,6 +396,44 @@ static const struct layout base_free_threaded = {
 		{
 			.iframe = ABSENT,
 			.frame_state = ABSENT,
+			.frame = ABSENT,
+			.await_depth = 2,
+			.created = 0,
+			.suspended = 1,
+			.yield_from = 2,
+			.yield_from_opcodes = {ABSENT, ABSENT},
+			.yield_from_arg = ABSENT,
+		},
+	.task =
+		{
+			.loop = 32,
+			.callback0 = ABSENT,
+			.callbacks = ABSENT,
+			.state = ABSENT,
+			.fut_waiter = ABSENT,
+			.coro = ABSENT,
+			.name = ABSENT,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = ABSENT,
+			.table = ABSENT,
+		},
+	.inner =
+		{
+			.first = 32,
+			.method_self = 40,
+			.partial_args = 40,
+			.function_closure = 88,
+			.function_globals = 32,
 		},
 };
 
@@ -416,6 +508,9 @@ static const struct layout_word words[] = {
 	/* list_object */
 	LAYOUT_SET(72, list.ob_item),
 	LAYOUT_SET(73, list.ob_size),
+	/* set_object */
+	LAYOUT_SET(76, set.table),
+	LAYOUT_SET(77, set.mask),
 	/* dict_object */
 	LAYOUT_SET(79, dict.ma_keys),
 	LAYOUT_SET(80, dict.ma_values),
@@ -436,6 +531,9 @@ static const struct layout_word words[] = {
 	/* gen_object */
 	LAYOUT_SET(101, gen.iframe),
 	LAYOUT_SET(102, gen.frame_state),
+	/* llist_node */
+	LAYOUT_SET(103, llist.next),
+	LAYOUT_SET(104, llist.prev),
 };
 
 const struct layout_table layout_table_3_15 = {

@@ -7,6 +7,7 @@ const struct layout layout_cpython_3_8 = {
 	.free_threaded = false,
 	.frame_style = FRAME_STYLE_OBJECT,
 	.line_style = LINE_STYLE_LNOTAB,
+	.stack_style = STACK_STYLE_POINTER,
 	.runtime =
 		{
 			.interpreters_head = 32,
@@ -28,6 +29,7 @@ const struct layout layout_cpython_3_8 = {
 			.modules = 56,
 			.code_object_generation = ABSENT,
 			.gc_frame = ABSENT,
+			.asyncio_tasks = ABSENT,
 		},
 	.gil =
 		{
@@ -54,6 +56,10 @@ const struct layout layout_cpython_3_8 = {
 			.gil_requested = ABSENT,
 			.current_exception = 88,
 			.exc_info = 144,
+			.dict = 152,
+			.asyncio_loop = ABSENT,
+			.asyncio_task = ABSENT,
+			.asyncio_tasks = ABSENT,
 			.status_active_bit = ABSENT,
 			.status_holds_gil_bit = ABSENT,
 		},
@@ -81,7 +87,8 @@ const struct layout layout_cpython_3_8 = {
 			.instr_ptr = 104,
 			.owner = ABSENT,
 			.is_entry = ABSENT,
-			.stackpointer = ABSENT,
+			.stackpointer = 72,
+			.valuestack = 64,
 			.localsplus = 360,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
@@ -123,6 +130,7 @@ const struct layout layout_cpython_3_8 = {
 			.tp_basicsize = 32,
 			.tp_dictoffset = 288,
 			.tp_flags = 168,
+			.tp_base = 256,
 			.ht_cached_keys = 872,
 		},
 	.unicode =
@@ -170,5 +178,43 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.iframe = ABSENT,
 			.frame_state = ABSENT,
+			.frame = 16,
+			.await_depth = 1,
+			.created = ABSENT,
+			.suspended = ABSENT,
+			.yield_from = ABSENT,
+			.yield_from_opcodes = {72, ABSENT},
+			.yield_from_arg = 0,
+		},
+	.task =
+		{
+			.loop = 16,
+			.callback0 = 24,
+			.callbacks = 40,
+			.state = 72,
+			.fut_waiter = 104,
+			.coro = 112,
+			.name = 120,
+			.awaited_by = ABSENT,
+			.awaited_by_is_set = ABSENT,
+			.node = ABSENT,
+		},
+	.llist =
+		{
+			.next = 0,
+			.prev = 8,
+		},
+	.set =
+		{
+			.mask = 32,
+			.table = 40,
+		},
+	.inner =
+		{
+			.first = 16,
+			.method_self = 24,
+			.partial_args = 24,
+			.function_closure = 48,
+			.function_globals = 24,
 		},
 };

@@ -89,8 +89,11 @@ static int read_all(const struct bytes *b, const struct stream_handler *h, void 
 int main(int argc, char **argv)
 {
 	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000, t = 1000000000, seen = 0;
-	const struct stream_definitions d = {NULL,	get_string, get_function,
-					     get_frame, get_stack,  get_thread};
+	const struct stream_definitions d = {.string = get_string,
+					     .function = get_function,
+					     .frame = get_frame,
+					     .stack = get_stack,
+					     .thread = get_thread};
 	const struct stream_handler counter = {.samples = count};
 	struct stream_header h = {.stream_id = 7, .rate_hz = 100000, .time_unit_ns = 1000};
 	struct stream_writer_options o = {.codec = STREAM_ZSTD};

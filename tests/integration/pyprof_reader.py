@@ -15,7 +15,7 @@ from collections import Counter
 PROLOGUE = bytes.fromhex("89505950524f460a")
 CHUNK = bytes.fromhex("c7506b1a")
 HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
-STRING, FUNCTION, FRAME, STACK, THREAD = 2, 3, 4, 5, 6
+STRING, FUNCTION, FRAME, STACK, THREAD, TASK = 2, 3, 4, 5, 6, 11
 
 
 def library(name, soname):
@@ -132,9 +132,12 @@ class Stream:
         self.expected = 0      # samples that should have been read so far
         self.samples = 0
         self.gaps = Counter()
-        self.kinds = {kind: {} for kind in (STRING, FUNCTION, FRAME, STACK, THREAD)}
+        self.kinds = {kind: {} for kind in (STRING, FUNCTION, FRAME, STACK, THREAD,
+                                          TASK)}
         self.stacks = Counter()  # (tid, ((file, function, line), ...)) base first
         self.states = Counter()
+        self.tasks = []        # what each look at a task saw, as a dict
+        self.tasks_seen = None  # (how many there are, found, more)
         self.first = self.last = None
         self.time_sum = 0
 
@@ -157,6 +160,8 @@ class Stream:
             elif kind == STACK:
                 entry = (number - c.varint(), c.varint())
                 needs = [(STACK, entry[0]), (FRAME, entry[1])]
+            elif kind == TASK:
+                entry = (c.varint(), c.varint(), c.varint(), c.varint())
             else:
                 entry = (c.varint(), c.varint(), c.varint(), c.zigzag(), c.varint(), c.varint())
             # What refers to something in a lost chunk is lost with it.
@@ -197,6 +202,21 @@ class Stream:
             tid = self.kinds[THREAD][thread][1] if thread else 0
             self.stacks[tid, self.frames(stack)] += count
 
+    def task(self, c, unit):
+        time, number, stack, state, problem = (c.varint() for _ in range(5))
+        awaiters = []
+        while c.at < c.end:
+            awaiters.append(c.varint())
+        tasks = self.kinds[TASK]
+        if number not in tasks or not self.has(STACK, stack):
+            return
+        addr, loop, thread, name = tasks[number]
+        self.tasks.append({
+            "time": time * unit, "id": addr, "loop": loop,
+            "tid": self.kinds[THREAD][thread][1] if thread in self.kinds[THREAD] else None,
+            "name": self.kinds[STRING].get(name), "frames": self.frames(stack), "state": state,
+            "problem": problem, "awaiters": [tasks[a][0] for a in awaiters if a in tasks]})
+
     def records(self, payload, unit):
         c = Cursor(payload)
         while c.at < c.end:
@@ -210,6 +230,11 @@ class Stream:
                 record.varint(), record.varint()
                 count = record.varint()
                 self.gaps[record.varint()] += count
+            elif kind == 12:
+                self.task(record, unit)
+            elif kind == 13:
+                record.varint()
+                self.tasks_seen = record.varint(), record.varint(), record.varint()
             elif kind == 1:
                 self.header = json.loads(record.data)
             elif kind == 9:

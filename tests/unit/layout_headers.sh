@@ -231,6 +231,16 @@ int main(void)
 	OFF(err_stackitem.value, _PyErr_StackItem, exc_type);
 #endif
 	OFF(err_stackitem.previous, _PyErr_StackItem, previous_item);
+#if AT_LEAST(14)
+	NONE(tstate.dict);
+#else
+	OFF(tstate.dict, PyThreadState, dict);
+#endif
+#if AT_LEAST(13) && !AT_LEAST(14)
+	OFF(tstate.asyncio_loop, _PyThreadStateImpl, asyncio_running_loop);
+#else
+	NONE(tstate.asyncio_loop);
+#endif
 
 #if AT_LEAST(11)
 	OFF(frame.previous, _PyInterpreterFrame, previous);
@@ -269,13 +279,19 @@ int main(void)
 	NONE(frame.owner_cstack);
 #endif
 	NONE(frame.lasti_unit);
+	NONE(frame.valuestack);
 #else
 	OFF(frame.previous, PyFrameObject, f_back);
 	OFF(frame.executable, PyFrameObject, f_code);
 	OFF(frame.instr_ptr, PyFrameObject, f_lasti);
 	NONE(frame.owner);
 	NONE(frame.is_entry);
-	NONE(frame.stackpointer);
+	OFF(frame.valuestack, PyFrameObject, f_valuestack);
+#if AT_LEAST(10)
+	OFF(frame.stackpointer, PyFrameObject, f_stackdepth);
+#else
+	OFF(frame.stackpointer, PyFrameObject, f_stacktop);
+#endif
 	OFF(frame.localsplus, PyFrameObject, f_localsplus);
 	NONE(frame.owner_thread);
 	NONE(frame.owner_generator);
@@ -328,6 +344,7 @@ int main(void)
 	OFF(type.tp_basicsize, PyTypeObject, tp_basicsize);
 	OFF(type.tp_dictoffset, PyTypeObject, tp_dictoffset);
 	OFF(type.tp_flags, PyTypeObject, tp_flags);
+	OFF(type.tp_base, PyTypeObject, tp_base);
 	OFF(type.ht_cached_keys, PyHeapTypeObject, ht_cached_keys);
 
 	OFF(unicode.state, PyASCIIObject, state);
@@ -370,10 +387,29 @@ int main(void)
 #if AT_LEAST(11)
 	OFF(gen.iframe, PyGenObject, gi_iframe);
 	OFF(gen.frame_state, PyGenObject, gi_frame_state);
+	NONE(gen.frame);
+	PUT(gen.created, FRAME_CREATED);
+	PUT(gen.suspended, FRAME_SUSPENDED);
+#if AT_LEAST(13)
+	PUT(gen.yield_from, FRAME_SUSPENDED_YIELD_FROM);
+#else
+	PUT(gen.yield_from, FRAME_SUSPENDED);
+#endif
 #else
 	NONE(gen.iframe);
 	NONE(gen.frame_state);
+	OFF(gen.frame, PyGenObject, gi_frame);
+	NONE(gen.created);
+	NONE(gen.suspended);
+	NONE(gen.yield_from);
 #endif
+
+	OFF(set.mask, PySetObject, mask);
+	OFF(set.table, PySetObject, table);
+	OFF(inner.first, PyCellObject, ob_ref);
+	OFF(inner.method_self, PyMethodObject, im_self);
+	OFF(inner.function_globals, PyFunctionObject, func_globals);
+	OFF(inner.function_closure, PyFunctionObject, func_closure);
 #if AT_LEAST(13)
 	fputs("table ", stdout);
 	for (size_t i = 0; i < sizeof(table); i++)

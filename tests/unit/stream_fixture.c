@@ -45,8 +45,20 @@ static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
 	return true;
 }
 
+static bool get_task(void *arg, uint32_t id, struct stream_task *ret)
+{
+	*ret = (struct stream_task){
+		.addr = 0x7f0000000000 + id, .loop = 0x1000, .thread = id % 3, .name = id + 8};
+	return true;
+}
+
 const struct stream_definitions fixture_definitions = {
-	NULL, get_string, get_function, get_frame, get_stack, get_thread,
+	.string = get_string,
+	.function = get_function,
+	.frame = get_frame,
+	.stack = get_stack,
+	.thread = get_thread,
+	.task = get_task,
 };
 
 int fixture_sink(void *arg, const void *bytes, size_t len)

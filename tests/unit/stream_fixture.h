@@ -8,7 +8,8 @@
 
 /* Ids of the made-up process, as fixture_definitions tells them: stack i is called by stack i / 2
  * and runs frame i % 1000 + 1; frame i is line i of function i / 3 + 1, columns 2 to 9; function i
- * is "f<i>" of "/src/mod<i % 7>.py"; thread i has the tid 100 + i. */
+ * is "f<i>" of "/src/mod<i % 7>.py"; thread i has the tid 100 + i; task i is called "f<i>", stands
+ * at 0x7f0000000000 + i and runs in thread i % 3. */
 extern const struct stream_definitions fixture_definitions;
 
 struct fixture {

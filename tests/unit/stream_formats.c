@@ -65,8 +65,11 @@ static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
 
 struct model *formats_model(void)
 {
-	static const struct stream_definitions d = {NULL,      get_string, get_function,
-						    get_frame, get_stack,  get_thread};
+	static const struct stream_definitions d = {.string = get_string,
+						    .function = get_function,
+						    .frame = get_frame,
+						    .stack = get_stack,
+						    .thread = get_thread};
 	static const uint8_t samples[][2] = {
 		{1, 2}, {1, 3}, {1, 2}, {1, 4}, {1, 4}, {1, 1}, {1, 5}, {2, 3}, {2, 6},
 	};

@@ -66,6 +66,8 @@ static const struct field fields[] = {
 	FIELD(tstate, gil_requested),
 	FIELD(tstate, current_exception),
 	FIELD(tstate, exc_info),
+	FIELD(tstate, dict),
+	FIELD(tstate, asyncio_loop),
 	FIELD(tstate, status_active_bit),
 	FIELD(tstate, status_holds_gil_bit),
 	FIELD(err_stackitem, value),
@@ -81,6 +83,7 @@ static const struct field fields[] = {
 	FIELD(frame, owner),
 	FIELD(frame, is_entry),
 	FIELD(frame, stackpointer),
+	FIELD(frame, valuestack),
 	FIELD(frame, localsplus),
 	FIELD(frame, tlbc_index),
 	FIELD(frame, lasti_unit),
@@ -107,6 +110,7 @@ static const struct field fields[] = {
 	FIELD(type, tp_basicsize),
 	FIELD(type, tp_dictoffset),
 	FIELD(type, tp_flags),
+	FIELD(type, tp_base),
 	FIELD(type, ht_cached_keys),
 	FIELD(unicode, state),
 	FIELD(unicode, length),
@@ -133,6 +137,16 @@ static const struct field fields[] = {
 	FIELD(integer, tag),
 	FIELD(gen, iframe),
 	FIELD(gen, frame_state),
+	FIELD(gen, frame),
+	FIELD(gen, created),
+	FIELD(gen, suspended),
+	FIELD(gen, yield_from),
+	FIELD(set, mask),
+	FIELD(set, table),
+	FIELD(inner, first),
+	FIELD(inner, method_self),
+	FIELD(inner, function_globals),
+	FIELD(inner, function_closure),
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 
@@ -267,7 +281,7 @@ static void compare(const char *directory, const char *flags)
 		bad++;
 	}
 	assert_int_equal(bad, 0);
-	assert_true(l.tstate.size > largest(&l, "tstate.", NULL));
+	assert_true(l.tstate.size > largest(&l, "tstate.", "tstate.asyncio_loop"));
 	assert_true(l.code.size > largest(&l, "code.", "code.code"));
 	assert_true(l.frame.size > l.frame.instr_ptr);
 	assert_true(l.frame.size > l.frame.owner);
@@ -390,6 +404,33 @@ static void an_offset_out_of_bounds_is_refused(void **state)
 	assert_int_equal(layout_from_debug_offsets(&l, words, sizeof(words), &version), -ENOTSUP);
 }
 
+static void the_table_of_asyncio_is_taken_whole_or_not_at_all(void **state)
+{
+	uint64_t words[LAYOUT_ASYNCIO_BYTES / 8];
+	struct layout l = *layout_rows(0x030b07f0, false);
+
+	for (size_t i = 0; i < LAYOUT_ASYNCIO_BYTES / 8; i++)
+		words[i] = 100 + i;
+	assert_int_equal(layout_add_asyncio(&l, words, sizeof(words) - 1), -ENOTSUP);
+	words[12] = 0;
+	assert_int_equal(layout_add_asyncio(&l, words, sizeof(words)), -ENOTSUP);
+	words[12] = UINT64_MAX;
+	assert_int_equal(layout_add_asyncio(&l, words, sizeof(words)), -ENOTSUP);
+	assert_int_equal(l.tstate.asyncio_tasks, ABSENT);
+	assert_int_equal(l.task.awaited_by, ABSENT);
+	words[12] = 112;
+	assert_int_equal(layout_add_asyncio(&l, words, sizeof(words)), 0);
+	assert_int_equal(l.task.name, 101);
+	assert_int_equal(l.task.awaited_by, 102);
+	assert_int_equal(l.task.awaited_by_is_set, 104);
+	assert_int_equal(l.task.coro, 105);
+	assert_int_equal(l.task.node, 106);
+	assert_int_equal(l.interp.asyncio_tasks, 108);
+	assert_int_equal(l.tstate.asyncio_loop, 110);
+	assert_int_equal(l.tstate.asyncio_task, 111);
+	assert_int_equal(l.tstate.asyncio_tasks, 112);
+}
+
 static void versions_without_rows_have_none(void **state)
 {
 	assert_null(layout_rows(0x030710f0, false));
@@ -449,6 +490,7 @@ int main(void)
 		cmocka_unit_test(a_version_to_come_is_named_and_refused),
 		cmocka_unit_test(a_table_cut_short_is_refused),
 		cmocka_unit_test(an_offset_out_of_bounds_is_refused),
+		cmocka_unit_test(the_table_of_asyncio_is_taken_whole_or_not_at_all),
 		cmocka_unit_test(versions_without_rows_have_none),
 		cmocka_unit_test(an_empty_runtime_is_not_ready),
 		cmocka_unit_test(a_runtime_of_rubbish_is_unproven),

@@ -156,6 +156,61 @@ static void an_image_is_read_within_its_bounds(void **state)
 	memory_free(m);
 }
 
+static void kept_memory_is_of_one_instant_until_it_is_renewed(void **state)
+{
+	static _Alignas(PAGE) uint8_t bytes[3 * PAGE];
+	struct memory *live, *kept;
+	uint64_t calls, more, unused;
+	uint8_t buf[16];
+
+	memset(bytes, 1, sizeof(bytes));
+	assert_int_equal(memory_new_live(&live, getpid()), 0);
+	assert_int_equal(memory_new_cached(&kept, live), 0);
+	/* Across two pages. */
+	assert_int_equal(memory_read(kept, (uintptr_t)bytes + PAGE - 8, buf, 16), 0);
+	assert_int_equal(buf[0] + buf[15], 2);
+	assert_int_equal(memory_missed(kept), 2);
+	memory_counts(live, &calls, &unused);
+	memset(bytes, 2, sizeof(bytes));
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(memory_read(kept, (uintptr_t)bytes + i, buf, 1), 0);
+	assert_int_equal(buf[0], 1);
+	memory_counts(live, &more, &unused);
+	assert_int_equal(more, calls);
+	assert_int_equal(memory_renew(kept), 0);
+	memory_counts(live, &more, &unused);
+	assert_int_equal(more, calls + 1);
+	assert_int_equal(memory_missed(kept), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)bytes, buf, 16), 0);
+	assert_int_equal(buf[0], 2);
+	assert_int_equal(memory_missed(kept), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)bytes + 2 * PAGE, buf, 1), 0);
+	assert_int_equal(memory_missed(kept), 1);
+	memory_free(kept);
+	memory_free(live);
+}
+
+static void kept_memory_keeps_what_is_unreadable(void **state)
+{
+	uint8_t *pages = make_pages();
+	struct memory *live, *kept;
+	uint8_t buf[2 * PAGE];
+
+	assert_int_equal(memory_new_live(&live, getpid()), 0);
+	assert_int_equal(memory_new_cached(&kept, live), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)pages, buf, PAGE), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)pages + 1, buf, PAGE), -EFAULT);
+	assert_int_equal(memory_read(kept, (uintptr_t)pages + PAGE, buf, 1), -EFAULT);
+	assert_int_equal(memory_read(kept, UINT64_MAX - 4, buf, 8), -EFAULT);
+	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_READ), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)pages + PAGE, buf, 1), -EFAULT);
+	assert_int_equal(memory_renew(kept), 0);
+	assert_int_equal(memory_read(kept, (uintptr_t)pages, buf, 2 * PAGE), 0);
+	memory_free(kept);
+	memory_free(live);
+	munmap(pages, 3 * PAGE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -165,6 +220,8 @@ int main(void)
 		cmocka_unit_test(a_gather_takes_more_ranges_than_one_call_can),
 		cmocka_unit_test(a_process_that_ended_is_gone),
 		cmocka_unit_test(an_image_is_read_within_its_bounds),
+		cmocka_unit_test(kept_memory_is_of_one_instant_until_it_is_renewed),
+		cmocka_unit_test(kept_memory_keeps_what_is_unreadable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,9 @@ static void a_plain_request_is_known(void **state)
 	r.chunk_ns = PROTOCOL_MIN_CHUNK_NS;
 	r.stop_budget_ppm = 1000000;
 	assert_int_equal(check(&r), 0);
+	r.command = PROTOCOL_DUMP;
+	r.flags = PROTOCOL_FLAGS_ALL;
+	assert_int_equal(check(&r), 0);
 }
 
 static void another_version_is_told_apart_from_nonsense(void **state)
@@ -61,7 +64,9 @@ static void what_is_out_of_range_is_refused(void **state)
 {
 	REFUSED(r.command = 0);
 	REFUSED(r.command = PROTOCOL_COMMAND_END);
-	REFUSED(r.flags = 1u << 3);
+	REFUSED(r.flags = PROTOCOL_FLAGS_ALL + 1);
+	REFUSED((r.command = PROTOCOL_RECORD, r.flags = PROTOCOL_TASKS_ALL));
+	REFUSED((r.command = PROTOCOL_PROBE, r.flags = PROTOCOL_TASKS_RUNNING));
 	REFUSED(r.flags = 1u << 31);
 	REFUSED(r.pid = 0);
 	REFUSED(r.pid = -1);

@@ -272,6 +272,65 @@ static void chunks_close_in_time_and_by_poll(void **state)
 	bytes_done(&b);
 }
 
+/* Tasks in more than one chunk, each awaited by the two before. */
+static void tasks_come_with_their_stacks_and_awaiters(void **state)
+{
+	enum { TASKS = 20000 };
+	struct stream_header h = {.stream_id = 1, .time_unit_ns = 1};
+	struct stream_writer_options o = {.codec = STREAM_ZSTD, .segment_bytes = 300000};
+	struct stream_summary end = {.end = "duration"};
+	struct stream_writer *w;
+	struct bytes b = {0};
+	struct model *m;
+
+	assert_int_equal(stream_writer_new(&w, &h, &fixture_definitions, &o, fixture_sink, &b), 0);
+	for (uint32_t i = 1; i <= TASKS; i++) {
+		uint32_t awaiters[2] = {i - 1, i - 2};
+		struct stream_task_state s = {.time_ns = 7,
+					      .task = i,
+					      .stack = i % 10,
+					      .state = i % 2,
+					      .problem = i % 3,
+					      .n_awaiters = i < 3 ? i - 1 : 2,
+					      .awaiters = awaiters};
+
+		assert_int_equal(stream_writer_task(w, &s), 0);
+	}
+	assert_int_equal(
+		stream_writer_tasks(w, &(struct stream_tasks){.time_ns = 7,
+							      .total = TASKS + 1,
+							      .found = STREAM_TASKS_UNKNOWN,
+							      .more = true}),
+		0);
+	assert_int_equal(stream_writer_finish(w, &end), 0);
+	stream_writer_free(w);
+	m = fixture_model(b.data, b.len);
+	assert_int_equal(m->task_count, TASKS + 1);
+	assert_true(m->processes[0].has_tasks);
+	assert_int_equal(m->processes[0].tasks.total, TASKS + 1);
+	assert_int_equal(m->processes[0].tasks.found, STREAM_TASKS_UNKNOWN);
+	assert_true(m->processes[0].tasks.more);
+	for (uint32_t i = 1; i <= TASKS; i++) {
+		const struct model_task *t = &m->tasks[i];
+		uint64_t number = t->addr - 0x7f0000000000;
+
+		assert_true(t->seen);
+		assert_int_equal(t->loop, 0x1000);
+		assert_int_equal(t->state, number % 2);
+		assert_int_equal(t->problem, number % 3);
+		assert_int_equal(!t->thread, number % 3 == 0);
+		assert_int_equal(!t->node, number % 10 == 0);
+		assert_int_equal(t->n_awaiters, number < 3 ? number - 1 : 2);
+		if (t->node)
+			assert_int_equal(m->frames[m->nodes[t->node].frame].line, number % 10 + 1);
+		for (uint32_t k = 0; k < t->n_awaiters; k++)
+			assert_int_equal(m->tasks[m->awaiters[t->first_awaiter + k]].addr,
+					 t->addr - 1 - k);
+	}
+	model_free(m);
+	bytes_done(&b);
+}
+
 static int failing_sink(void *arg, const void *bytes, size_t len)
 {
 	int *left = arg;
@@ -325,6 +384,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_recording_is_refused),
 		cmocka_unit_test(stacks_that_are_too_deep_or_go_round_end),
 		cmocka_unit_test(chunks_close_in_time_and_by_poll),
+		cmocka_unit_test(tasks_come_with_their_stacks_and_awaiters),
 		cmocka_unit_test(a_sinks_error_is_told_again_and_again),
 		cmocka_unit_test(a_steady_profile_takes_little_room),
 	};

@@ -1,0 +1,77 @@
+/* asyncio's tasks, read from outside: which there are, where each stands, who awaits whom.
+ *
+ * To 3.13 the sets of tasks are found through the module asyncio.tasks, and who awaits a task by
+ * what its awaiters wait for; from 3.14 tasks are in lists of their threads and know their awaiters
+ * themselves. Tasks written in Python are in a set in every version. Everything read is bounded;
+ * what cannot be read of one task is said of it and fails no other.
+ *
+ * A look reads through memory that is kept by pages, so that it can be made again on pages that
+ * are of one instant: see tasks-take.h. */
+#ifndef PYPROF_REMOTE_TASKS_H
+#define PYPROF_REMOTE_TASKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "remote/tables.h"
+#include "remote/target.h"
+
+#define TASKS_MAX 32768u /* that are looked at; more is said */
+
+enum task_state {
+	TASK_PENDING, /* not done; suspended, or not started */
+	TASK_RUNNING, /* its coroutine is on a thread's stack */
+};
+
+enum task_problem {
+	TASK_FINE,
+	TASK_MOVED,	 /* it changed while it was looked at: there is no stack */
+	TASK_UNREADABLE, /* its coroutines could not be read, or not all: the stack is what could */
+};
+
+struct task_info {
+	uint64_t addr, loop;
+	uint64_t tstate; /* thread state that runs its loop; 0: none does */
+	enum task_state state;
+	enum task_problem problem;
+	uint32_t name;	/* string; 0 unknown */
+	uint32_t stack; /* 0: no Python frame */
+	uint32_t first_awaiter, n_awaiters;
+};
+
+/* Whether there is something to read. */
+enum tasks_found {
+	TASKS_FOUND,	  /* though there may be none just now */
+	TASKS_NO_ASYNCIO, /* it was not imported */
+	TASKS_UNKNOWN,	  /* it was, but where it keeps its tasks could not be found */
+};
+
+struct tasks {
+	struct task_info *info;
+	size_t n;
+	uint32_t *awaiters; /* indices of tasks; each task's are together */
+	size_t n_awaiters;
+	size_t problems; /* tasks with a problem */
+	bool more;	 /* there are more tasks, or awaiters, than were looked at */
+	enum tasks_found found;
+	uint64_t *loop_threads; /* thread states that run a loop */
+	size_t n_loop_threads;
+};
+
+struct task_reader;
+
+/* tables: where names and stacks go; both are borrowed. Finds asyncio in each interpreter. 0 or
+ * -errno. */
+int task_reader_new(struct task_reader **ret, struct target *target, struct tables *tables);
+void task_reader_free(struct task_reader *r);
+
+/* The kept memory that task_reader_read() reads: a memory_new_cached(). */
+struct memory *task_reader_memory(struct task_reader *r);
+
+/* Looks at all tasks by the memory above. *ret is the caller's: tasks_done(). 0 or -errno when
+ * nothing can be read, or memory is short. */
+int task_reader_read(struct task_reader *r, struct tasks *ret);
+void tasks_done(struct tasks *t);
+
+#endif

@@ -1,0 +1,280 @@
+/* Tasks in memory that is made up, right and wrong. */
+#include "remote/tasks.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/unit/synthetic_tasks.h"
+
+/* One look at a made-up world. */
+struct look {
+	struct synthetic_tasks s;
+	struct tables *tables;
+	struct tasks tasks;
+};
+
+static void look(struct look *l)
+{
+	struct task_reader *r;
+
+	assert_int_equal(tables_new(&l->tables), 0);
+	assert_int_equal(task_reader_new(&r, &l->s.target, l->tables), 0);
+	assert_int_equal(task_reader_read(r, &l->tasks), 0);
+	task_reader_free(r);
+}
+
+static void look_done(struct look *l)
+{
+	tasks_done(&l->tasks);
+	tables_free(l->tables);
+	synthetic_tasks_done(&l->s);
+}
+
+static const struct task_info *task(const struct look *l, int number)
+{
+	for (size_t i = 0; i < l->tasks.n; i++)
+		if (l->tasks.info[i].addr == l->s.tasks[number])
+			return &l->tasks.info[i];
+	return NULL;
+}
+
+static bool awaits(const struct look *l, int awaiter, int number)
+{
+	const struct task_info *t = task(l, number);
+
+	for (uint32_t i = 0; i < t->n_awaiters; i++)
+		if (l->tasks.info[l->tasks.awaiters[t->first_awaiter + i]].addr ==
+		    l->s.tasks[awaiter])
+			return true;
+	return false;
+}
+
+static const char *text(const struct look *l, uint32_t id, char *buf, size_t size)
+{
+	const struct table_string *s = tables_get_string(l->tables, id);
+
+	if (!s || s->len >= size)
+		return NULL;
+	memcpy(buf, s->bytes, s->len);
+	buf[s->len] = '\0';
+	return buf;
+}
+
+/* The names of a stack's functions, the base first, "outer inner". */
+static const char *stack(const struct look *l, uint32_t id, char *buf, size_t size)
+{
+	char name[32], rest[256] = "";
+
+	buf[0] = '\0';
+	for (int i = 0; id && i < 8; i++) {
+		const struct table_stack *s = tables_get_stack(l->tables, id);
+		const struct table_frame *f = tables_get_frame(l->tables, s->frame);
+
+		text(l, tables_get_function(l->tables, f->function)->name, name, sizeof(name));
+		snprintf(buf, size, "%s%s%s", name, rest[0] ? " " : "", rest);
+		snprintf(rest, sizeof(rest), "%s", buf);
+		id = s->parent;
+	}
+	return buf;
+}
+
+static void check_world(struct look *l)
+{
+	char buf[256], name[16];
+
+	look(l);
+	assert_int_equal(l->tasks.n, SYNTHETIC_TASKS);
+	assert_int_equal(l->tasks.found, TASKS_FOUND);
+	assert_int_equal(l->tasks.problems, 0);
+	assert_false(l->tasks.more);
+	assert_int_equal(l->tasks.n_loop_threads, 1);
+	assert_int_equal(l->tasks.loop_threads[0], l->s.tstate);
+	for (int i = 0; i < SYNTHETIC_TASKS; i++) {
+		const struct task_info *t = task(l, i);
+
+		assert_non_null(t);
+		snprintf(name, sizeof(name), "task %d", i);
+		assert_string_equal(text(l, t->name, buf, sizeof(buf)), name);
+		assert_string_equal(stack(l, t->stack, buf, sizeof(buf)), "outer inner");
+		assert_int_equal(t->state, TASK_PENDING);
+		assert_int_equal(t->tstate, l->s.tstate);
+		assert_int_equal(t->loop, l->s.loop);
+	}
+	assert_int_equal(task(l, 0)->n_awaiters, 0);
+	assert_int_equal(task(l, 1)->n_awaiters, 2);
+	assert_true(awaits(l, 0, 1) && awaits(l, 2, 1));
+	assert_int_equal(task(l, 2)->n_awaiters, 1);
+	assert_true(awaits(l, 0, 2));
+	look_done(l);
+}
+
+static void tasks_of_a_set_and_their_callbacks(void **state)
+{
+	static struct look l;
+
+	synthetic_tasks_init(&l.s, false);
+	check_world(&l);
+}
+
+static void tasks_of_a_list_and_their_awaiters(void **state)
+{
+	static struct look l;
+
+	synthetic_tasks_init(&l.s, true);
+	check_world(&l);
+}
+
+static void coroutines_in_a_circle_end(void **state)
+{
+	static struct look l;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, true);
+	synthetic_tasks_await(&l.s, l.s.inner[1], l.s.outer[1]);
+	look(&l);
+	assert_int_equal(l.tasks.n, SYNTHETIC_TASKS);
+	assert_int_equal(task(&l, 1)->problem, TASK_UNREADABLE);
+	assert_int_equal(task(&l, 2)->problem, TASK_FINE);
+	assert_string_equal(stack(&l, task(&l, 2)->stack, buf, sizeof(buf)), "outer inner");
+	look_done(&l);
+}
+
+static void what_is_being_sent_is_no_end_of_a_stack(void **state)
+{
+	static struct look l;
+
+	synthetic_tasks_init(&l.s, false);
+	synthetic_tasks_await(&l.s, l.s.outer[1], l.s.none);
+	synthetic_tasks_await(&l.s, l.s.inner[2], 0);
+	look(&l);
+	assert_int_equal(task(&l, 0)->problem, TASK_FINE);
+	assert_int_equal(task(&l, 1)->problem, TASK_MOVED);
+	assert_int_equal(task(&l, 1)->stack, 0);
+	assert_int_equal(task(&l, 2)->problem, TASK_MOVED);
+	assert_int_equal(l.tasks.problems, 2);
+	look_done(&l);
+}
+
+static void an_unreadable_coroutine_keeps_what_is_above_it(void **state)
+{
+	static struct look l;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, true);
+	/* A coroutine by its type, whose frame lies behind the memory's end. */
+	{
+		uint64_t end = SYNTHETIC_TASKS_BASE + SYNTHETIC_TASKS_SIZE - 16;
+
+		synthetic_tasks_put(&l.s, end, 8, synthetic_tasks_get(&l.s, l.s.outer[1], 8));
+		synthetic_tasks_await(&l.s, l.s.outer[1], end);
+	}
+	look(&l);
+	assert_int_equal(task(&l, 1)->problem, TASK_UNREADABLE);
+	assert_string_equal(stack(&l, task(&l, 1)->stack, buf, sizeof(buf)), "outer");
+	look_done(&l);
+}
+
+static void a_list_that_does_not_come_back_is_said_to_have_more(void **state)
+{
+	static struct look l;
+	int32_t node, next;
+
+	synthetic_tasks_init(&l.s, true);
+	node = l.s.target.layout.task.node;
+	next = l.s.target.layout.llist.next;
+	/* The last one leads to the second, whose link back is to the first. */
+	synthetic_tasks_put(&l.s, l.s.tasks[2] + (uint64_t)node, next,
+			    l.s.tasks[1] + (uint64_t)node);
+	look(&l);
+	assert_int_equal(l.tasks.n, SYNTHETIC_TASKS);
+	assert_true(l.tasks.more);
+	look_done(&l);
+}
+
+static void a_set_of_any_size_is_bounded(void **state)
+{
+	static struct look l;
+
+	synthetic_tasks_init(&l.s, false);
+	synthetic_tasks_put(&l.s, l.s.set, l.s.target.layout.set.mask, UINT64_MAX);
+	look(&l);
+	assert_int_equal(l.tasks.n, 0);
+	look_done(&l);
+	synthetic_tasks_init(&l.s, false);
+	synthetic_tasks_put(&l.s, l.s.set, l.s.target.layout.set.mask, (1u << 20) - 1);
+	look(&l);
+	assert_true(l.tasks.n <= SYNTHETIC_TASKS);
+	look_done(&l);
+}
+
+static void a_task_that_is_done_is_not_shown(void **state)
+{
+	static struct look l;
+	uint64_t word;
+	int32_t at;
+
+	synthetic_tasks_init(&l.s, false);
+	at = l.s.target.layout.task.state;
+	word = synthetic_tasks_get(&l.s, l.s.tasks[2], at);
+	synthetic_tasks_put(&l.s, l.s.tasks[2], at, word | 2);
+	look(&l);
+	assert_int_equal(l.tasks.n, SYNTHETIC_TASKS - 1);
+	assert_null(task(&l, 2));
+	assert_int_equal(task(&l, 1)->n_awaiters, 1);
+	look_done(&l);
+}
+
+static void a_running_coroutine_has_the_frames_of_its_thread(void **state)
+{
+	static struct look l;
+	const struct layout *lay = &l.s.target.layout;
+	uint64_t cframe, frame;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, false);
+	/* inner runs, called by outer; nothing calls that. */
+	cframe = synthetic_tasks_get(&l.s, l.s.tstate, lay->tstate.cframe);
+	frame = l.s.inner[1] + (uint64_t)lay->gen.iframe;
+	synthetic_tasks_put(&l.s, cframe, lay->cframe.current_frame, frame);
+	synthetic_tasks_put(&l.s, frame, lay->frame.previous,
+			    l.s.outer[1] + (uint64_t)lay->gen.iframe);
+	look(&l);
+	assert_int_equal(task(&l, 1)->state, TASK_RUNNING);
+	assert_string_equal(stack(&l, task(&l, 1)->stack, buf, sizeof(buf)), "outer inner");
+	assert_int_equal(task(&l, 0)->state, TASK_PENDING);
+	look_done(&l);
+}
+
+static void without_asyncio_there_are_no_tasks(void **state)
+{
+	static struct look l;
+
+	synthetic_tasks_init(&l.s, false);
+	synthetic_tasks_put(&l.s, l.s.interp, l.s.target.layout.interp.modules, 0);
+	look(&l);
+	assert_int_equal(l.tasks.found, TASKS_NO_ASYNCIO);
+	assert_int_equal(l.tasks.n, 0);
+	look_done(&l);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tasks_of_a_set_and_their_callbacks),
+		cmocka_unit_test(tasks_of_a_list_and_their_awaiters),
+		cmocka_unit_test(coroutines_in_a_circle_end),
+		cmocka_unit_test(what_is_being_sent_is_no_end_of_a_stack),
+		cmocka_unit_test(an_unreadable_coroutine_keeps_what_is_above_it),
+		cmocka_unit_test(a_list_that_does_not_come_back_is_said_to_have_more),
+		cmocka_unit_test(a_set_of_any_size_is_bounded),
+		cmocka_unit_test(a_task_that_is_done_is_not_shown),
+		cmocka_unit_test(a_running_coroutine_has_the_frames_of_its_thread),
+		cmocka_unit_test(without_asyncio_there_are_no_tasks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
