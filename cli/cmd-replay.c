@@ -21,7 +21,7 @@ static int replay(const struct options *o)
 		return STATUS_FAILED;
 	}
 	for (int i = 0; !status && i < o->operand_count; i++)
-		status = recording_replay(o->operands[i], m);
+		status = recording_replay(o->operands[i], NULL, m);
 	if (!status)
 		status = report_write(o, m, NULL, recorded_pid(m));
 	model_free(m);
