@@ -322,12 +322,12 @@ struct connector_event {
 enum { EVENT_ACK = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 #define EVENT_EXIT 0x80000000u
 
-static bool ask_kernel(int fd, uint32_t operation, uint32_t sequence)
+static bool ask_kernel(int fd, uint32_t operation, uint32_t token)
 {
 	struct connector_request q = {
 		.header = {.nlmsg_len = sizeof(q), .nlmsg_type = NLMSG_DONE},
 		.message = {.id = {CN_IDX_PROC, CN_VAL_PROC},
-			    .seq = sequence,
+			    .ack = token,
 			    .len = sizeof(q.operation)},
 		.operation = operation,
 	};
@@ -390,14 +390,14 @@ static int next_event(int fd, struct connector_event *ret)
 
 /* Whether the kernel sends us its events: in another pid namespace than its first it does not
  * answer. */
-static bool is_acknowledged(int fd, uint32_t sequence)
+static bool is_acknowledged(int fd, uint32_t token)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct connector_event e;
 
 	for (int ms = 0; ms < ACK_PATIENCE_MS; ms += 10) {
 		while (next_event(fd, &e) > 0)
-			if ((uint32_t)e.event.what == EVENT_ACK && e.message.seq == sequence)
+			if ((uint32_t)e.event.what == EVENT_ACK && e.message.ack == token + 1)
 				return e.event.event_data.ack.err == 0;
 		poll(&p, 1, 10);
 	}
@@ -407,7 +407,7 @@ static bool is_acknowledged(int fd, uint32_t sequence)
 static int open_connector(void)
 {
 	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC};
-	uint32_t sequence = (uint32_t)now_ns() | 1;
+	uint32_t token = (uint32_t)now_ns();
 	int size = SOCKET_BUFFER;
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_CONNECTOR);
 
@@ -416,7 +416,7 @@ static int open_connector(void)
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (attach_filter(fd) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    !ask_kernel(fd, PROC_CN_MCAST_LISTEN, sequence) || !is_acknowledged(fd, sequence)) {
+	    !ask_kernel(fd, PROC_CN_MCAST_LISTEN, token) || !is_acknowledged(fd, token)) {
 		close(fd);
 		return -EPERM;
 	}
