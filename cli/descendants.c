@@ -67,6 +67,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
 }
 
+/* What looking costs: not what others take meanwhile. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
 /* ---- /proc ---- */
 
 static ssize_t read_file(const char *path, char *buf, size_t size)
@@ -553,14 +562,14 @@ static void listen_to_kernel(struct descendants *d, descendants_handler *handler
 
 static void look_around(struct descendants *d, descendants_handler *handler, void *arg)
 {
-	uint64_t start = now_ns(), pause;
+	uint64_t start = cpu_ns(), pause;
 
-	if (start < d->due)
+	if (now_ns() < d->due)
 		return;
 	look_at_followed(d, handler, arg);
 	look_for_new(d, handler, arg);
 	forget_ended(d, handler, arg);
-	pause = LOOK_SHARE * (now_ns() - start);
+	pause = LOOK_SHARE * (cpu_ns() - start);
 	if (pause < LOOK_MIN_NS)
 		pause = LOOK_MIN_NS;
 	d->due = now_ns() + (pause > LOOK_MAX_NS ? LOOK_MAX_NS : pause);
