@@ -81,7 +81,7 @@ struct family {
 	bool target_ended, ending, time_over;
 	bool said_limit, said_outliving, said_lost, said_target;
 	uint64_t outlived_ns; /* since when the target has ended, and others have not */
-	size_t refused, missed, broken;
+	size_t refused, missed, broken, unserved;
 	int status; /* ends everything */
 };
 
@@ -440,6 +440,8 @@ static void on_end(struct family *f, struct member *m)
 		f->broken += !is_target(f, m) && descendants_start("/proc", m->pid) == m->start;
 	else if (strcmp(facts->end, "exec") == 0)
 		look_again(m, 0);
+	else if (strcmp(facts->end, "duration") == 0)
+		f->time_over = true;
 }
 
 /* What a session says, for a while. */
@@ -489,6 +491,7 @@ static void dismiss_ended(struct family *f)
 
 		if (m->source || (!m->ended && !f->ending))
 			continue;
+		f->unserved += m->state == MEMBER_POSTPONED && !m->process;
 		if (m->process) {
 			f->hooks->process_ended(f->hooks->arg, m->process);
 			recording_fold(f->recording, m->process);
@@ -591,7 +594,7 @@ static void take_news(struct family *f)
 		if (f->members[i]->source)
 			hear(f, f->members[i]);
 	now = now_ns();
-	for (size_t i = 0; i < f->count && !f->ending; i++) {
+	for (size_t i = 0; i < f->count && !f->ending && !f->time_over; i++) {
 		struct member *m = f->members[i];
 
 		if ((m->state == MEMBER_LOOKED_AT || m->state == MEMBER_POSTPONED) && !m->ended &&
@@ -607,6 +610,9 @@ static void say_result(const struct family *f)
 {
 	if (f->refused > MAX_TOLD)
 		message("%zu descendants could not be read", f->refused);
+	if (f->unserved)
+		message("%zu descendants were not recorded: there were too many at a time",
+			f->unserved);
 	if (f->missed)
 		message("%zu descendants ended before they could be read", f->missed);
 	if (f->broken)
@@ -625,8 +631,7 @@ int family_take(struct family *f, struct recording *r, const struct protocol_req
 	f->members[0]->python = true;
 	f->sessions = 1;
 	while (!f->status && goes_on(f)) {
-		if (!f->ending && now_ns() >= f->end_ns)
-			f->time_over = true;
+		f->time_over |= !f->ending && now_ns() >= f->end_ns;
 		if (!f->ending && (f->time_over || recording_asked_to_end()))
 			stop_all(f);
 		show_progress(f);

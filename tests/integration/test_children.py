@@ -281,8 +281,10 @@ def test_a_list_of_processes_that_is_none_is_refused(recorded, pids):
     assert "process ids, separated by commas" in result.err
 
 
-def test_a_recording_cut_anywhere_is_read_up_to_there(recorded, workdir):
-    with open(recorded[0], "rb") as f:
+def test_a_recording_cut_anywhere_is_read_up_to_there(python312, workdir):
+    path = os.path.join(workdir, "whole.pyprof")
+    run(python312, workdir, "short", 30, 0.05, output=("--binary", "-o", path))
+    with open(path, "rb") as f:
         data = f.read()
     path = os.path.join(workdir, "cut.pyprof")
     whole = sum(s.samples for s in pyprof_reader.read(data)[0])
@@ -461,6 +463,7 @@ def test_the_number_of_sessions_is_bounded_and_said(python312, start, workdir):
     result = pyprof("attach", "--subprocesses", "-r", "2", "-d", "2", "--binary", "-o", "-",
                     target.pid, check=True)
     assert "no more than 100 processes are recorded at a time" in result.err
+    assert "5 descendants were not recorded" in result.err
     streams, skipped = pyprof_reader.read(result.raw)
     assert skipped == 0
     assert len({s.header["pid"] for s in streams}) == 100

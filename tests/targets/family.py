@@ -12,10 +12,12 @@ import time
 
 NUMBERS = 60
 SOURCE = """
-def work_{0}(seconds):
+def work_{0}(seconds, pause):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         outer_{0}()
+        if pause:
+            time.sleep(pause)
 
 def outer_{0}():
     return inner_{0}(1) + inner_{0}(2)
@@ -30,9 +32,9 @@ for number in range(NUMBERS):
     exec(compile(SOURCE.format(number), "<numbers>", "exec"))
 
 
-def work(number, seconds):
+def work(number, seconds, pause=0):
     start = time.monotonic()
-    globals()[f"work_{number}"](seconds)
+    globals()[f"work_{number}"](seconds, pause)
     line = f"{os.getpid()} {os.getppid()} {number} {time.monotonic() - start:.6f}\n"
     with open(REPORT, "a") as f:
         f.write(line)
@@ -110,8 +112,9 @@ def shell():
 def short(count, seconds):
     running = set()
     for i in range(count):
-        running.add(fork(work, 1 + i % (NUMBERS - 1), seconds))
-        while len(running) >= 2:
+        # Four at a time, which leave each other some of the CPU.
+        running.add(fork(work, 1 + i % (NUMBERS - 1), seconds, 0.002))
+        while len(running) >= 4:
             running.discard(os.wait()[0])
     while running:
         running.discard(os.wait()[0])
