@@ -450,7 +450,8 @@ static void take_event(struct descendants *d, const struct connector_event *c,
 			handler(arg, &e);
 		break;
 	case EVENT_EXIT:
-		/* It is told before it is so, and of the first thread, which need not be the last. */
+		/* It is told before it is so, and of the first thread, which need not be the last.
+		 */
 		f = find(d, c->event.event_data.exit.process_tgid);
 		if (f) {
 			f->exiting = EXIT_LOOKS;

@@ -25,10 +25,12 @@
 #define NEVER	    UINT64_MAX
 /* Most forks are followed by an exec at once: no session is started for what lasts no longer. */
 #define FORK_GRACE_NS (2 * MILLISECOND)
-/* What does not look like a Python is looked at again: as long after as it has lived, between these. */
+/* What does not look like a Python is looked at again: as long after as it has lived, between
+ * these. */
 #define LOOK_MIN_NS (2 * MILLISECOND)
 #define LOOK_MAX_NS SECOND
-/* A program that no one has asked about is asked about once, by a session, if it lives this long. */
+/* A program that no one has asked about is asked about once, by a session, if it lives this long.
+ */
 #define ASK_AGE_NS (20 * MILLISECOND)
 #define MAX_OTHERS 256
 /* Between two tries of a session that could not be had. */
@@ -120,8 +122,8 @@ static void reap_monitors(struct family *f, bool wait)
 	}
 }
 
-/* Who has lost its parent is ours then, and leaves its remains to us. The target is not reaped here,
- * nor what is ahead of it in the kernel's list: it is, soon. */
+/* Who has lost its parent is ours then, and leaves its remains to us. The target is not reaped
+ * here, nor what is ahead of it in the kernel's list: it is, soon. */
 static void reap_adopted(const struct family *f)
 {
 	siginfo_t info;
@@ -345,7 +347,8 @@ static void on_descendant(void *arg, const struct descendants_event *e)
 		break;
 	case DESCENDANTS_LOST:
 		if (!f->said_lost)
-			message("the kernel dropped process events: a short-lived descendant may be "
+			message("the kernel dropped process events: a short-lived descendant may "
+				"be "
 				"missing");
 		f->said_lost = true;
 		break;
@@ -515,8 +518,8 @@ static void stop_all(struct family *f)
 			source_stop(f->members[i]->source);
 }
 
-/* Whether there is more to come. After the target's end only who is recorded, or may be in a moment,
- * is waited for. */
+/* Whether there is more to come. After the target's end only who is recorded, or may be in a
+ * moment, is waited for. */
 static bool goes_on(struct family *f)
 {
 	size_t left = 0, recorded = 0;

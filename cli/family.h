@@ -33,9 +33,10 @@ void family_free(struct family *f);
 /* For the request of the target's session. */
 enum protocol_discovery family_way(const struct family *f);
 
-/* Takes the recording to its end; recording_begin() and the target's request q came before. waiting:
- * the session has told that it has the target. The end is that of the duration, of the target and
- * those of its descendants that are recorded, or wanted by a signal. 0 or a status, and a line. */
+/* Takes the recording to its end; recording_begin() and the target's request q came before.
+ * waiting: the session has told that it has the target. The end is that of the duration, of the
+ * target and those of its descendants that are recorded, or wanted by a signal. 0 or a status, and
+ * a line. */
 int family_take(struct family *f, struct recording *r, const struct protocol_request *q,
 		const struct family_hooks *hooks);
 

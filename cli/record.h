@@ -30,8 +30,8 @@ struct record_hooks {
 	void (*taken)(void *arg, bool time_is_over); /* before the rest is written */
 };
 
-/* All of it, of the target and its descendants; the results of those are written as they end. q: the
- * request that the target's session was asked. Takes out. 0; a status and a line. */
+/* All of it, of the target and its descendants; the results of those are written as they end. q:
+ * the request that the target's session was asked. Takes out. 0; a status and a line. */
 int record_family(struct recording *r, const struct options *o, struct output *out,
 		  struct family *f, const struct protocol_request *q,
 		  const struct record_hooks *hooks);

@@ -25,7 +25,7 @@ struct recording_process {
 	struct stream_statistics before; /* of its streams before the present one */
 	struct stream_statistics last;	 /* for --realtime-stats */
 	struct model *model;		 /* NULL: none, or none any more */
-	uint32_t *model_streams;	 /* how many streams the model has: processes may share both */
+	uint32_t *model_streams; /* how many streams the model has: processes may share both */
 	uint32_t own_streams;
 };
 
@@ -521,8 +521,7 @@ int recording_piece(struct recording *r, struct recording_process *p, const void
 {
 	int e;
 
-	if (r->file &&
-	    (fwrite(bytes, 1, size, r->file) != size || fflush(r->file) != 0)) {
+	if (r->file && (fwrite(bytes, 1, size, r->file) != size || fflush(r->file) != 0)) {
 		message("cannot write %s: %s", message_text(r->file_name), strerror(errno));
 		return STATUS_FAILED;
 	}

@@ -1,5 +1,5 @@
-/* A recording as its client takes it, as bytes for a file, as a profile, or both: of one session, or
- * of several, whose pieces become one recording. Lines for people are printed here. */
+/* A recording as its client takes it, as bytes for a file, as a profile, or both: of one session,
+ * or of several, whose pieces become one recording. Lines for people are printed here. */
 #ifndef PYPROF_CLI_RECORDING_H
 #define PYPROF_CLI_RECORDING_H
 

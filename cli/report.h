@@ -16,7 +16,8 @@ int report_open(struct output **ret, const struct options *o, pid_t pid);
 
 /* The same for a process that descends from the one that -o names, as the original calls its files:
  * with its pid before the extension. repeat: how many had that pid before. */
-int report_open_descendant(struct output **ret, const struct options *o, pid_t pid, unsigned repeat);
+int report_open_descendant(struct output **ret, const struct options *o, pid_t pid,
+			   unsigned repeat);
 /* What those names look like; buf is returned. */
 const char *report_descendant_pattern(const struct options *o, char *buf, size_t size);
 

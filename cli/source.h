@@ -1,5 +1,5 @@
-/* One session as its client has it: a socket, the session's answers, and the pieces of its recording.
- * Nothing is printed here. */
+/* One session as its client has it: a socket, the session's answers, and the pieces of its
+ * recording. Nothing is printed here. */
 #ifndef PYPROF_CLI_SOURCE_H
 #define PYPROF_CLI_SOURCE_H
 

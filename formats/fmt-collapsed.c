@@ -26,7 +26,7 @@ struct collapsed {
 	struct bytes text;    /* of all labels */
 	size_t *label;	      /* where each location's begins; one more entry */
 	uint32_t *label_rank; /* locations in the order of their labels */
-	bool grouped;	      /* the first place of each path is a process: it comes before the thread */
+	bool grouped; /* the first place of each path is a process: it comes before the thread */
 };
 
 static int make_labels(struct collapsed *c, const struct model *m, bool terminal)

@@ -113,8 +113,8 @@ int model_new(struct model **ret, const struct model_options *options);
 void model_free(struct model *m);
 
 /* When everything was read: where there are samples of several processes, the stacks of each are
- * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one process
- * nothing changes. The model takes nothing more afterwards. 0, -ENOMEM. */
+ * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one
+ * process nothing changes. The model takes nothing more afterwards. 0, -ENOMEM. */
 int model_group_processes(struct model *m);
 
 /* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or

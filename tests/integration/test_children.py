@@ -21,8 +21,9 @@ from support import (PYPROF, PYPROFD, TARGETS, VERSIONS, Target, children, colla
 WHOLE = ["3.9", "3.12", "3.15"]
 FAMILY = os.path.join(TARGETS, "family.py")
 OWN = re.compile(r"(work|outer|inner)_(\d+)$")
-# Of what a process says it worked: the rest is what starting a session takes, and a busy machine.
-SHARE = 0.5
+# Of what a process says it worked, and of the samples that were not missed: the rest is what starting
+# a session takes on a busy machine.
+SHARE = 0.4
 GRACE_MS = 25
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -63,12 +64,18 @@ def own_samples(text, pid):
     return sums
 
 
-def check_profile(text, pid, numbers):
+def coverage(err, pid):
+    """The share of the samples of a process that was not missed, of its summary line."""
+    found = re.search(rf"process {pid}, [^:]*: [\d.]+ s: due (\d+), achieved (\d+)", err)
+    return int(found[2]) / int(found[1])
+
+
+def check_profile(text, pid, numbers, share=1.0):
     """Held against what the process said."""
     sums = own_samples(text, pid)
     assert set(sums) <= set(numbers), (sums, numbers)
     for number, seconds in numbers.items():
-        assert sums[number] >= SHARE * (1000 * seconds - GRACE_MS), (pid, number, sums, numbers)
+        assert sums[number] >= SHARE * share * (1000 * seconds - GRACE_MS), (pid, sums, numbers)
         assert sums[number] <= 1000 * seconds * 1.02 + 5, (pid, number, sums, numbers)
 
 
@@ -88,11 +95,11 @@ def read(workdir, name):
         return f.read()
 
 
-def check_files(workdir, worked, target):
+def check_files(workdir, worked, target, err):
     """A file of each process, with the pid before the extension, but of the target."""
     for pid, numbers in worked.items():
         name = "p.txt" if pid == target else f"p_{pid}.txt"
-        check_profile(read(workdir, name), pid, numbers)
+        check_profile(read(workdir, name), pid, numbers, coverage(err, pid))
 
 
 MODES = ["fork", "spawn", "forkserver", "pool", "subprocess", "exec", "shell"]
@@ -105,7 +112,7 @@ def test_each_process_is_recorded_by_itself(whole, workdir, mode):
     (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
     assert sorted(n for numbers in worked.values() for n in numbers) == sorted(
         {"exec": [0, 1, 2], "shell": [0, 1]}.get(mode, [0, 1, 2])), worked
-    check_files(workdir, worked, target)
+    check_files(workdir, worked, target, err)
     assert f"process {target}, target exited: " in err
     assert re.search(rf"^pyprof: \d+ process(es)?, together ", err, re.M), err
 
@@ -115,7 +122,7 @@ def test_a_forked_child_is_recorded_by_itself(version, workdir):
     status, _, err, worked, _ = run(find_interpreter(version), workdir, "fork")
     assert status == 0, err
     (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
-    check_files(workdir, worked, target)
+    check_files(workdir, worked, target, err)
 
 
 def test_what_outlives_the_target_is_recorded_to_its_end(whole, workdir):
@@ -124,7 +131,7 @@ def test_what_outlives_the_target_is_recorded_to_its_end(whole, workdir):
     (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
     (daemon,) = [pid for pid, numbers in worked.items() if 1 in numbers]
     assert parents[daemon] != target
-    check_files(workdir, worked, target)
+    check_files(workdir, worked, target, err)
     assert re.search(r"process \d+ has ended, 1 that descends from it are still recorded", err), err
 
 
@@ -136,7 +143,7 @@ def test_without_the_kernels_events_descendants_are_found_too(python312, workdir
     assert status == 0, err
     assert "by reading the children of each" in err
     (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
-    check_files(workdir, worked, target)
+    check_files(workdir, worked, target, err)
 
 
 def watch(process, stop, found):
@@ -363,7 +370,7 @@ def test_a_prefork_server_is_recorded_with_its_workers_old_and_new(whole, start,
     assert {(pid, n) for pid, numbers in worked.items() for n in numbers} == set(answers)
     assert len(worked) >= 2
     for pid, numbers in worked.items():
-        check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers)
+        check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers, coverage(err, pid))
     assert own_samples(read(workdir, "p.txt"), target.pid) == {}
 
 
@@ -438,7 +445,7 @@ def test_a_launcher_that_is_no_python_is_followed(python312, workdir):
     worked, _ = told(report)
     assert len(worked) == 2
     for pid, numbers in worked.items():
-        check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers)
+        check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers, coverage(err, pid))
     assert not os.path.exists(os.path.join(workdir, "p.txt"))
 
 
@@ -452,7 +459,7 @@ def test_a_program_that_becomes_a_python_later_is_seen_to(python312, workdir):
                     *pythons.command(python312, ["-c", outer]), cwd=workdir, check=True)
     worked, _ = told(report)
     ((pid, numbers),) = worked.items()
-    check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers)
+    check_profile(read(workdir, f"p_{pid}.txt"), pid, numbers, coverage(result.err, pid))
     assert f"process {pid}, target exited" in result.err
 
 
@@ -484,8 +491,7 @@ def test_run_ends_with_the_status_of_a_target_that_is_no_python(workdir):
 def test_the_daemons_policy_is_asked_for_every_process(python3, workdir):
     for name in (PYPROF, PYPROFD):
         shutil.copy(name, workdir)
-    report, path = os.path.join(workdir, "report"), os.path.join(workdir, "socket")
-    out = os.path.join(workdir, "out")
+    path, out = os.path.join(workdir, "socket"), os.path.join(workdir, "out")
     os.mkdir(out)
     os.chown(out, 65534, 65534)
     daemon = subprocess.Popen([PYPROFD, "--socket", path])
@@ -509,11 +515,9 @@ def test_the_daemons_policy_is_asked_for_every_process(python3, workdir):
     worked, _ = told(os.path.join(out, "report"))
     for pid, numbers in worked.items():
         if 2 in numbers:
-            name = os.path.join(out, f"p_{pid}.txt")
-            # What was read before it hid is its; nothing after is.
-            seen = own_samples(read(out, name), pid) if os.path.exists(name) else Counter()
-            assert sum(seen.values()) < 100, (seen, err)
+            assert f"the daemon may not show you process {pid}: it is not dumpable" in err
+            assert not os.path.exists(os.path.join(out, f"p_{pid}.txt"))
         else:
             name = "p.txt" if pid == target.pid else f"p_{pid}.txt"
-            check_profile(read(out, name), pid, numbers)
-    assert report
+            check_profile(read(out, name), pid, numbers, coverage(err, pid))
+    assert sorted(n for numbers in worked.values() for n in numbers) == [0, 1, 2]

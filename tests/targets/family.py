@@ -3,7 +3,7 @@
 The functions of a number call only those of the same number. Each process appends to REPORT, when it
 has worked: pid, its parent's, its number, and for how many seconds it did. MODE: fork, spawn,
 forkserver (multiprocessing), pool (ProcessPoolExecutor), subprocess, exec, daemon, shell,
-"short COUNT SECONDS", "work NUMBER SECONDS", "wait NUMBER", "idle COUNT", "hidden NUMBER". Works a
+"short COUNT SECONDS", "work NUMBER SECONDS", "wait NUMBER", "idle COUNT", hidden. Works a
 little itself, by the number 0. The exit status of "short" is 7.
 """
 import os
@@ -131,10 +131,17 @@ def idle(count):
     os.killpg(0, signal.SIGTERM)
 
 
-def hide(seconds):
+def hidden():
+    """Of two children the second is not dumpable, from its beginning."""
     import ctypes
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)      # PR_SET_DUMPABLE
-    work(2, seconds)
+    libc = ctypes.CDLL(None)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    os.waitpid(fork(work, 1, 0.6), 0)
+    libc.prctl(4, 0, 0, 0, 0)       # PR_SET_DUMPABLE
+    pid = fork(work, 2, 0.6)
+    libc.prctl(4, 1, 0, 0, 0)
+    os.waitpid(pid, 0)
 
 
 def main(mode, args):
@@ -158,10 +165,7 @@ def main(mode, args):
         sys.stdin.readline()
         os.waitpid(fork(work, int(args[0]), 0.5), 0)
     elif mode == "hidden":
-        print("ready", flush=True)
-        sys.stdin.readline()
-        for pid in (fork(work, 1, 0.6), fork(hide, 0.6)):
-            os.waitpid(pid, 0)
+        hidden()
     elif mode == "idle":
         idle(int(args[0]))
         return
