@@ -55,7 +55,7 @@ struct descendants {
 	uint64_t due;
 	struct followed *followed;
 	size_t count, cap;
-	pid_t *ignored;
+	pid_t ignored[MAX_IGNORED];
 	size_t ignored_count;
 };
 
@@ -154,16 +154,16 @@ static bool is_ignored(const struct descendants *d, pid_t pid)
 	return false;
 }
 
-void descendants_ignore(struct descendants *d, pid_t pid)
+void descendants_ignore(struct descendants *d, pid_t pid, bool ignore)
 {
-	if (!d->ignored)
-		d->ignored = calloc(MAX_IGNORED, sizeof(*d->ignored));
-	if (!d->ignored)
-		return;
-	/* The oldest have ended long ago. */
-	if (d->ignored_count == MAX_IGNORED)
-		memmove(d->ignored, d->ignored + 1, --d->ignored_count * sizeof(*d->ignored));
-	d->ignored[d->ignored_count++] = pid;
+	size_t i = 0;
+
+	while (i < d->ignored_count && d->ignored[i] != pid)
+		i++;
+	if (!ignore && i < d->ignored_count)
+		d->ignored[i] = d->ignored[--d->ignored_count];
+	else if (ignore && i == d->ignored_count && i < MAX_IGNORED)
+		d->ignored[d->ignored_count++] = pid;
 }
 
 static bool add(struct descendants *d, pid_t pid, uint64_t start)
@@ -196,23 +196,38 @@ static void forget(struct descendants *d, struct followed *f, descendants_handle
 	handler(arg, &e);
 }
 
-static void adopt(struct descendants *d, pid_t pid, pid_t parent, descendants_handler *handler,
-		  void *arg)
+/* A new process, unless it is known. */
+static void adopt(struct descendants *d, pid_t pid, pid_t parent, uint64_t start,
+		  descendants_handler *handler, void *arg)
 {
-	struct descendants_event e = {.kind = DESCENDANTS_FORK, .pid = pid, .parent = parent};
+	const struct descendants_event e = {
+		.kind = DESCENDANTS_FORK, .pid = pid, .parent = parent, .start = start};
 	struct followed *f = find(d, pid);
 
-	e.start = descendants_start(d->proc, pid);
 	/* A number that is used again: the one before has ended unnoticed. */
-	if (f && e.start && f->start != e.start) {
+	if (f && start && f->start != start) {
 		forget(d, f, handler, arg);
 		f = NULL;
 	}
-	if (!f && !is_ignored(d, pid) && add(d, pid, e.start))
+	if (!f && !is_ignored(d, pid) && add(d, pid, start))
 		handler(arg, &e);
 }
 
 /* ---- looking ---- */
+
+/* One that was in a list of children: what the list says is only its number. */
+static void adopt_listed(struct descendants *d, pid_t pid, pid_t parent,
+			 descendants_handler *handler, void *arg)
+{
+	const struct followed *f = find(d, pid);
+	pid_t its_parent;
+	uint64_t start;
+
+	if (f && !f->ended)
+		return;
+	if (read_stat(d->proc, pid, &its_parent, &start) && its_parent == parent)
+		adopt(d, pid, parent, start, handler, arg);
+}
 
 /* The children of one process. False: the kernel has no such file. */
 static bool look_at_children(struct descendants *d, pid_t pid, descendants_handler *handler,
@@ -243,7 +258,7 @@ static bool look_at_children(struct descendants *d, pid_t pid, descendants_handl
 
 			if (end == p || child <= 0 || child > INT32_MAX)
 				break;
-			adopt(d, (pid_t)child, pid, handler, arg);
+			adopt_listed(d, (pid_t)child, pid, handler, arg);
 		}
 	}
 	closedir(dir);
@@ -264,7 +279,7 @@ static bool scan_once(struct descendants *d, descendants_handler *handler, void 
 		if (pid <= 0 || !read_stat(d->proc, pid, &parent, &start))
 			continue;
 		if (parent > 0 && (find(d, parent) || parent == d->adopter))
-			adopt(d, pid, parent, handler, arg);
+			adopt(d, pid, parent, start, handler, arg);
 	}
 	if (dir)
 		closedir(dir);
@@ -440,9 +455,10 @@ static void take_event(struct descendants *d, const struct connector_event *c,
 
 	switch ((uint32_t)c->event.what) {
 	case EVENT_FORK:
+		e.pid = c->event.event_data.fork.child_tgid;
 		e.parent = c->event.event_data.fork.parent_tgid;
 		if (find(d, e.parent))
-			adopt(d, c->event.event_data.fork.child_tgid, e.parent, handler, arg);
+			adopt(d, e.pid, e.parent, descendants_start(d->proc, e.pid), handler, arg);
 		break;
 	case EVENT_EXEC:
 		e.pid = c->event.event_data.exec.process_tgid;
@@ -506,7 +522,6 @@ void descendants_free(struct descendants *d)
 		close(d->netlink);
 	}
 	free(d->followed);
-	free(d->ignored);
 	free(d);
 }
 

@@ -40,8 +40,8 @@ enum protocol_discovery descendants_way(const struct descendants *d);
 /* Follows pid, and what descends from it already: handler hears of those. 0 or -errno. */
 typedef void descendants_handler(void *arg, const struct descendants_event *e);
 int descendants_follow(struct descendants *d, pid_t pid, descendants_handler *handler, void *arg);
-/* A child of the adopter that is not to be followed. */
-void descendants_ignore(struct descendants *d, pid_t pid);
+/* One that is not to be followed, nor what descends from it; or that is no more. */
+void descendants_ignore(struct descendants *d, pid_t pid, bool ignore);
 
 /* Readable when there are events; -1: they are looked for. */
 int descendants_fd(const struct descendants *d);

@@ -97,15 +97,10 @@ static uint64_t now_ns(void)
 
 /* ---- our own children ---- */
 
-static bool forget_monitor(struct family *f, pid_t pid)
+static void forget_monitor(struct family *f, size_t i)
 {
-	for (size_t i = 0; i < f->monitor_count; i++) {
-		if (f->monitors[i] != pid)
-			continue;
-		f->monitors[i] = f->monitors[--f->monitor_count];
-		return true;
-	}
-	return false;
+	descendants_ignore(f->descendants, f->monitors[i], false);
+	f->monitors[i] = f->monitors[--f->monitor_count];
 }
 
 /* Those that have ended. wait: all of them, they are about to. */
@@ -118,7 +113,7 @@ static void reap_monitors(struct family *f, bool wait)
 			r = waitpid(f->monitors[i], NULL, wait ? 0 : WNOHANG);
 		while (r < 0 && errno == EINTR);
 		if (r != 0)
-			forget_monitor(f, f->monitors[i]);
+			forget_monitor(f, i);
 	}
 }
 
@@ -265,7 +260,7 @@ static void ask(struct family *f, struct member *m)
 	}
 	f->sessions++;
 	if (source_monitor(m->source))
-		descendants_ignore(f->descendants, source_monitor(m->source));
+		descendants_ignore(f->descendants, source_monitor(m->source), true);
 	q.pid = m->pid;
 	q.parent = m->parent;
 	q.flags &= ~(uint32_t)PROTOCOL_WAIT;
@@ -687,8 +682,10 @@ int family_open(struct family **ret, const struct options *o, const struct recor
 	if (!e && !add(f, target, 0, descendants_start("/proc", target)))
 		e = -ENOMEM;
 	if (!e) {
+		/* We may descend from it ourselves. */
+		descendants_ignore(f->descendants, getpid(), true);
 		if (recording_monitor(r))
-			descendants_ignore(f->descendants, recording_monitor(r));
+			descendants_ignore(f->descendants, recording_monitor(r), true);
 		/* Who is told of each fork needs no orphans; for who looks they are all there is of
 		 * a process that starts another and ends. */
 		if (started && descendants_fd(f->descendants) < 0)

@@ -49,6 +49,14 @@ int record_take(struct recording *r, const struct options *o, struct output *out
 	return 0;
 }
 
+/* A daemon that can no longer ask who may see an ended process keeps the last of it to itself. */
+static const char withheld[] = "process %d ended, and the daemon withholds its last moment";
+
+static bool is_withheld(bool by_daemon, pid_t pid)
+{
+	return by_daemon && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
 int record_finish(struct recording *r, const struct options *o, struct output *out,
 		  const struct model *m, pid_t pid)
 {
@@ -65,8 +73,8 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
 	if (!status && (f->ended || f->totals.elapsed_ns))
 		report_counts(o, f);
-	if (!f->ended && !recording_monitor(r) && kill(pid, 0) < 0 && errno == ESRCH) {
-		message("process %d ended, and the daemon withholds its last moment", (int)pid);
+	if (!f->ended && is_withheld(!recording_monitor(r), pid)) {
+		message(withheld, (int)pid);
 	} else if (!f->ended) {
 		message("the session ended before the recording did: what it had sent is kept");
 		if (!status)
@@ -143,7 +151,7 @@ static int take_family(struct recording *r, struct descendant_files *d, struct o
 
 /* What is left to write. Takes out. */
 static int finish_family(const struct recording *r, const struct options *o, struct output *out,
-			 struct model *m, bool apart, pid_t pid)
+			 struct model *m, bool apart, bool by_daemon, pid_t pid)
 {
 	const struct recording_facts *f = recording_facts(r);
 	struct recording_facts all, rest;
@@ -169,7 +177,9 @@ static int finish_family(const struct recording *r, const struct options *o, str
 		status = report_write(o, m, out, pid);
 	}
 	report_family(o, r);
-	if (f->streams && !f->ended) {
+	if (f->streams && !f->ended && is_withheld(by_daemon, pid)) {
+		message(withheld, (int)pid);
+	} else if (f->streams && !f->ended) {
 		message("the session for process %d ended before its recording did: what it had "
 			"sent is kept",
 			(int)pid);
@@ -183,6 +193,7 @@ int record_family(struct recording *r, const struct options *o, struct output *o
 		  const struct record_hooks *hooks)
 {
 	struct descendant_files d = {.options = o, .hooks = hooks};
+	bool by_daemon = !recording_monitor(r);
 	struct model *m = NULL;
 	int status;
 
@@ -197,7 +208,7 @@ int record_family(struct recording *r, const struct options *o, struct output *o
 	if (hooks && hooks->taken)
 		hooks->taken(hooks->arg, family_time_is_over(f));
 	if (!status)
-		status = finish_family(r, o, out, m, d.apart, q->pid);
+		status = finish_family(r, o, out, m, d.apart, by_daemon, q->pid);
 	else if (!m && recording_facts(r)->streams)
 		output_commit(out, NULL); /* of a file that grows, what there is may be of use */
 	else

@@ -827,7 +827,10 @@ int stream_piece(const void *bytes, size_t len, size_t *ret_size)
 	if (len < PROLOGUE_LEN)
 		return -EAGAIN;
 	if (memcmp(p, PROLOGUE_MAGIC, PROLOGUE_MAGIC_LEN) == 0)
-		return (uint32_t)XXH3_64bits(p, 12) == get32(p + 12) ? 0 : -EBADMSG;
+		return (uint32_t)XXH3_64bits(p, 12) == get32(p + 12) &&
+				       get16(p + 8) <= VERSION_MAJOR
+			       ? 0
+			       : -EBADMSG;
 	*ret_size = CHUNK_HEADER_LEN;
 	if (len < CHUNK_HEADER_LEN)
 		return -EAGAIN;

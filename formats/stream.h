@@ -188,7 +188,7 @@ void stream_reader_free(struct stream_reader *r);
 int stream_reader_feed(struct stream_reader *r, const void *bytes, size_t len);
 /* How long the piece is that begins at bytes: a prologue or a chunk, header and payload; at most
  * STREAM_PIECE_MAX. 0; -EAGAIN: more bytes have to come, *ret_size in all at least; -EBADMSG: there
- * is no beginning of a piece. The payload is not looked at. */
+ * is no beginning of a piece that this version reads. The payload is not looked at. */
 #define STREAM_PIECE_MAX ((1u << 20) + (1u << 16))
 int stream_piece(const void *bytes, size_t len, size_t *ret_size);
 /* The end of the input: warns of a cut chunk or a missing summary. 0 or -EINVAL (nothing at all).

@@ -137,7 +137,7 @@ def hidden():
     libc = ctypes.CDLL(None)
     print("ready", flush=True)
     sys.stdin.readline()
-    os.waitpid(fork(work, 1, 0.6), 0)
+    os.waitpid(fork(work, 1, 1.0), 0)
     libc.prctl(4, 0, 0, 0, 0)       # PR_SET_DUMPABLE
     pid = fork(work, 2, 0.6)
     libc.prctl(4, 1, 0, 0, 0)
