@@ -147,17 +147,16 @@ def test_without_the_kernels_events_descendants_are_found_too(python312, workdir
 
 
 def watch(process, stop, found):
-    """The most descriptors and remains of children that a process had."""
+    """The most descriptors that a process had, and children whose remains lay for a second."""
     while not stop.wait(0.02):
         try:
             found["fds"] = max(found["fds"], len(os.listdir(f"/proc/{process.pid}/fd")))
             zombies = [pid for pid in children(process.pid) if state(pid) == "Z"]
         except (FileNotFoundError, ProcessLookupError):
             break
-        now = set(zombies)
-        # One that was there at the last look too was not reaped when it could have been.
-        found["zombies"] |= now & found["last"]
-        found["last"] = now
+        now = time.monotonic()
+        found["seen"] = {pid: found["seen"].get(pid, now) for pid in zombies}
+        found["zombies"] |= {pid for pid, since in found["seen"].items() if now - since > 1}
 
 
 def record_500(entry, workdir):
@@ -169,7 +168,7 @@ def record_500(entry, workdir):
         [PYPROF, "run", "--subprocesses", "--collapsed", "-o", "p.txt", "--",
          *pythons.command(entry, [FAMILY, report, "short", "500", "0.05"])],
         cwd=workdir, stderr=subprocess.PIPE)
-    stop, found = threading.Event(), {"fds": 0, "zombies": set(), "last": set()}
+    stop, found = threading.Event(), {"fds": 0, "zombies": set(), "seen": {}}
     watcher = threading.Thread(target=watch, args=(process, stop, found))
     watcher.start()
     err = process.communicate(timeout=150)[1].decode()
@@ -516,6 +515,8 @@ def test_the_daemons_policy_is_asked_for_every_process(python3, workdir):
             **user)
         time.sleep(1)
         target.say("go")
+        target.expect("done")
+        recording.send_signal(signal.SIGINT)
         err = recording.communicate(timeout=20)[1].decode()
     finally:
         target.close()

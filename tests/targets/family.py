@@ -142,6 +142,9 @@ def hidden():
     pid = fork(work, 2, 0.6)
     libc.prctl(4, 1, 0, 0, 0)
     os.waitpid(pid, 0)
+    work(0, 0.2)
+    print("done", flush=True)
+    sys.stdin.readline()
 
 
 def main(mode, args):
@@ -166,6 +169,7 @@ def main(mode, args):
         os.waitpid(fork(work, int(args[0]), 0.5), 0)
     elif mode == "hidden":
         hidden()
+        return
     elif mode == "idle":
         idle(int(args[0]))
         return
