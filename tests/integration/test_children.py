@@ -296,23 +296,28 @@ def test_a_list_of_processes_that_is_none_is_refused(recorded, pids):
     assert "process ids, separated by commas" in result.err
 
 
-def test_a_recording_cut_anywhere_is_read_up_to_there(python312, workdir):
-    path = os.path.join(workdir, "whole.pyprof")
-    run(python312, workdir, "short", 100, 0.05, output=("--binary", "-o", path))
+def test_a_recording_cut_anywhere_is_read_up_to_there(python312, start, workdir):
+    target = start(python312, "family.py", os.path.join(workdir, "report"), "idle", 2,
+                   start_new_session=True)
+    target.expect("ready")
+    path = os.path.join(workdir, "r.pyprof")
+    pyprof("attach", "--subprocesses", "-d", "4", "--binary", "-o", path, target.pid, check=True)
+    target.say("end")
     with open(path, "rb") as f:
         data = f.read()
-    path = os.path.join(workdir, "cut.pyprof")
     whole = sum(s.samples for s in pyprof_reader.read(data)[0])
-    for part in (0.3, 0.6, 0.9):
+    for part in (0.6, 0.75, 0.9):
         cut = data[:int(len(data) * part)]
         with open(path, "wb") as f:
             f.write(cut)
-        expected = sum(s.samples for s in pyprof_reader.read(cut)[0])
-        assert expected < whole
+        streams, _ = pyprof_reader.read(cut)
+        expected = sum(s.samples for s in streams)
+        assert 0 < expected < whole
         result = pyprof("replay", "--collapsed", "-o", "-", path, check=True)
+        assert "the recording is cut" in result.err
         counted = sum(int(line.rpartition(" ")[2]) for line in result.out.splitlines())
-        assert counted <= expected
-    assert counted > whole / 4
+        assert counted == expected - sum(1 for s in streams for (_, frames), n in s.stacks.items()
+                                         if not frames for _ in range(n))
 
 
 # ---- where the results go ----
@@ -412,7 +417,7 @@ def test_run_with_a_duration_ends_the_target(python312, workdir):
     assert "the time is over: the target was ended" in result.err
     with open(os.path.join(workdir, "r.pyprof"), "rb") as f:
         streams, skipped = pyprof_reader.read(f.read())
-    assert skipped == 0 and len(streams) > 5
+    assert skipped == 0 and len(streams) >= 2
     assert all(s.summary for s in streams)
 
 
