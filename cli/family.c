@@ -35,6 +35,8 @@
 #define MAX_OTHERS 256
 /* Between two tries of a session that could not be had. */
 #define POSTPONE_NS (SECOND / 4)
+/* A fork that ends sooner, as where an exec fails, is nothing to be missed. */
+#define MISSED_AGE_NS (10 * MILLISECOND)
 /* Of one session, before the others have their turn. */
 #define PIECES_AT_A_TIME 16
 #define POLL_MAX_NS	 (SECOND / 4)
@@ -55,9 +57,12 @@ struct member {
 	pid_t pid, parent;
 	uint64_t start; /* tells the process from another of the same pid */
 	enum member_state state;
-	uint64_t since_ns, look_ns; /* of its fork or exec; of the next look */
-	bool forked;		    /* it still is the program of its parent */
-	bool python;		    /* it looks like one; else the session was asked only in case */
+	/* When it forked or executed, is looked at next, and was seen to have ended. */
+	uint64_t since_ns, look_ns, ended_ns;
+	bool forked;	/* it still is the program of its parent */
+	bool python;	/* it looks like one; else the session was asked only in case */
+	bool of_python; /* who started it does */
+	bool told;	/* that it cannot be read */
 	bool ended;
 	struct process_program program;
 	struct source *source;
@@ -222,8 +227,9 @@ static void add_other(struct family *f, const struct process_program *p)
 	f->others[f->other_count++] = *p;
 }
 
-static void tell_refusal(struct family *f, const struct member *m, const char *text)
+static void tell_refusal(struct family *f, struct member *m, const char *text)
 {
+	m->told = true;
 	if (++f->refused <= MAX_TOLD)
 		message("%s", message_text(text));
 	else if (f->refused == MAX_TOLD + 1)
@@ -296,7 +302,7 @@ static void look(struct family *f, struct member *m)
 
 static void on_exec(struct family *f, struct member *m)
 {
-	m->forked = false;
+	m->forked = m->told = false;
 	m->since_ns = now_ns();
 	switch (m->state) {
 	case MEMBER_RECORDED:
@@ -307,11 +313,13 @@ static void on_exec(struct family *f, struct member *m)
 		if (m->pid == f->target || processes_look(m->pid, &m->program) != 0)
 			break;
 		close_source(f, m);
+		m->python = false;
 		look_again(m, LOOK_MIN_NS);
 		break;
 	case MEMBER_LOOKED_AT:
 	case MEMBER_UNREADABLE:
 	case MEMBER_POSTPONED:
+		m->python = false;
 		look_again(m, 0);
 		break;
 	}
@@ -328,7 +336,10 @@ static void on_descendant(void *arg, const struct descendants_event *e)
 			break;
 		m = add(f, e->pid, e->parent, e->start);
 		if (m) {
+			const struct member *parent = find(f, e->parent);
+
 			m->forked = true;
+			m->of_python = parent && parent->python;
 			m->look_ns += FORK_GRACE_NS;
 		}
 		break;
@@ -337,8 +348,10 @@ static void on_descendant(void *arg, const struct descendants_event *e)
 			on_exec(f, m);
 		break;
 	case DESCENDANTS_EXIT:
-		if (m)
+		if (m) {
 			m->ended = true;
+			m->ended_ns = now_ns();
+		}
 		break;
 	case DESCENDANTS_LOST:
 		if (!f->said_lost)
@@ -397,7 +410,6 @@ static void on_refusal(struct family *f, struct member *m)
 			f->status = refusal_print(status, text, m->pid, f->options->command->name);
 		/* fallthrough */
 	case STATUS_TARGET_ENDED:
-		f->missed += m->python && !is_target(f, m);
 		break;
 	case STATUS_NOT_PYTHON:
 		if (is_target(f, m) && !f->said_target)
@@ -481,6 +493,18 @@ static void hear(struct family *f, struct member *m)
 
 /* ---- the loop ---- */
 
+/* Nobody is missed without being told of, as far as we know of him at all. */
+static void count_missing(struct family *f, const struct member *m)
+{
+	if ((m->process && recording_process_facts(m->process)->samples) || m->told)
+		return;
+	if (m->state == MEMBER_POSTPONED)
+		f->unserved++;
+	else if (!f->ending && (m->python || (m->forked && m->of_python)) &&
+		 m->ended_ns - m->since_ns >= MISSED_AGE_NS)
+		f->missed++;
+}
+
 /* Who has ended and has no session any more is done with. The target stays, as the first. */
 static void dismiss_ended(struct family *f)
 {
@@ -489,7 +513,7 @@ static void dismiss_ended(struct family *f)
 
 		if (m->source || (!m->ended && !f->ending))
 			continue;
-		f->unserved += m->state == MEMBER_POSTPONED && !m->process;
+		count_missing(f, m);
 		if (m->process) {
 			f->hooks->process_ended(f->hooks->arg, m->process);
 			recording_fold(f->recording, m->process);
@@ -612,7 +636,8 @@ static void say_result(const struct family *f)
 		message("%zu descendants were not recorded: there were too many at a time",
 			f->unserved);
 	if (f->missed)
-		message("%zu descendants ended before they could be read", f->missed);
+		message("%zu descendant%s ended before they could be read", f->missed,
+			f->missed == 1 ? "" : "s");
 	if (f->broken)
 		message("%zu sessions ended before their recording did: what they had sent is kept",
 			f->broken);

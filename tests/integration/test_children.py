@@ -16,7 +16,7 @@ import pytest
 import pyprof_reader
 from conftest import find_interpreter
 from support import (PYPROF, PYPROFD, TARGETS, VERSIONS, Target, children, collapsed, pyprof, pythons,
-                     state, undisturbed, wait_for)
+                     state, wait_for)
 
 WHOLE = ["3.9", "3.12", "3.15"]
 FAMILY = os.path.join(TARGETS, "family.py")
@@ -178,18 +178,21 @@ def record_500(entry, workdir):
     worked, _ = told(report)
     assert len(worked) == 501
     (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
-    missing = []
+    missing, absent = [], 0
     for pid, numbers in worked.items():
         name = f"p_{pid}.txt"
         if pid == target:
             continue
         if not os.path.exists(os.path.join(workdir, name)):
             missing.append(pid)
+            absent += 1
             continue
         sums = own_samples(read(workdir, name), pid)
         assert set(sums) <= set(numbers), (sums, numbers)
         if not sums:
             missing.append(pid)
+    told_of = sum(map(int, re.findall(r"(\d+) descendants? ended before", err)))
+    assert absent <= told_of, (absent, err)
     # A session, or a few, of those that live and of those that just ended.
     assert found["fds"] < 60, found
     assert len(found["zombies"] - {target}) == 0, found
@@ -201,7 +204,12 @@ def record_500(entry, workdir):
 @pytest.mark.parametrize("version", WHOLE)
 def test_of_500_short_lived_children_none_is_missed(version, workdir):
     entry = find_interpreter(version)
-    missing, err = undisturbed(lambda: record_500(entry, workdir), [], attempts=3)
+    # Sessions start in milliseconds where there is a CPU to be had: a machine that others use gets
+    # another chance, but nobody is missed without being told of.
+    for _ in range(4):
+        missing, err = record_500(entry, workdir)
+        if not missing:
+            break
     assert not missing, (missing, err)
     assert len(glob.glob(os.path.join(workdir, "p_*.txt"))) == 500
 
