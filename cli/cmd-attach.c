@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "cli/family.h"
 #include "cli/message.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -28,6 +29,25 @@ static int take(struct recording *r, const struct options *o, struct output *out
 	return status;
 }
 
+/* The same of the process and all that descends from it. */
+static int take_family(struct recording *r, const struct options *o, struct output *out, pid_t pid)
+{
+	struct protocol_request q;
+	struct family *f;
+	int status = family_open(&f, o, r, pid, false);
+
+	if (status) {
+		output_discard(out);
+		return status;
+	}
+	record_request(&q, o, pid);
+	q.discovery = family_way(f);
+	(void)recording_ask(r, &q);
+	status = record_family(r, o, out, f, &q, NULL);
+	family_free(f);
+	return status;
+}
+
 static int attach(const struct options *o)
 {
 	char text[PROTOCOL_TEXT_SIZE];
@@ -50,6 +70,11 @@ static int attach(const struct options *o)
 		output_discard(out);
 		return status;
 	}
+	if (o->subprocesses) {
+		status = take_family(r, o, out, pid);
+		recording_free(r);
+		return status;
+	}
 	record_request(&q, o, pid);
 	/* A session that is gone says so in its answer, or does not answer. */
 	(void)recording_ask(r, &q);
@@ -70,6 +95,7 @@ const struct command command_attach = {
 	.about = "Sample a running process.",
 	.examples = "  pyprof attach -d 10 1234\n"
 		    "  pyprof attach -a --collapsed -o stacks.txt 1234\n"
+		    "  pyprof attach --subprocesses -d 10 1234\n"
 		    "  pyprof attach --binary -o service.pyprof 1234\n",
 	.groups = GROUP_RECORD | GROUP_OUTPUT | GROUP_BINARY | GROUP_SESSION,
 	.operands_min = 1,

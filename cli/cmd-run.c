@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/family.h"
 #include "cli/message.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -145,16 +146,13 @@ static int record(struct recording *r, const struct options *o, struct output *o
 }
 
 /* The session holds the target before it goes. 0 or a status with a line. */
-static int prepare(struct recording *r, const struct options *o, pid_t pid)
+static int prepare(struct recording *r, const struct protocol_request *q)
 {
 	char text[PROTOCOL_TEXT_SIZE];
-	struct protocol_request q;
 	bool waiting = false;
 	int status;
 
-	record_request(&q, o, pid);
-	q.flags |= PROTOCOL_WAIT;
-	(void)recording_ask(r, &q);
+	(void)recording_ask(r, q);
 	status = recording_answer(r, &waiting, text);
 	if (status || !waiting) {
 		message("%s", status ? message_text(text) : "the session does not wait");
@@ -197,6 +195,57 @@ static int run_target(struct recording *r, const struct options *o, struct start
 	return status == 0 && (failed || report) ? STATUS_RUN_FAILED : status;
 }
 
+/* The target as its descendants are recorded along with it: it may end long before they do. */
+struct waited {
+	pid_t pid;
+	int status;
+	bool done, ended; /* ended: by us */
+};
+
+static void wait_for_target(void *arg)
+{
+	struct waited *w = arg;
+
+	if (!w->done)
+		w->status = wait_target(w->pid);
+	w->done = true;
+	recording_target_ended();
+}
+
+static void end_in_time(void *arg, bool time_is_over)
+{
+	struct waited *w = arg;
+
+	if (time_is_over && !w->done) {
+		w->ended = true;
+		end_target(w->pid);
+	}
+	wait_for_target(w);
+}
+
+static int run_family(struct recording *r, const struct options *o, struct start *s,
+		      struct output *out, struct family *f, const struct protocol_request *q,
+		      const char *program)
+{
+	struct waited w = {.pid = s->pid};
+	const struct record_hooks hooks = {&w, wait_for_target, end_in_time};
+	int e = release_target(s), status;
+
+	if (e < 0) {
+		message("cannot run %s: %s", message_text(program), strerror(-e));
+		output_discard(out);
+		wait_target(s->pid);
+		return STATUS_RUN_FAILED;
+	}
+	status = record_family(r, o, out, f, q, &hooks);
+	wait_for_target(&w);
+	if (w.ended) {
+		message("the time is over: the target was ended");
+		return status ? STATUS_RUN_FAILED : STATUS_OK;
+	}
+	return w.status == 0 && status ? STATUS_RUN_FAILED : w.status;
+}
+
 static int check_script(const struct options *o)
 {
 	if (o->any_command || o->module || access(o->operands[0], R_OK) == 0)
@@ -207,8 +256,10 @@ static int check_script(const struct options *o)
 
 static int run(const struct options *o)
 {
+	struct protocol_request q;
 	struct start s = {.fd = -1};
 	struct recording *r = NULL;
+	struct family *f = NULL;
 	struct output *out = NULL;
 	char **argv;
 	int status, e;
@@ -230,8 +281,14 @@ static int run(const struct options *o)
 	}
 	recording_catch_signals(s.pid);
 	status = report_open(&out, o, s.pid);
-	if (!status)
-		status = prepare(r, o, s.pid);
+	if (!status && o->subprocesses)
+		status = family_open(&f, o, r, s.pid, true);
+	if (!status) {
+		record_request(&q, o, s.pid);
+		q.flags |= PROTOCOL_WAIT;
+		q.discovery = f ? family_way(f) : PROTOCOL_NO_CHILDREN;
+		status = prepare(r, &q);
+	}
 	if (status) {
 		/* It was never let go: it ends when its socket does. */
 		output_discard(out);
@@ -239,11 +296,16 @@ static int run(const struct options *o)
 		wait_target(s.pid);
 		goto out;
 	}
-	status = run_target(r, o, &s, out, argv[0]);
+	if (f)
+		status = run_family(r, o, &s, out, f, &q, argv[0]);
+	else
+		status = run_target(r, o, &s, out, argv[0]);
+	family_free(f);
 	recording_free(r);
 	free(argv);
 	return status;
 out:
+	family_free(f);
 	recording_free(r);
 	free(argv);
 	return status ? STATUS_RUN_FAILED : 0;
@@ -255,6 +317,7 @@ const struct command command_run = {
 	.about = "Run a script, a module or any command that becomes a Python, and sample it.\n"
 		 "The exit status is the target's own.",
 	.examples = "  pyprof run script.py --its-option\n"
+		    "  pyprof run --subprocesses --collapsed pool.py\n"
 		    "  pyprof run -a -m http.server 8000\n"
 		    "  pyprof run --collapsed -o stacks.txt -- /opt/app/bin/python -X dev app.py\n",
 	.groups = GROUP_RECORD | GROUP_RUN | GROUP_OUTPUT | GROUP_BINARY,

@@ -165,6 +165,18 @@ static int set_realtime_stats(struct options *o, const char *v, const char **why
 	return 0;
 }
 
+static int set_subprocesses(struct options *o, const char *v, const char **why)
+{
+	o->subprocesses = true;
+	return 0;
+}
+
+static int set_pid(struct options *o, const char *v, const char **why)
+{
+	*why = "process ids, separated by commas, as 1234,1240";
+	return pid_list_parse(&o->pids, v);
+}
+
 static int set_module(struct options *o, const char *v, const char **why)
 {
 	o->module = true;
@@ -312,6 +324,11 @@ static const struct row rows[] = {
 	 "take every sample while the thread stands still"},
 	{GROUP_RECORD, 0, "realtime-stats", NULL, set_realtime_stats,
 	 "print the sampling rate each second"},
+	{GROUP_RECORD, 0, "subprocesses", NULL, set_subprocesses,
+	 "also the processes that descend from the target: one file for each, or one recording"},
+	{GROUP_REPLAY, 0, "pid", "PID[,PID...]", set_pid,
+	 "only these processes of the recording (default: all, each below a frame pid:PID where "
+	 "there are several)"},
 	{GROUP_OUTPUT, 0, "pstats", NULL, set_pstats,
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
 	{GROUP_OUTPUT, 0, "collapsed", NULL, set_collapsed, "collapsed stacks, for flame graphs"},

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cli/command.h"
+#include "cli/pids.h"
 #include "formats/format.h"
 #include "formats/stream.h"
 
@@ -17,6 +18,7 @@ enum option_group {
 	GROUP_BINARY = 1 << 4,	/* attach, run */
 	GROUP_SESSION = 1 << 5, /* attach, dump, ps: what may go through a daemon */
 	GROUP_ANY = 1 << 6,
+	GROUP_REPLAY = 1 << 7,
 };
 
 enum output_kind { OUTPUT_PSTATS, OUTPUT_COLLAPSED, OUTPUT_BINARY };
@@ -28,7 +30,7 @@ struct options {
 	double rate_hz;
 	uint64_t interval_ns;
 	uint64_t duration_ns; /* 0: to the end */
-	bool all_threads, blocking, realtime_stats;
+	bool all_threads, blocking, realtime_stats, subprocesses;
 	double stop_budget; /* 0..1 */
 	/* run */
 	bool module, any_command; /* any_command: the operands came after -- */
@@ -43,6 +45,8 @@ struct options {
 	enum format_sort sort;
 	int limit; /* rows; 0: default */
 	bool no_summary;
+	/* replay */
+	struct pid_list pids; /* empty: all */
 	/* session */
 	bool no_daemon;
 	const char *socket; /* NULL: the default one, if it is there */

@@ -172,6 +172,11 @@ bool output_is_stdout(const struct output *o)
 	return !o->path;
 }
 
+bool output_is_regular(const struct output *o)
+{
+	return o->regular;
+}
+
 int output_flush_stdout(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

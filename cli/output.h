@@ -24,6 +24,8 @@ FILE *output_file(struct output *o);
 /* What to call it. */
 const char *output_name(const struct output *o);
 bool output_is_stdout(const struct output *o);
+/* Whether there can be others beside it: false of the standard output, a device or a pipe. */
+bool output_is_regular(const struct output *o);
 
 /* Everything was written: puts the file in its place, and says that what (NULL: nothing is said) is
  * there. 0; STATUS_FAILED and a line. Frees o. */

@@ -4,9 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAX_PROCESSES 65536
@@ -135,6 +138,28 @@ static int list_pids(pid_t **ret, size_t *ret_n)
 	*ret = pids;
 	*ret_n = n;
 	return 0;
+}
+
+int processes_look(pid_t pid, struct process_program *ret)
+{
+	struct process p;
+	struct stat st;
+	char path[64];
+
+	*ret = (struct process_program){0};
+	if (!read_process(pid, &p))
+		return -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	if (stat(path, &st) == 0)
+		*ret = (struct process_program){st.st_dev, st.st_ino};
+	else if (errno == ENOENT)
+		return -ESRCH; /* only its remains */
+	return looks_like_python(&p);
+}
+
+bool processes_share_memory(pid_t a, pid_t b)
+{
+	return syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0;
 }
 
 int processes_each(int (*visit)(void *arg, const struct process *p), void *arg)

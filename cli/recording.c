@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -14,20 +13,44 @@
 
 #include "cli/message.h"
 #include "cli/options.h"
+#include "cli/pids.h"
 #include "cli/progress.h"
-#include "daemon/session.h"
+#include "cli/source.h"
 
 #define BUFFER_SIZE (256 * 1024)
 
-struct recording {
-	int fd;
-	pid_t monitor; /* 0: a daemon's session */
+/* One process; of a replay, all of them. */
+struct recording_process {
 	struct recording_facts facts;
-	struct stream_statistics before; /* of the streams before the present one */
-	bool realtime_stats, live_end;
-	struct stream_statistics last; /* for --realtime-stats */
-	struct model *model;
-	char buffer[BUFFER_SIZE];
+	struct stream_statistics before; /* of its streams before the present one */
+	struct stream_statistics last;	 /* for --realtime-stats */
+	struct model *model;		 /* NULL: none, or none any more */
+	uint32_t *model_streams; /* how many streams the model has: processes may share both */
+	uint32_t own_streams;
+};
+
+/* A stream of the input. */
+struct place {
+	struct recording_process *process; /* NULL: it is passed over */
+	uint32_t number;		   /* in the model */
+};
+
+struct recording {
+	struct source *main;
+	bool family, apart, realtime_stats, live_end;
+	FILE *file;
+	const char *file_name;
+	struct stream_reader *reader;
+	struct recording_process **processes; /* the main one is the first */
+	size_t process_count, folded;
+	struct recording_process *feeding; /* whose pieces come now */
+	struct recording_facts rest;	   /* of those that are folded */
+	struct place *places;
+	uint32_t place_count, place_cap;
+	const struct pid_list *pids; /* of a replay: whose streams are wanted; NULL: all */
+	struct pid_list present;     /* of a replay: who is there */
+	struct model *model;	     /* shared by all; NULL */
+	uint32_t model_streams;
 };
 
 /* ---- signals ---- */
@@ -62,37 +85,63 @@ void recording_catch_signals(pid_t forward)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static bool asked_to_end(void)
+void recording_target_ended(void)
+{
+	forward_to = 0;
+	/* The one that ended the target has done what it was for. */
+	if (signals == 1)
+		signals = 0;
+}
+
+bool recording_asked_to_end(void)
 {
 	return signals > (forward_to ? 1 : 0);
 }
 
 /* ---- the session ---- */
 
+/* A process of the recording. NULL when memory is short. */
+static struct recording_process *add_process(struct recording *r)
+{
+	struct recording_process *p = calloc(1, sizeof(*p)), **more;
+
+	more = reallocarray(r->processes, r->process_count + 1, sizeof(struct recording_process *));
+	if (more)
+		r->processes = more;
+	if (!p || !more) {
+		free(p);
+		return NULL;
+	}
+	r->processes[r->process_count++] = p;
+	return p;
+}
+
+static struct recording *recording_new(void)
+{
+	struct recording *r = calloc(1, sizeof(*r));
+
+	if (r && !add_process(r)) {
+		free(r);
+		r = NULL;
+	}
+	if (!r)
+		message("out of memory");
+	return r;
+}
+
 int recording_open(struct recording **ret, const struct options *o, bool embedded)
 {
-	const char *path = o->socket ? o->socket : SESSION_SOCKET_PATH;
-	struct recording *r = calloc(1, sizeof(*r));
-	int e;
+	char text[PROTOCOL_TEXT_SIZE];
+	struct recording *r = recording_new();
+	int status;
 
-	if (!r) {
-		message("out of memory");
+	if (!r)
 		return STATUS_FAILED;
-	}
-	r->fd = -1;
-	e = embedded || o->no_daemon ? -ENOENT : session_connect(&r->fd, path);
-	if (e < 0 && o->socket && !embedded && !o->no_daemon) {
-		message("cannot use the daemon at %s: %s", message_text(path),
-			e == -EPERM ? "it is neither root's nor ours" : strerror(-e));
+	status = source_open(&r->main, o, embedded, text);
+	if (status) {
+		message("%s", text);
 		recording_free(r);
-		return STATUS_FAILED;
-	}
-	if (e < 0)
-		e = session_spawn(&r->fd, &r->monitor);
-	if (e < 0) {
-		message("cannot start the session: %s", strerror(-e));
-		recording_free(r);
-		return STATUS_FAILED;
+		return status;
 	}
 	*ret = r;
 	return 0;
@@ -100,70 +149,79 @@ int recording_open(struct recording **ret, const struct options *o, bool embedde
 
 void recording_free(struct recording *r)
 {
+	pid_t monitor;
+
 	if (!r)
 		return;
-	/* The session sees the end of its client and leaves. */
-	if (r->fd >= 0)
-		close(r->fd);
-	if (r->monitor > 0)
-		while (waitpid(r->monitor, NULL, 0) < 0 && errno == EINTR)
+	monitor = source_close(r->main);
+	if (monitor > 0)
+		while (waitpid(monitor, NULL, 0) < 0 && errno == EINTR)
 			;
+	for (size_t i = 0; i < r->process_count; i++) {
+		if (r->processes[i]->model != r->model)
+			model_free(r->processes[i]->model);
+		free(r->processes[i]);
+	}
+	stream_reader_free(r->reader);
+	free(r->processes);
+	free(r->places);
 	free(r);
 }
 
 pid_t recording_monitor(const struct recording *r)
 {
-	return r->monitor;
+	return r->main ? source_monitor(r->main) : 0;
+}
+
+struct source *recording_take_source(struct recording *r)
+{
+	struct source *s = r->main;
+
+	r->main = NULL;
+	return s;
 }
 
 const struct recording_facts *recording_facts(const struct recording *r)
 {
-	return &r->facts;
+	return &r->processes[0]->facts;
 }
 
 int recording_ask(struct recording *r, const struct protocol_request *q)
 {
-	return send(r->fd, q, sizeof(*q), MSG_NOSIGNAL) == sizeof(*q) ? 0 : STATUS_FAILED;
+	return source_ask(r->main, q) ? 0 : STATUS_FAILED;
+}
+
+/* What the session says next; the wish to end is passed on meanwhile. */
+static enum source_word wait_for_word(struct recording *r, const void **ret_piece, size_t *ret_size,
+				      void (*idle)(const struct recording *r))
+{
+	enum source_word word;
+	struct pollfd fd = {.fd = source_fd(r->main), .events = POLLIN};
+
+	while ((word = source_hear(r->main, ret_piece, ret_size)) == SOURCE_NOTHING) {
+		/* A signal between the look and the poll is seen a moment later. */
+		if (recording_asked_to_end())
+			source_stop(r->main);
+		if (idle)
+			idle(r);
+		if (poll(&fd, 1, 250) < 0 && errno != EINTR)
+			return SOURCE_END;
+	}
+	return word;
 }
 
 int recording_answer(struct recording *r, bool *ret_waiting, char text[PROTOCOL_TEXT_SIZE])
 {
-	struct protocol_reply reply;
-	char *p = (char *)&reply;
-	size_t left = sizeof(reply);
-	bool told = false;
-	int e;
+	const void *piece;
+	size_t size;
+	enum source_word word = wait_for_word(r, &piece, &size, NULL);
 
-	while (left > 0) {
-		struct pollfd fd = {.fd = r->fd, .events = POLLIN};
-		ssize_t n;
-
-		if (asked_to_end() && !told) {
-			told = true;
-			shutdown(r->fd, SHUT_WR);
-		}
-		if (poll(&fd, 1, told ? -1 : 100) <= 0)
-			continue;
-		n = recv(r->fd, p, left, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			snprintf(text, PROTOCOL_TEXT_SIZE, "the session ended without an answer");
-			return STATUS_FAILED;
-		}
-		p += n;
-		left -= (size_t)n;
-	}
-	e = protocol_reply_check(&reply);
-	if (e < 0) {
-		snprintf(text, PROTOCOL_TEXT_SIZE, "%s",
-			 e == -EPROTONOSUPPORT ? "the daemon is of another version"
-					       : "the answer is no session's");
-		return STATUS_FAILED;
-	}
-	*ret_waiting = reply.waiting == PROTOCOL_WAITING;
-	memcpy(text, reply.text, PROTOCOL_TEXT_SIZE);
-	return (int)reply.status;
+	*ret_waiting = word == SOURCE_WAITING;
+	if (word == SOURCE_WAITING || word == SOURCE_READY)
+		return 0;
+	snprintf(text, PROTOCOL_TEXT_SIZE, "%s",
+		 word == SOURCE_END ? "the session ended without an answer" : source_text(r->main));
+	return word == SOURCE_REFUSED ? source_status(r->main) : STATUS_FAILED;
 }
 
 /* ---- what is in the recording ---- */
@@ -191,10 +249,10 @@ static void add_statistics(struct stream_statistics *a, const struct stream_stat
 	a->stops_refused |= b->stops_refused;
 }
 
-static void take_statistics(struct recording *r, const struct stream_statistics *s)
+static void take_statistics(struct recording_process *p, const struct stream_statistics *s)
 {
-	r->facts.totals = r->before;
-	add_statistics(&r->facts.totals, s);
+	p->facts.totals = p->before;
+	add_statistics(&p->facts.totals, s);
 }
 
 static uint64_t lost_sum(const struct stream_statistics *s)
@@ -207,74 +265,126 @@ static uint64_t lost_sum(const struct stream_statistics *s)
 }
 
 /* What the last second brought. */
-static void print_rate(struct recording *r, const struct stream_statistics *s)
+static void print_rate(const struct recording *r, struct recording_process *p,
+		       const struct stream_statistics *s)
 {
-	uint64_t ns = s->elapsed_ns - r->last.elapsed_ns;
-	uint64_t achieved = s->achieved - r->last.achieved;
+	uint64_t ns = s->elapsed_ns - p->last.elapsed_ns;
+	uint64_t achieved = s->achieved - p->last.achieved;
+	char who[32] = "";
 
 	if (ns < 900000000)
 		return;
-	message("%.0f s: %.1f samples/s, missed %llu, lost %llu, by a stop %llu, <moving> %llu; "
+	if (r->family)
+		snprintf(who, sizeof(who), "process %d: ", p->facts.header.pid);
+	message("%s%.0f s: %.1f samples/s, missed %llu, lost %llu, by a stop %llu, <moving> %llu; "
 		"the "
 		"sampler used %.1f %% of a CPU, %.2f reads a sample",
-		(double)s->elapsed_ns / 1e9, (double)achieved * 1e9 / (double)ns,
-		(unsigned long long)(s->missed - r->last.missed),
-		(unsigned long long)(lost_sum(s) - lost_sum(&r->last)),
-		(unsigned long long)(s->stopped - r->last.stopped),
-		(unsigned long long)(s->moving - r->last.moving),
-		(double)(s->sampler_cpu_ns - r->last.sampler_cpu_ns) * 100 / (double)ns,
-		achieved ? (double)(s->calls - r->last.calls) / (double)achieved : 0);
-	r->last = *s;
+		who, (double)s->elapsed_ns / 1e9, (double)achieved * 1e9 / (double)ns,
+		(unsigned long long)(s->missed - p->last.missed),
+		(unsigned long long)(lost_sum(s) - lost_sum(&p->last)),
+		(unsigned long long)(s->stopped - p->last.stopped),
+		(unsigned long long)(s->moving - p->last.moving),
+		(double)(s->sampler_cpu_ns - p->last.sampler_cpu_ns) * 100 / (double)ns,
+		achieved ? (double)(s->calls - p->last.calls) / (double)achieved : 0);
+	p->last = *s;
+}
+
+static struct place *find_place(const struct recording *r, uint32_t stream)
+{
+	return stream < r->place_count && r->places[stream].process ? &r->places[stream] : NULL;
+}
+
+/* The model that a stream goes to, if any. */
+static struct model *find_model(const struct recording *r, uint32_t stream)
+{
+	const struct place *at = find_place(r, stream);
+
+	return at ? at->process->model : NULL;
+}
+
+static bool reserve_places(struct recording *r, uint32_t stream)
+{
+	while (r->place_cap <= stream) {
+		uint32_t cap = r->place_cap ? 2 * r->place_cap : 16;
+		struct place *places = reallocarray(r->places, cap, sizeof(*places));
+
+		if (!places)
+			return false;
+		r->places = places;
+		r->place_cap = cap;
+	}
+	while (r->place_count <= stream)
+		r->places[r->place_count++] = (struct place){0};
+	return true;
 }
 
 static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 {
 	struct recording *r = arg;
+	struct recording_process *p = r->feeding;
+	struct place *at;
 
-	r->facts.header = *h;
-	r->facts.streams++;
-	r->facts.ended = false;
-	r->before = r->facts.totals;
-	memset(&r->last, 0, sizeof(r->last));
-	return r->model ? model_handler.header(r->model, stream, h) : 0;
+	if (!reserve_places(r, stream))
+		return -ENOMEM;
+	pid_list_add(&r->present, h->pid);
+	if (r->pids && !pid_list_has(r->pids, h->pid))
+		return 0;
+	at = &r->places[stream];
+	*at = (struct place){p, 0};
+	if (p->model)
+		at->number = (*p->model_streams)++;
+	p->facts.header = *h;
+	p->facts.streams++;
+	p->facts.ended = false;
+	p->before = p->facts.totals;
+	memset(&p->last, 0, sizeof(p->last));
+	return p->model ? model_handler.header(p->model, at->number, h) : 0;
 }
 
 static int on_statistics(void *arg, uint32_t stream, const struct stream_statistics *s)
 {
 	struct recording *r = arg;
+	struct place *at = find_place(r, stream);
 
-	take_statistics(r, s);
+	if (!at)
+		return 0;
+	take_statistics(at->process, s);
 	if (r->realtime_stats)
-		print_rate(r, s);
-	if (r->model && model_handler.statistics)
-		return model_handler.statistics(r->model, stream, s);
+		print_rate(r, at->process, s);
+	if (at->process->model && model_handler.statistics)
+		return model_handler.statistics(at->process->model, at->number, s);
 	return 0;
 }
 
 static int on_summary(void *arg, uint32_t stream, const struct stream_summary *s)
 {
 	struct recording *r = arg;
+	struct place *at = find_place(r, stream);
+	struct recording_facts *f = at ? &at->process->facts : NULL;
 
-	take_statistics(r, &s->totals);
-	memcpy(r->facts.end, s->end, sizeof(s->end));
-	memcpy(r->facts.detail, s->detail, sizeof(s->detail));
-	r->facts.ended = true;
-	if (r->model && model_handler.summary)
-		return model_handler.summary(r->model, stream, s);
+	if (!at)
+		return 0;
+	take_statistics(at->process, &s->totals);
+	memcpy(f->end, s->end, sizeof(s->end));
+	memcpy(f->detail, s->detail, sizeof(s->detail));
+	f->ended = true;
+	if (at->process->model && model_handler.summary)
+		return model_handler.summary(at->process->model, at->number, s);
 	return 0;
 }
 
 static void on_warning(void *arg, const char *text)
 {
 	struct recording *r = arg;
+	struct model *m = r->processes[0]->model;
 
 	/* Of a live stream that just stops record_finish() says more than the reader can know. */
 	if (r->live_end)
 		return;
-	r->facts.warnings++;
+	r->processes[0]->facts.warnings++;
 	message("warning: %s", message_text(text));
-	if (r->model && model_handler.warning)
-		model_handler.warning(r->model, text);
+	if (m && model_handler.warning)
+		model_handler.warning(m, text);
 }
 
 /* The others go to the model as they are: they get the recording as argument. */
@@ -282,37 +392,45 @@ static void on_warning(void *arg, const char *text)
 	static int on_##name parameters                                                            \
 	{                                                                                          \
 		struct recording *r = arg;                                                         \
+		struct model *model = find_model(r, stream);                                       \
+		uint32_t number;                                                                   \
                                                                                                    \
-		return r->model && model_handler.name ? model_handler.name arguments : 0;          \
+		if (!model || !model_handler.name)                                                 \
+			return 0;                                                                  \
+		number = r->places[stream].number;                                                 \
+		return model_handler.name arguments;                                               \
 	}
-PASS(segment, (void *arg, uint32_t stream, uint32_t number), (r->model, stream, number))
+PASS(segment, (void *arg, uint32_t stream, uint32_t segment), (model, number, segment))
 PASS(string, (void *arg, uint32_t stream, uint32_t id, const struct stream_string *s),
-     (r->model, stream, id, s))
+     (model, number, id, s))
 PASS(function, (void *arg, uint32_t stream, uint32_t id, const struct stream_function *f),
-     (r->model, stream, id, f))
+     (model, number, id, f))
 PASS(frame, (void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f),
-     (r->model, stream, id, f))
+     (model, number, id, f))
 PASS(stack, (void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s),
-     (r->model, stream, id, s))
+     (model, number, id, s))
 PASS(thread, (void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t),
-     (r->model, stream, id, t))
+     (model, number, id, t))
 PASS(task, (void *arg, uint32_t stream, uint32_t id, const struct stream_task *t),
-     (r->model, stream, id, t))
+     (model, number, id, t))
 PASS(task_state, (void *arg, uint32_t stream, const struct stream_task_state *s),
-     (r->model, stream, s))
-PASS(tasks, (void *arg, uint32_t stream, const struct stream_tasks *t), (r->model, stream, t))
+     (model, number, s))
+PASS(tasks, (void *arg, uint32_t stream, const struct stream_tasks *t), (model, number, t))
 PASS(gap,
      (void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
       enum stream_lost reason),
-     (r->model, stream, time_ns, thread, count, reason))
-PASS(damage, (void *arg, uint32_t stream, uint64_t samples), (r->model, stream, samples))
+     (model, number, time_ns, thread, count, reason))
+PASS(damage, (void *arg, uint32_t stream, uint64_t samples), (model, number, samples))
 
 static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 {
 	struct recording *r = arg;
+	struct place *at = find_place(r, stream);
 
-	r->facts.samples += b->n;
-	return r->model ? model_handler.samples(r->model, stream, b) : 0;
+	if (!at)
+		return 0;
+	at->process->facts.samples += b->n;
+	return at->process->model ? model_handler.samples(at->process->model, at->number, b) : 0;
 }
 
 static const struct stream_handler handler = {
@@ -348,77 +466,195 @@ static int explain(int e, const char *what)
 
 static void show_progress(const struct recording *r)
 {
+	const struct recording_facts *f = &r->processes[0]->facts;
+
 	progress_show("%s process %d: %.0f s, %llu samples",
-		      asked_to_end() ? "ending the recording of" : "recording", r->facts.header.pid,
-		      (double)r->facts.totals.elapsed_ns / 1e9,
-		      (unsigned long long)r->facts.samples);
+		      recording_asked_to_end() ? "ending the recording of" : "recording",
+		      f->header.pid, (double)f->totals.elapsed_ns / 1e9,
+		      (unsigned long long)f->samples);
 }
 
-/* The bytes of the session, to their end. 0, -errno of the reader, or a status with a line. */
-static int take_bytes(struct recording *r, FILE *file, const char *file_name,
-		      struct stream_reader *reader)
+int recording_begin(struct recording *r, const struct recording_sink *sink)
 {
-	bool told = false;
+	struct recording_process *main = r->processes[0];
 	int e;
 
-	for (;;) {
-		/* A signal between the look and the poll is seen a moment later. */
-		struct pollfd fd = {.fd = r->fd, .events = POLLIN};
-		ssize_t n;
+	r->file = sink->file;
+	r->file_name = sink->file_name;
+	r->model = sink->model;
+	r->apart = sink->apart;
+	r->family = sink->family;
+	r->realtime_stats = sink->realtime_stats;
+	main->model = sink->model;
+	main->model_streams = &r->model_streams;
+	r->feeding = main;
+	e = stream_reader_new(&r->reader, &handler, r);
+	return e < 0 ? explain(e, "the recording") : 0;
+}
 
-		if (asked_to_end() && !told) {
-			told = true;
-			shutdown(r->fd, SHUT_WR);
-		}
-		show_progress(r);
-		n = poll(&fd, 1, told ? progress_timeout() : 250);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n <= 0)
+struct recording_process *recording_add(struct recording *r)
+{
+	struct recording_process *p = add_process(r);
+
+	if (!p)
+		return NULL;
+	p->model = r->model;
+	p->model_streams = &r->model_streams;
+	if (r->apart && model_new(&p->model, NULL) < 0) {
+		free(r->processes[--r->process_count]);
+		return NULL;
+	}
+	if (r->apart)
+		p->model_streams = &p->own_streams;
+	return p;
+}
+
+struct recording_process *recording_main(struct recording *r)
+{
+	return r->processes[0];
+}
+
+struct recording_facts *recording_process_facts(struct recording_process *p)
+{
+	return &p->facts;
+}
+
+const struct model *recording_process_model(const struct recording_process *p)
+{
+	return p->model;
+}
+
+int recording_piece(struct recording *r, struct recording_process *p, const void *bytes,
+		    size_t size)
+{
+	int e;
+
+	if (r->file && (fwrite(bytes, 1, size, r->file) != size || fflush(r->file) != 0)) {
+		message("cannot write %s: %s", message_text(r->file_name), strerror(errno));
+		return STATUS_FAILED;
+	}
+	r->feeding = p;
+	e = stream_reader_feed(r->reader, bytes, size);
+	return e < 0 ? explain(e, "what the session sends") : 0;
+}
+
+static void add_facts(struct recording_facts *to, const struct recording_facts *f)
+{
+	add_statistics(&to->totals, &f->totals);
+	to->samples += f->samples;
+	to->streams += f->streams;
+}
+
+void recording_fold(struct recording *r, struct recording_process *p)
+{
+	size_t i = 0;
+
+	/* What is said of each at the end is said of some only. */
+	while (i < r->process_count && r->processes[i] != p)
+		i++;
+	if (r->apart && i > 0) {
+		model_free(p->model);
+		p->model = NULL;
+	}
+	if (i < RECORDING_TOLD || i == r->process_count)
+		return;
+	add_facts(&r->rest, &p->facts);
+	r->folded++;
+	for (uint32_t k = 0; k < r->place_count; k++)
+		if (r->places[k].process == p)
+			r->places[k].process = NULL;
+	if (r->feeding == p)
+		r->feeding = r->processes[0];
+	free(p);
+	memmove(&r->processes[i], &r->processes[i + 1],
+		(--r->process_count - i) * sizeof(struct recording_process *));
+}
+
+size_t recording_tell(const struct recording *r, struct recording_facts *ret_all,
+		      struct recording_facts *ret_rest, const struct recording_facts **ret,
+		      size_t max)
+{
+	size_t n = 0, others = r->folded;
+
+	memset(ret_all, 0, sizeof(*ret_all));
+	*ret_rest = r->rest;
+	*ret_all = r->rest;
+	for (size_t i = 0; i < r->process_count; i++) {
+		const struct recording_facts *f = &r->processes[i]->facts;
+
+		if (!f->streams)
 			continue;
-		n = recv(r->fd, r->buffer, sizeof(r->buffer), 0);
-		if (n == 0)
-			return 0;
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
+		add_facts(ret_all, f);
+		if (n < max) {
+			ret[n++] = f;
+		} else {
+			add_facts(ret_rest, f);
+			others++;
 		}
-		if (file &&
-		    (fwrite(r->buffer, 1, (size_t)n, file) != (size_t)n || fflush(file) != 0)) {
-			message("cannot write %s: %s", message_text(file_name), strerror(errno));
+	}
+	ret_rest->streams = (uint32_t)others;
+	ret_all->streams = (uint32_t)(n + others);
+	return n;
+}
+
+int recording_end(struct recording *r)
+{
+	struct recording_facts all, rest;
+	int e = 0;
+
+	r->live_end = true;
+	/* Nothing at all came: that too is said by who looks at the facts. */
+	recording_tell(r, &all, &rest, NULL, 0);
+	if (all.streams > 0)
+		e = stream_reader_finish(r->reader);
+	stream_reader_free(r->reader);
+	r->reader = NULL;
+	progress_wipe();
+	return e < 0 ? explain(e, "what the session sends") : 0;
+}
+
+/* The pieces of the one session, to their end. 0 or a status, and a line. */
+static int take_pieces(struct recording *r)
+{
+	for (;;) {
+		const void *piece;
+		size_t size;
+		int status;
+
+		switch (wait_for_word(r, &piece, &size, show_progress)) {
+		case SOURCE_PIECE:
+			status = recording_piece(r, r->processes[0], piece, size);
+			if (status)
+				return status;
+			break;
+		case SOURCE_STRANGE:
+			message("%s", source_text(r->main));
 			return STATUS_FAILED;
+		default:
+			return 0;
 		}
-		e = stream_reader_feed(reader, r->buffer, (size_t)n);
-		if (e < 0)
-			return e;
 	}
 }
 
 int recording_take(struct recording *r, FILE *file, const char *file_name, struct model *model,
 		   bool realtime_stats)
 {
-	struct stream_reader *reader;
-	int e;
+	const struct recording_sink sink = {.file = file,
+					    .file_name = file_name,
+					    .model = model,
+					    .realtime_stats = realtime_stats};
+	int status = recording_begin(r, &sink), end;
 
-	r->model = model;
-	r->realtime_stats = realtime_stats;
-	e = stream_reader_new(&reader, &handler, r);
-	if (e == 0) {
-		e = take_bytes(r, file, file_name, reader);
-		r->live_end = true;
-		/* Nothing at all came: that too is said by who looks at the facts. */
-		if (e == 0 && r->facts.streams > 0)
-			e = stream_reader_finish(reader);
-		stream_reader_free(reader);
-	}
-	progress_wipe();
-	return e < 0 ? explain(e, "what the session sends") : e;
+	if (status)
+		return status;
+	status = take_pieces(r);
+	end = recording_end(r);
+	return status ? status : end;
 }
 
 /* ---- replay ---- */
 
-static int feed_file(struct recording *r, int fd, struct stream_reader *reader)
+static int feed_file(struct recording *r, int fd, char *buffer)
 {
 	struct stat st;
 	uint64_t done = 0;
@@ -429,15 +665,15 @@ static int feed_file(struct recording *r, int fd, struct stream_reader *reader)
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	for (;;) {
-		ssize_t n = read(fd, r->buffer, sizeof(r->buffer));
+		ssize_t n = read(fd, buffer, BUFFER_SIZE);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
 		if (n == 0)
-			return stream_reader_finish(reader);
-		e = stream_reader_feed(reader, r->buffer, (size_t)n);
+			return stream_reader_finish(r->reader);
+		e = stream_reader_feed(r->reader, buffer, (size_t)n);
 		if (e < 0)
 			return e;
 		done += (uint64_t)n;
@@ -447,11 +683,28 @@ static int feed_file(struct recording *r, int fd, struct stream_reader *reader)
 	}
 }
 
-int recording_replay(const char *path, struct model *model)
+/* Each that was asked for and is not there; all of those who are. */
+static int explain_missing(const struct recording *r, const char *path)
 {
-	struct recording *r = calloc(1, sizeof(*r));
-	struct stream_reader *reader = NULL;
-	int fd = -1, e = r ? 0 : -ENOMEM;
+	char text[512];
+
+	for (size_t i = 0; i < r->pids->count; i++) {
+		if (pid_list_has(&r->present, r->pids->pids[i]))
+			continue;
+		pid_list_print(&r->present, text, sizeof(text));
+		message("process %d is not in %s: there %s %s", (int)r->pids->pids[i],
+			message_text(path), r->present.count == 1 ? "is" : "are", text);
+		return STATUS_FAILED;
+	}
+	return 0;
+}
+
+int recording_replay(const char *path, const struct pid_list *pids, struct model *model)
+{
+	const struct recording_sink sink = {.model = model};
+	struct recording *r = recording_new();
+	char *buffer = malloc(BUFFER_SIZE);
+	int fd = -1, e = r && buffer ? 0 : -ENOMEM, status;
 
 	if (e == 0) {
 		fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
@@ -459,16 +712,20 @@ int recording_replay(const char *path, struct model *model)
 	}
 	if (e < 0) {
 		message("cannot read %s: %s", message_text(path), strerror(-e));
-		free(r);
+		recording_free(r);
+		free(buffer);
 		return STATUS_FAILED;
 	}
-	r->model = model;
-	e = stream_reader_new(&reader, &handler, r);
-	if (e == 0)
-		e = feed_file(r, fd, reader);
-	progress_wipe();
-	stream_reader_free(reader);
+	r->pids = pids;
+	status = recording_begin(r, &sink);
+	if (!status) {
+		e = feed_file(r, fd, buffer);
+		progress_wipe();
+		status = e < 0 ? explain(e, path) : pids ? explain_missing(r, path) : 0;
+	}
 	close(fd);
-	free(r);
-	return e < 0 ? explain(e, path) : 0;
+	pid_list_done(&r->present);
+	recording_free(r);
+	free(buffer);
+	return status;
 }

@@ -1,9 +1,11 @@
 #include "cli/report.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/message.h"
@@ -12,18 +14,20 @@
 #include "formats/format.h"
 
 /* What the original calls its files. */
+static const char *const default_names[][2] = {
+	[OUTPUT_PSTATS] = {"pstats", "pstats"},
+	[OUTPUT_COLLAPSED] = {"collapsed", "txt"},
+	[OUTPUT_BINARY] = {"binary", "pyprof"},
+};
+
 static void default_name(const struct options *o, pid_t pid, char *buf, size_t size)
 {
-	static const char *const names[][2] = {
-		[OUTPUT_PSTATS] = {"pstats", "pstats"},
-		[OUTPUT_COLLAPSED] = {"collapsed", "txt"},
-		[OUTPUT_BINARY] = {"binary", "pyprof"},
-	};
+	const char *const *name = default_names[o->output];
 
 	if (pid)
-		snprintf(buf, size, "%s_%d.%s", names[o->output][0], (int)pid, names[o->output][1]);
+		snprintf(buf, size, "%s_%d.%s", name[0], (int)pid, name[1]);
 	else
-		snprintf(buf, size, "%s_merged.%s", names[o->output][0], names[o->output][1]);
+		snprintf(buf, size, "%s_merged.%s", name[0], name[1]);
 }
 
 int report_open(struct output **ret, const struct options *o, pid_t pid)
@@ -39,6 +43,55 @@ int report_open(struct output **ret, const struct options *o, pid_t pid)
 	return output_open(ret, name, name, o->output == OUTPUT_BINARY);
 }
 
+/* FILE.EXT to FILE_PID.EXT. name: what its file would be called by itself. */
+static void descendant_path(const struct options *o, const char *pid, const char *name, char *buf,
+			    size_t size)
+{
+	const char *base, *dot;
+	struct stat st;
+
+	if (!o->outfile || (stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
+		snprintf(buf, size, "%s%s%s", o->outfile ? o->outfile : "", o->outfile ? "/" : "",
+			 name);
+		return;
+	}
+	base = strrchr(o->outfile, '/');
+	base = base ? base + 1 : o->outfile;
+	dot = strrchr(base, '.');
+	/* A dot that the name begins with begins no extension. */
+	if (!dot || dot == base + strspn(base, ".") - 1)
+		dot = base + strlen(base);
+	snprintf(buf, size, "%.*s_%s%s", (int)(dot - o->outfile), o->outfile, pid, dot);
+}
+
+static void descendant_name(const struct options *o, const char *pid, char *buf, size_t size)
+{
+	char name[96];
+
+	snprintf(name, sizeof(name), "%s_%s.%s",
+		 o->output != OUTPUT_PSTATS ? default_names[o->output][0] : "profile", pid,
+		 default_names[o->output][1]);
+	descendant_path(o, pid, name, buf, size);
+}
+
+const char *report_descendant_pattern(const struct options *o, char *buf, size_t size)
+{
+	descendant_name(o, "PID", buf, size);
+	return buf;
+}
+
+int report_open_descendant(struct output **ret, const struct options *o, pid_t pid, unsigned repeat)
+{
+	char path[PATH_MAX], text[32];
+
+	if (repeat)
+		snprintf(text, sizeof(text), "%d-%u", (int)pid, repeat + 1);
+	else
+		snprintf(text, sizeof(text), "%d", (int)pid);
+	descendant_name(o, text, path, sizeof(path));
+	return output_open(ret, path, path, false);
+}
+
 static const struct format *choose_format(const struct options *o, bool to_file)
 {
 	if (o->output == OUTPUT_COLLAPSED)
@@ -46,7 +99,8 @@ static const struct format *choose_format(const struct options *o, bool to_file)
 	return to_file ? &format_pstats : &format_pstats_table;
 }
 
-int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
+static int write_profile(const struct options *o, const struct model *m, struct output *out,
+			 pid_t pid, bool say)
 {
 	const struct format *format;
 	struct format_options options = {
@@ -54,11 +108,6 @@ int report_write(const struct options *o, const struct model *m, struct output *
 	const char *what;
 	int e;
 
-	if (!out && (o->outfile || o->output != OUTPUT_PSTATS)) {
-		e = report_open(&out, o, pid);
-		if (e)
-			return e;
-	}
 	/* -o - is the file, on the standard output; the table is what a terminal gets. */
 	format = choose_format(o, out && !(output_is_stdout(out) && isatty(STDOUT_FILENO)));
 	if (!out || output_is_stdout(out)) {
@@ -83,7 +132,28 @@ int report_write(const struct options *o, const struct model *m, struct output *
 	}
 	if (!out)
 		return output_flush_stdout();
-	return output_commit(out, format->name);
+	return output_commit(out, say ? format->name : NULL);
+}
+
+int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
+{
+	int e;
+
+	if (!out && (o->outfile || o->output != OUTPUT_PSTATS)) {
+		e = report_open(&out, o, pid);
+		if (e)
+			return e;
+	}
+	return write_profile(o, m, out, pid, true);
+}
+
+int report_write_descendant(const struct options *o, const struct model *m, pid_t pid,
+			    unsigned repeat)
+{
+	struct output *out;
+	int e = report_open_descendant(&out, o, pid, repeat);
+
+	return e ? e : write_profile(o, m, out, pid, false);
 }
 
 static void print_lost(const struct stream_statistics *t, char *buf, size_t size)
@@ -132,17 +202,20 @@ static void report_end(const struct recording_facts *f)
 			f->detail[0] ? message_text(f->detail) : "unknown error");
 }
 
-void report_counts(const struct options *o, const struct recording_facts *f)
+static void print_sums(const struct stream_statistics *t, const char *who)
 {
-	const struct stream_statistics *t = &f->totals;
 	char lost[256];
 
 	print_lost(t, lost, sizeof(lost));
-	message("%.2f s: due %llu, achieved %llu (%.1f/s), missed %llu, lost %s",
+	message("%s%.2f s: due %llu, achieved %llu (%.1f/s), missed %llu, lost %s", who,
 		(double)t->elapsed_ns / 1e9, (unsigned long long)t->due,
 		(unsigned long long)t->achieved,
 		t->elapsed_ns ? (double)t->achieved * 1e9 / (double)t->elapsed_ns : 0,
 		(unsigned long long)t->missed, lost);
+}
+
+static void print_how(const struct stream_statistics *t)
+{
 	message("taken free %.1f %%, by a stop %.1f %%, with a <moving> leaf %.1f %%; stopped for "
 		"%.2f %% of the time; the sampler used %.1f %% of a CPU",
 		share(t->free, t->achieved), share(t->stopped, t->achieved),
@@ -154,7 +227,37 @@ void report_counts(const struct options *o, const struct recording_facts *f)
 			(double)t->bytes / (double)t->achieved, share(t->repeats, t->achieved));
 	if (t->stops_refused)
 		message("stopping the target was refused: what could not be proven is <moving>");
+}
+
+void report_counts(const struct options *o, const struct recording_facts *f)
+{
+	const struct stream_statistics *t = &f->totals;
+
+	print_sums(t, "");
+	print_how(t);
 	if (!o->all_threads && t->threads_total > t->threads)
 		message("%u of %u threads; -a for all", t->threads, t->threads_total);
 	report_end(f);
+}
+
+void report_family(const struct options *o, const struct recording *r)
+{
+	const struct recording_facts *facts[RECORDING_TOLD];
+	struct recording_facts all, rest;
+	size_t n = recording_tell(r, &all, &rest, facts, RECORDING_TOLD);
+	char who[64];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(who, sizeof(who), "process %d, %s: ", (int)facts[i]->header.pid,
+			 facts[i]->ended ? message_text(facts[i]->end) : "cut");
+		print_sums(&facts[i]->totals, who);
+	}
+	if (rest.streams) {
+		snprintf(who, sizeof(who), "%u more: ", rest.streams);
+		print_sums(&rest.totals, who);
+	}
+	snprintf(who, sizeof(who), "%u process%s, together ", all.streams,
+		 all.streams == 1 ? "" : "es");
+	print_sums(&all.totals, who);
+	print_how(&all.totals);
 }

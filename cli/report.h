@@ -14,10 +14,23 @@ struct output;
  * too, and report_write() opens it). */
 int report_open(struct output **ret, const struct options *o, pid_t pid);
 
+/* The same for a process that descends from the one that -o names, as the original calls its files:
+ * with its pid before the extension. repeat: how many had that pid before. */
+int report_open_descendant(struct output **ret, const struct options *o, pid_t pid,
+			   unsigned repeat);
+/* What those names look like; buf is returned. */
+const char *report_descendant_pattern(const struct options *o, char *buf, size_t size);
+
 /* Writes the profile; takes out, which may be NULL. 0; a status and a line. */
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid);
+/* The same for a descendant's, without a word when it succeeds. */
+int report_write_descendant(const struct options *o, const struct model *m, pid_t pid,
+			    unsigned repeat);
 
 /* The counts of a recording, on stderr. */
 void report_counts(const struct options *o, const struct recording_facts *f);
+
+/* The same of several processes, in one line each. */
+void report_family(const struct options *o, const struct recording *r);
 
 #endif

@@ -39,6 +39,10 @@ static const char *find_fault(const struct protocol_request *r)
 		return "chunk time out of range";
 	if (r->stop_budget_ppm > 1000000)
 		return "stop budget over 100%";
+	if (r->parent < 0)
+		return "not a parent's process id";
+	if (r->discovery >= PROTOCOL_DISCOVERY_END)
+		return "unknown way to find children";
 	for (size_t i = 0; i < sizeof(r->reserved) / sizeof(r->reserved[0]); i++)
 		if (r->reserved[i])
 			return "reserved field in use";

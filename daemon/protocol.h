@@ -37,6 +37,16 @@ enum protocol_flags {
 	PROTOCOL_FLAGS_ALL = (1 << 5) - 1
 };
 
+/* How a client that follows children finds them. */
+enum protocol_discovery {
+	PROTOCOL_NO_CHILDREN,
+	PROTOCOL_CONNECTOR, /* the kernel's process events: connector(7) of the kernel's
+			       documentation */
+	PROTOCOL_CHILDREN,  /* /proc/PID/task/TID/children, read again and again */
+	PROTOCOL_SCAN,	    /* the parents of all processes, read again and again */
+	PROTOCOL_DISCOVERY_END
+};
+
 struct protocol_request {
 	uint32_t magic, version;
 	uint32_t command, flags;
@@ -46,7 +56,10 @@ struct protocol_request {
 	uint64_t duration_ns;	  /* 0: until told */
 	uint64_t chunk_ns;	  /* 0: 1 s */
 	uint32_t stop_budget_ppm; /* share of the target's time, parts per million */
-	uint32_t reserved[7];	  /* 0 */
+	/* Of a descendant of another target; for the header of the recording. */
+	int32_t parent;	      /* who started it; 0: it was asked for by itself */
+	uint32_t discovery;   /* enum protocol_discovery */
+	uint32_t reserved[5]; /* 0 */
 };
 
 /* The exit statuses of pyprof, as pyprof(1) documents them. */

@@ -23,7 +23,7 @@
 
 #define MAX_SESSIONS 256
 /* Of one user; root is held by the other bound only. */
-#define MAX_SESSIONS_OF_USER 16
+#define MAX_SESSIONS_OF_USER 64
 #define LISTEN_FD	     3 /* the first that systemd passes: sd_listen_fds(3) */
 
 struct session {

@@ -523,6 +523,10 @@ static void read_command(const struct reader_setup *setup, char *ret, size_t siz
 
 static void fill_header(const struct reader *r, struct stream_header *h)
 {
+	static const char *const discoveries[] = {[PROTOCOL_NO_CHILDREN] = "",
+						  [PROTOCOL_CONNECTOR] = "connector",
+						  [PROTOCOL_CHILDREN] = "children",
+						  [PROTOCOL_SCAN] = "scan"};
 	const struct reader_setup *setup = r->setup;
 	const struct layout *l = &r->target->layout;
 	bool async = setup->request.flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL);
@@ -546,6 +550,9 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 	h->all_threads = setup->request.flags & PROTOCOL_ALL_THREADS;
 	h->blocking = setup->request.flags & PROTOCOL_BLOCKING;
 	h->pid = setup->request.pid;
+	h->parent = setup->request.parent;
+	snprintf(h->subprocesses, sizeof(h->subprocesses), "%s",
+		 discoveries[setup->request.discovery]);
 	if (getrandom(&h->stream_id, sizeof(h->stream_id), GRND_NONBLOCK) < 0)
 		h->stream_id = now_ns(CLOCK_REALTIME) ^ ((uint64_t)setup->pid << 40);
 	if (setup->request.interval_ns)

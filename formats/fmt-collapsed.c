@@ -26,6 +26,7 @@ struct collapsed {
 	struct bytes text;    /* of all labels */
 	size_t *label;	      /* where each location's begins; one more entry */
 	uint32_t *label_rank; /* locations in the order of their labels */
+	bool grouped; /* the first place of each path is a process: it comes before the thread */
 };
 
 static int make_labels(struct collapsed *c, const struct model *m, bool terminal)
@@ -202,17 +203,25 @@ static int put_line(const struct collapsed *c, const struct line *line, struct b
 	const struct place *places = (const void *)c->places.items;
 	char text[32];
 	size_t len = 0, at;
+	uint32_t base = 0;
 
 	b->len = 0;
+	if (c->grouped) {
+		for (uint32_t p = line->place; p; p = places[p].parent)
+			base = p;
+		at = c->label[places[base].location];
+		bytes_put(b, c->text.data + at, c->label[places[base].location + 1] - at);
+		bytes_byte(b, ';');
+	}
 	bytes_put(b, text, snprintf(text, sizeof(text), "tid:%" PRIu64, line->tid));
 	/* Root first, but the tree is walked from the leaf: the length first, then backwards. */
-	for (uint32_t p = line->place; p; p = places[p].parent)
+	for (uint32_t p = line->place; p != base; p = places[p].parent)
 		len += c->label[places[p].location + 1] - c->label[places[p].location] + 1;
 	if (!bytes_reserve(b, len))
 		return -ENOMEM;
 	b->len += len;
 	at = b->len;
-	for (uint32_t p = line->place; p; p = places[p].parent) {
+	for (uint32_t p = line->place; p != base; p = places[p].parent) {
 		size_t from = c->label[places[p].location];
 		size_t n = c->label[places[p].location + 1] - from;
 
@@ -228,7 +237,7 @@ static int put_line(const struct collapsed *c, const struct line *line, struct b
 
 static int collapsed_write(const struct model *m, const struct format_options *options, FILE *out)
 {
-	struct collapsed c = {0};
+	struct collapsed c = {.grouped = m->grouped};
 	struct bytes buffer = {0};
 	struct line *lines;
 	int r = locations_init(&c.locations, m);

@@ -1,6 +1,7 @@
 #include "formats/model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -259,33 +260,40 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 	return 0;
 }
 
-static int on_string(void *arg, uint32_t stream, uint32_t id, const struct stream_string *s)
+/* The index of the string; 0 when memory is short. */
+static uint32_t add_string(struct model *m, const struct stream_string *s)
 {
-	struct model *m = arg;
 	struct model_private *p = m->p;
 	XXH128_hash_t hash = XXH3_128bits(s->bytes, s->len);
 	struct string_key key = {hash.low64, hash.high64};
 	uint32_t before = p->string_index.count, i = table_intern(&p->string_index, &key);
 
 	if (i == 0)
-		return -ENOMEM;
+		return 0;
 	if (p->string_index.count > before) {
 		if (i >= p->string_cap) {
 			struct model_string *strings =
 				reallocarray(p->strings, 2 * p->string_cap, sizeof(*strings));
 
 			if (!strings)
-				return -ENOMEM;
+				return 0;
 			p->strings = strings;
 			p->string_cap *= 2;
 		}
 		p->strings[i].bytes = arena_copy(p, s->bytes, s->len);
 		p->strings[i].len = s->len;
 		if (!p->strings[i].bytes)
-			return -ENOMEM;
+			return 0;
 		publish(m);
 	}
-	return set_local(&p->locals[stream], LOCAL_STRING, id, i);
+	return i;
+}
+
+static int on_string(void *arg, uint32_t stream, uint32_t id, const struct stream_string *s)
+{
+	struct model *m = arg;
+
+	return set_local(&m->p->locals[stream], LOCAL_STRING, id, add_string(m, s));
 }
 
 static int on_function(void *arg, uint32_t stream, uint32_t id, const struct stream_function *f)
@@ -589,6 +597,156 @@ static void on_warning(void *arg, const char *text)
 		if (m->p->warnings[m->warning_count])
 			m->warning_count++;
 	}
+}
+
+/* ---- a frame for each process ---- */
+
+/* One pass over the counts of one process after the other. */
+struct grouping {
+	struct model *m;
+	struct table nodes; /* what the tree becomes */
+	uint32_t *process;  /* of each old node: whose place holds, plus 1 */
+	uint32_t *place;    /* of each old node: the new one */
+	uint32_t *path;
+	uint32_t *root; /* of each process: the new node */
+};
+
+static uint32_t add_root(struct grouping *g, int32_t pid)
+{
+	struct model_private *p = g->m->p;
+	struct model_function function = {0};
+	struct model_frame frame = {0, -1, -1, -1, -1};
+	struct model_node node = {0};
+	char name[24];
+	struct stream_string s = {name, 0};
+
+	s.len = (uint32_t)snprintf(name, sizeof(name), "pid:%d", (int)pid);
+	function.name = add_string(g->m, &s);
+	if (function.name)
+		frame.function = table_intern(&p->functions, &function);
+	if (frame.function)
+		node.frame = table_intern(&p->frames, &frame);
+	publish(g->m);
+	return node.frame ? table_intern(&g->nodes, &node) : 0;
+}
+
+/* The new node that stands for old in the tree of process; 0 when memory is short. */
+static uint32_t place_of(struct grouping *g, uint32_t process, uint32_t old)
+{
+	const struct model_node *nodes = g->m->nodes;
+	uint32_t n = 0, at = g->root[process];
+
+	for (; old && g->process[old] != process + 1; old = nodes[old].parent)
+		g->path[n++] = old;
+	if (old)
+		at = g->place[old];
+	while (at && n > 0) {
+		struct model_node key = {.parent = at, .frame = nodes[g->path[--n]].frame};
+
+		at = table_intern(&g->nodes, &key);
+		g->process[g->path[n]] = process + 1;
+		g->place[g->path[n]] = at;
+	}
+	return at;
+}
+
+static int by_process(const void *a, const void *b, void *arg)
+{
+	const struct model *m = arg;
+	uint32_t i = m->threads[m->counts[*(const uint32_t *)a].thread].process;
+	uint32_t k = m->threads[m->counts[*(const uint32_t *)b].thread].process;
+
+	return (i > k) - (i < k);
+}
+
+static int regroup(struct grouping *g)
+{
+	struct model *m = g->m;
+	struct model_private *p = m->p;
+	uint32_t *order = calloc((size_t)m->count_count + 1, sizeof(*order));
+	struct model_count *counts = (struct model_count *)(void *)p->counts.items + 1;
+	struct model_thread *threads = (void *)p->threads.items;
+	int r = order ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; r == 0 && i < m->process_count; i++) {
+		g->root[i] = add_root(g, m->processes[i].header.pid);
+		if (g->root[i] == 0)
+			r = -ENOMEM;
+	}
+	/* One process after the other: places are remembered for one at a time. */
+	for (uint32_t i = 0; r == 0 && i < m->count_count; i++)
+		order[i] = i;
+	if (r == 0)
+		qsort_r(order, m->count_count, sizeof(*order), by_process, m);
+	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
+		struct model_count *c = &counts[order[i]];
+
+		/* A thread without a Python frame stays one. */
+		if (c->node == 0)
+			continue;
+		c->node = place_of(g, threads[c->thread].process, c->node);
+		if (c->node == 0)
+			r = -ENOMEM;
+	}
+	for (uint32_t i = 1; r == 0 && i < m->thread_count; i++) {
+		if (threads[i].last_node == 0)
+			continue;
+		threads[i].last_node = place_of(g, threads[i].process, threads[i].last_node);
+		if (threads[i].last_node == 0)
+			r = -ENOMEM;
+	}
+	free(order);
+	return r;
+}
+
+static bool has_several_processes(const struct model *m)
+{
+	const struct model_process *first = NULL;
+
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct model_process *process = &m->processes[i];
+
+		if (process->samples == 0)
+			continue;
+		if (first && first->header.pid != process->header.pid)
+			return true;
+		first = process;
+	}
+	return false;
+}
+
+int model_group_processes(struct model *m)
+{
+	struct model_private *p = m->p;
+	struct grouping g = {.m = m};
+	struct model_node *nodes;
+	int r;
+
+	if (m->grouped || !has_several_processes(m))
+		return 0;
+	r = table_init(&g.nodes, sizeof(struct model_node), offsetof(struct model_node, depth));
+	g.process = calloc(m->node_count, sizeof(*g.process));
+	g.place = calloc(m->node_count, sizeof(*g.place));
+	g.path = calloc(m->node_count, sizeof(*g.path));
+	g.root = calloc(m->process_count, sizeof(*g.root));
+	if (r == 0)
+		r = g.process && g.place && g.path && g.root ? regroup(&g) : -ENOMEM;
+	free(g.process);
+	free(g.place);
+	free(g.path);
+	free(g.root);
+	if (r < 0) {
+		table_done(&g.nodes);
+		return r;
+	}
+	table_done(&p->nodes);
+	p->nodes = g.nodes;
+	nodes = (void *)p->nodes.items;
+	for (uint32_t i = 1; i < p->nodes.count; i++)
+		nodes[i].depth = nodes[nodes[i].parent].depth + 1;
+	m->grouped = true;
+	publish(m);
+	return 0;
 }
 
 const struct stream_handler model_handler = {

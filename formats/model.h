@@ -113,6 +113,8 @@ struct model {
 	uint32_t string_count, function_count, frame_count, node_count, thread_count; /* with 0 */
 	const struct model_process *processes; /* from 0, in the order of the input */
 	uint32_t process_count;
+	/* The frame at the base of each stack is a process's: model_group_processes(). */
+	bool grouped;
 	const struct model_count *counts; /* in no order; a pair occurs once */
 	uint32_t count_count;
 	const struct model_task *tasks;
@@ -127,6 +129,11 @@ struct model {
 /* options NULL: everything. 0, -ENOMEM. */
 int model_new(struct model **ret, const struct model_options *options);
 void model_free(struct model *m);
+
+/* When everything was read: where there are samples of several processes, the stacks of each are
+ * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one
+ * process nothing changes. The model takes nothing more afterwards. 0, -ENOMEM. */
+int model_group_processes(struct model *m);
 
 /* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or
  * -ENOMEM; a table over 2^31 entries is -ENOMEM too. */

@@ -67,7 +67,7 @@ enum storage { STORAGE_VARINT, STORAGE_U8, STORAGE_U16, STORAGE_U32, STORAGE_RUN
 #define MAX_TOTAL_IDS                                                                              \
 	(1u << 24)		  /* in use by all streams at one time: bounds the reader's memory \
 				   */
-#define MAX_STREAMS    4096	  /* of one input: processes of one recording */
+#define MAX_STREAMS    16384	  /* of one input: processes of one recording */
 #define MAX_STRING     (1u << 16) /* bytes; longer ones are cut by the writer */
 #define MAX_JSON       (1u << 16)
 #define MAX_DEPTH      8192 /* frames of one stack; twice the deepest that is sampled */

@@ -888,6 +888,28 @@ static size_t step(struct stream_reader *r, const uint8_t *p, size_t n, bool las
 	return size;
 }
 
+int stream_piece(const void *bytes, size_t len, size_t *ret_size)
+{
+	const uint8_t *p = bytes;
+	struct chunk c;
+
+	*ret_size = PROLOGUE_LEN;
+	if (len < PROLOGUE_LEN)
+		return -EAGAIN;
+	if (memcmp(p, PROLOGUE_MAGIC, PROLOGUE_MAGIC_LEN) == 0)
+		return (uint32_t)XXH3_64bits(p, 12) == get32(p + 12) &&
+				       get16(p + 8) <= VERSION_MAJOR
+			       ? 0
+			       : -EBADMSG;
+	*ret_size = CHUNK_HEADER_LEN;
+	if (len < CHUNK_HEADER_LEN)
+		return -EAGAIN;
+	if (!parse_chunk_header(&c, p))
+		return -EBADMSG;
+	*ret_size = (size_t)c.header_size + c.stored;
+	return len < *ret_size ? -EAGAIN : 0;
+}
+
 /* The very beginning: is it a recording? */
 static int start(struct stream_reader *r, bool last)
 {

@@ -104,8 +104,11 @@ struct stream_header {
 	char collected[256]; /* space separated: "gil gc exception" */
 	char not_collected[256];
 	char pyprof[32]; /* version of the writer */
+	/* How descendants were found: "connector", "children", "scan"; "" when they were not. */
+	char subprocesses[16];
 	bool free_threaded, all_threads, blocking;
 	int32_t pid;	    /* as the recording host sees it */
+	int32_t parent;	    /* who started it, of a process found as a descendant; else 0 */
 	uint64_t stream_id; /* random, one a session */
 	double rate_hz;	    /* asked; 0: as fast as it goes */
 	double stop_budget;
@@ -219,6 +222,11 @@ void stream_reader_free(struct stream_reader *r);
 /* Takes any number of bytes. 0, -EINVAL not a recording (at the very start), -EPROTONOSUPPORT a
  * later version, -ENOMEM, or a handler's return. Damage inside is warned of and skipped. */
 int stream_reader_feed(struct stream_reader *r, const void *bytes, size_t len);
+/* How long the piece is that begins at bytes: a prologue or a chunk, header and payload; at most
+ * STREAM_PIECE_MAX. 0; -EAGAIN: more bytes have to come, *ret_size in all at least; -EBADMSG: there
+ * is no beginning of a piece that this version reads. The payload is not looked at. */
+#define STREAM_PIECE_MAX ((1u << 20) + (1u << 16))
+int stream_piece(const void *bytes, size_t len, size_t *ret_size);
 /* The end of the input: warns of a cut chunk or a missing summary. 0 or -EINVAL (nothing at all).
  */
 int stream_reader_finish(struct stream_reader *r);

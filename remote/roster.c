@@ -11,6 +11,9 @@
 #define RELIST_NS     1000000000u /* a thread that we do not follow may have gone */
 #define NAME_RETRY_NS 100000000u  /* threading registers a thread after its state exists */
 #define NAME_RETRIES  5
+/* Right after a fork the child's thread states are its parent's threads, until the interpreter has
+ * tidied up: who is no task of this process is looked for again, for as long. */
+#define STRAY_NS 1000000000u
 
 static void thread_free(struct thread *th)
 {
@@ -181,6 +184,17 @@ static void link_thread(struct thread *th, const struct thread_info *list, int i
 	th->next = list[i].next;
 }
 
+/* Whether a thread that is no task is taken for its parent's, or for one that ends. */
+static bool is_stray(struct roster *who, uint64_t now)
+{
+	if (!who->patient)
+		return false;
+	who->strays = true;
+	if (!who->stray_ns)
+		who->stray_ns = now;
+	return now - who->stray_ns < STRAY_NS;
+}
+
 /* Brings one interpreter's threads up to date. How many it has, or -errno. */
 static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 {
@@ -234,6 +248,12 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 			fresh_tasks = true;
 			th->tid = our_tid(who, ns_tid);
 		}
+		if (!th->tid && ns_tid && is_stray(who, now)) {
+			thread_free(th);
+			in->listed_head = 0;
+			who->rescan = true;
+			continue;
+		}
 		th->seen = true;
 		link_thread(th, list, i);
 		r = name_thread(who, th, ns_tid, now);
@@ -267,6 +287,7 @@ static int scan(struct roster *who, uint64_t now, bool all)
 		n = -ENOMEM;
 	if (n < 0)
 		return n;
+	who->strays = false;
 	for (size_t i = 0; i < who->n_threads; i++)
 		who->threads[i]->seen = false;
 	for (size_t i = 0; i < who->n_interps; i++)
@@ -315,6 +336,8 @@ static int scan(struct roster *who, uint64_t now, bool all)
 	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
 	while (who->n_interps && !who->interps[who->n_interps - 1].seen)
 		who->n_interps--;
+	if (!who->strays)
+		who->stray_ns = 0;
 	who->total = (uint64_t)total;
 	who->scanned_ns = now;
 	return 0;

@@ -54,6 +54,11 @@ struct roster {
 	size_t n_threads, room_threads;
 	uint64_t total; /* thread states there are, followed or not */
 	bool rescan;	/* something has changed: look again at the next refresh */
+	/* Threads that are no tasks of the process may be left out for a while; set by the owner,
+	 * who looks more than once. */
+	bool patient;
+	bool strays;	   /* there were such, in the last scan */
+	uint64_t stray_ns; /* since when; 0: there are none */
 
 	struct thread_info *list; /* of a scan */
 	struct task *tasks;

@@ -889,6 +889,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	s->ring = malloc(RING_SIZE * sizeof(*s->ring));
 	if (r == 0)
 		r = roster_init(&s->who, target, s->walk.tables, options->all_threads);
+	s->who.patient = options->max_ticks == 0;
 	if (r == 0 && !s->ring)
 		r = -ENOMEM;
 	if (target->layout.tstate.size > THREAD_MAX_STATE ||

@@ -1,4 +1,5 @@
-/* Any bytes as a recording: every format is written of what the reader makes of them. */
+/* Any bytes as a recording: every format is written of what the reader makes of them, and its
+ * pieces are found. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -6,6 +7,18 @@
 #include "formats/format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As a client walks over what a session sends. */
+static void walk_pieces(const uint8_t *data, size_t size)
+{
+	size_t at = 0, piece;
+
+	while (at < size && stream_piece(data + at, size - at, &piece) == 0) {
+		if (piece == 0 || piece > size - at || piece > STREAM_PIECE_MAX)
+			__builtin_trap();
+		at += piece;
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -27,6 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (const struct format *const *f = format_all; *f; f++)
 		(*f)->write(m, &options, null);
+	if (model_group_processes(m) == 0)
+		for (const struct format *const *f = format_all; *f; f++)
+			(*f)->write(m, &options, null);
+	walk_pieces(data, size);
 	model_free(m);
 	return 0;
 }

@@ -44,6 +44,23 @@ static void the_defaults_are_the_documented_ones(void **state)
 	assert_string_equal(o.operands[0], "42");
 }
 
+static void descendants_are_asked_for_by_the_originals_word(void **state)
+{
+	struct options o;
+
+	assert_int_equal(parse(&o, &command_attach, "42", NULL), 0);
+	assert_false(o.subprocesses);
+	assert_int_equal(parse(&o, &command_attach, "--subprocesses", "42", NULL), 0);
+	assert_true(o.subprocesses);
+	assert_int_equal(parse(&o, &command_run, "--subprocesses", "x.py", NULL), 0);
+	assert_true(o.subprocesses);
+	assert_int_equal(parse(&o, &command_replay, "--subprocesses", "f", NULL), STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_replay, "--pid", "12,13", "f", NULL), 0);
+	assert_int_equal(o.pids.count, 2);
+	pid_list_done(&o.pids);
+	assert_int_equal(parse(&o, &command_attach, "--pid", "12", "42", NULL), STATUS_USAGE);
+}
+
 static void rates_have_suffixes(void **state)
 {
 	static const struct {
@@ -195,6 +212,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_defaults_are_the_documented_ones),
+		cmocka_unit_test(descendants_are_asked_for_by_the_originals_word),
 		cmocka_unit_test(rates_have_suffixes),
 		cmocka_unit_test(durations_have_units),
 		cmocka_unit_test(budgets_are_shares),

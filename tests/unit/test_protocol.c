@@ -77,7 +77,9 @@ static void what_is_out_of_range_is_refused(void **state)
 	REFUSED(r.chunk_ns = PROTOCOL_MAX_CHUNK_NS + 1);
 	REFUSED(r.stop_budget_ppm = 1000001);
 	REFUSED(r.reserved[0] = 1);
-	REFUSED(r.reserved[6] = 1);
+	REFUSED(r.reserved[4] = 1);
+	REFUSED(r.parent = -1);
+	REFUSED(r.discovery = PROTOCOL_DISCOVERY_END);
 }
 
 static void a_replys_text_cannot_reach_a_terminal_raw(void **state)

@@ -373,10 +373,48 @@ static void a_steady_profile_takes_little_room(void **state)
 	bytes_done(&b);
 }
 
+/* A client that takes several sessions puts their pieces one after another: each is whole. */
+static void pieces_are_found_without_reading_them(void **state)
+{
+	const struct fixture f = {.samples = 30000,
+				  .step_ns = 1000000,
+				  .threads = 2,
+				  .stacks = 300,
+				  .options = {.codec = STREAM_ZSTD},
+				  .seed = 9};
+	struct bytes b = {0};
+	size_t at = 0, size, pieces = 0;
+
+	fixture_record(&b, &f);
+	while (at < b.len) {
+		for (size_t cut = 0; cut < 100 && cut < b.len - at; cut++) {
+			int e = stream_piece(b.data + at, cut, &size);
+
+			/* The bytes that are wanted are more than there are, or the piece is whole.
+			 */
+			assert_true(e == 0 ? size <= cut : e == -EAGAIN && size > cut);
+		}
+		assert_int_equal(stream_piece(b.data + at, b.len - at, &size), 0);
+		assert_true(size > 0 && size <= b.len - at && size <= STREAM_PIECE_MAX);
+		assert_int_equal(stream_piece(b.data + at, size - 1, &size), -EAGAIN);
+		/* A wrong bit in what says how long it is. */
+		b.data[at + 12] ^= 1;
+		assert_int_equal(stream_piece(b.data + at, b.len - at, &size), -EBADMSG);
+		b.data[at + 12] ^= 1;
+		assert_int_equal(stream_piece(b.data + at, b.len - at, &size), 0);
+		at += size;
+		pieces++;
+	}
+	assert_int_equal(at, b.len);
+	assert_true(pieces > 4);
+	bytes_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(pieces_are_found_without_reading_them),
 		cmocka_unit_test(a_recording_cut_at_any_byte_replays_up_to_there),
 		cmocka_unit_test(a_flipped_bit_is_noticed_and_counted),
 		cmocka_unit_test(random_bytes_anywhere_do_no_harm),
