@@ -157,7 +157,7 @@ def main(mode, args):
     elif mode == "exec":
         os.waitpid(fork(become, 1), 0)
     elif mode == "daemon":
-        os.waitpid(fork(detach, 1, 0.8), 0)
+        os.waitpid(fork(detach, 1, 2), 0)
     elif mode == "shell":
         shell()
     elif mode == "work":
