@@ -123,7 +123,7 @@ def short(count, seconds):
 
 def idle(count):
     for _ in range(count):
-        fork(time.sleep, 3600)
+        fork(time.sleep, 120)
     print("ready", flush=True)
     sys.stdin.readline()
     import signal
