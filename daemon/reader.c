@@ -27,9 +27,9 @@
 
 #define SECOND	    1000000000ull
 #define MILLISECOND 1000000ull
-/* Samples wait in the ring this long at most before they are encoded. */
-#define ENCODER_SLEEP_NS                                                                           \
-	20000000 /* between looks at the ring, which holds many times what comes meanwhile */
+/* Samples wait in the ring this long at most before they are encoded: it holds those of a million a
+ * second, and each look costs as much as some samples. */
+#define ENCODER_SLEEP_NS 50000000
 /* Between two looks at a process that is no readable Python yet: from, up to, and after a while. */
 #define RETRY_FIRST_NS	    (MILLISECOND / 2)
 #define RETRY_NS	    (5 * MILLISECOND)
