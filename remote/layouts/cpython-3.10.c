@@ -13,6 +13,7 @@ const struct layout layout_cpython_3_10 = {
 			.tstate_current = 568,
 			.gil_last_holder = 360,
 			.gil_locked = 368,
+			.gil_cond = 384,
 			.gc_collecting = ABSENT,
 			.initialized = 12,
 			.finalizing = 16,
@@ -33,6 +34,7 @@ const struct layout layout_cpython_3_10 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -54,6 +56,7 @@ const struct layout layout_cpython_3_10 = {
 			.gil_requested = ABSENT,
 			.current_exception = 88,
 			.exc_info = 144,
+			.exc_state = 112,
 			.status_active_bit = ABSENT,
 			.status_holds_gil_bit = ABSENT,
 		},

@@ -14,6 +14,7 @@ static const struct layout base = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 600,
 			.finalizing = ABSENT,
@@ -34,6 +35,7 @@ static const struct layout base = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -55,6 +57,7 @@ static const struct layout base = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = 5,
 		},
@@ -185,6 +188,7 @@ static const struct layout base_free_threaded = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 600,
 			.finalizing = ABSENT,
@@ -205,6 +209,7 @@ static const struct layout base_free_threaded = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -226,6 +231,7 @@ static const struct layout base_free_threaded = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.status_active_bit = 4,
 			.status_holds_gil_bit = 5,
 		},
@@ -360,6 +366,8 @@ static const struct layout_word words[] = {
 	LAYOUT_SET(14, interp.gil),
 	LAYOUT_SET(17, gil.locked),
 	LAYOUT_SUB(15, gil.locked),
+	LAYOUT_SET_BEHIND(17, 16, gil.cond),
+	LAYOUT_SUB(15, gil.cond),
 	LAYOUT_SET(18, gil.last_holder),
 	LAYOUT_SUB(15, gil.last_holder),
 	/* thread_state */

@@ -13,6 +13,7 @@ const struct layout layout_cpython_3_8 = {
 			.tstate_current = 1368,
 			.gil_last_holder = 1160,
 			.gil_locked = 1168,
+			.gil_cond = 1184,
 			.gc_collecting = 544,
 			.initialized = 12,
 			.finalizing = 16,
@@ -33,6 +34,7 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -54,6 +56,7 @@ const struct layout layout_cpython_3_8 = {
 			.gil_requested = ABSENT,
 			.current_exception = 88,
 			.exc_info = 144,
+			.exc_state = 112,
 			.status_active_bit = ABSENT,
 			.status_holds_gil_bit = ABSENT,
 		},
