@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "formats/format.h"
+#include "formats/stream-select.h"
 #include "formats/stream.h"
 
 enum option_group {
@@ -17,6 +18,7 @@ enum option_group {
 	GROUP_BINARY = 1 << 4,	/* attach, run */
 	GROUP_SESSION = 1 << 5, /* attach, dump, ps: what may go through a daemon */
 	GROUP_ANY = 1 << 6,
+	GROUP_REPLAY = 1 << 7,
 };
 
 enum output_kind { OUTPUT_PSTATS, OUTPUT_COLLAPSED, OUTPUT_BINARY };
@@ -30,6 +32,12 @@ struct options {
 	uint64_t duration_ns; /* 0: to the end */
 	bool all_threads, blocking, realtime_stats;
 	double stop_budget; /* 0..1 */
+	/* which samples, and what of them */
+	enum mode mode;		   /* MODE_RECORDED: not given */
+	struct selection selected; /* NULL: not given */
+	bool native, no_gc, opcodes;
+	/* replay */
+	uint64_t from_ns, to_ns; /* to_ns 0: the end */
 	/* run */
 	bool module, any_command; /* any_command: the operands came after -- */
 	const char *python;
@@ -61,6 +69,11 @@ void options_help(const struct command *command);
 int options_parse_rate(const char *text, double *ret_hz);
 int options_parse_duration(const char *text, uint64_t *ret_ns);
 int options_parse_share(const char *text, double *ret);
+
+struct model_options;
+
+/* The question of these options to a profile. */
+void options_question(const struct options *o, struct model_options *ret);
 
 /* A process id in decimal: 0 or -EINVAL. */
 int options_parse_pid(const char *text, int *ret);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "cli/message.h"
 #include "cli/options.h"
@@ -9,11 +10,25 @@
 #include "cli/recording.h"
 #include "cli/report.h"
 
+static void put_pattern(char to[PROTOCOL_PATTERN_SIZE], const char *pattern)
+{
+	snprintf(to, PROTOCOL_PATTERN_SIZE, "%s", pattern ? pattern : "");
+}
+
 void record_request(struct protocol_request *q, const struct options *o, pid_t pid)
 {
 	protocol_request_init(q, PROTOCOL_RECORD, pid);
 	q->flags =
 		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
+	/* Whether a thread is in C code or waits for the GIL is for the kernel to tell. */
+	if (o->mode == MODE_CPU || o->native)
+		q->flags |= PROTOCOL_CPU_TIME;
+	if (o->opcodes)
+		q->flags |= PROTOCOL_OPCODES;
+	q->mode = o->mode;
+	put_pattern(q->thread, o->selected.thread);
+	put_pattern(q->function, o->selected.function);
+	put_pattern(q->source, o->selected.source);
 	/* Between two programs of one machine compression only costs. */
 	q->codec = o->output == OUTPUT_BINARY ? o->codec : STREAM_NONE;
 	q->interval_ns = o->interval_ns;
@@ -24,6 +39,7 @@ void record_request(struct protocol_request *q, const struct options *o, pid_t p
 int record_take(struct recording *r, const struct options *o, struct output *out,
 		struct model **ret_model)
 {
+	struct model_options question;
 	struct model *m = NULL;
 	int status;
 
@@ -35,7 +51,8 @@ int record_take(struct recording *r, const struct options *o, struct output *out
 		return recording_take(r, output_file(out), output_name(out), NULL,
 				      o->realtime_stats);
 	}
-	if (model_new(&m, NULL) < 0) {
+	options_question(o, &question);
+	if (model_new(&m, &question) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;
 	}
@@ -54,12 +71,23 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 	const struct recording_facts *f = recording_facts(r);
 	int status;
 
+	if (f->samples == 0 && f->totals.skipped) {
+		message("none of %llu samples is of what was asked for",
+			(unsigned long long)f->totals.skipped);
+		output_discard(out);
+		return STATUS_TARGET_ENDED;
+	}
 	if (f->samples == 0) {
 		message(f->ended ? "process %d ended before there was anything to show"
 				 : "the session for process %d ended before it sent anything",
 			(int)pid);
 		output_discard(out);
 		return f->ended ? STATUS_TARGET_ENDED : STATUS_FAILED;
+	}
+	status = m ? report_check(o, m, true) : 0;
+	if (status) {
+		output_discard(out);
+		return status;
 	}
 	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
 	if (!status && (f->ended || f->totals.elapsed_ns))

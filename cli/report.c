@@ -46,6 +46,43 @@ static const struct format *choose_format(const struct options *o, bool to_file)
 	return to_file ? &format_pstats : &format_pstats_table;
 }
 
+/* What a version of Python does not tell, and what a recording was made without. */
+static void say_limits(const struct options *o, const struct model *m, bool recorded_now)
+{
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct stream_header *h = &m->processes[i].header;
+
+		if (o->native && strstr(h->not_collected, "native"))
+			message("Python %s does not tell where C code calls Python: <native> is "
+				"only shown at the leaf",
+				message_text(h->python));
+		if (h->selected[0] && !recorded_now)
+			message("recorded with %s: there are no other samples",
+				message_text(h->selected));
+	}
+}
+
+int report_check(const struct options *o, const struct model *m, bool recorded_now)
+{
+	char text[256];
+	int e = model_check(m, text, sizeof(text));
+
+	if (e < 0)
+		message("%s", text);
+	if (e < 0 && e != -EAGAIN)
+		return STATUS_FAILED;
+	say_limits(o, m, recorded_now);
+	return 0;
+}
+
+static bool has_samples(const struct model *m)
+{
+	for (uint32_t i = 0; i < m->process_count; i++)
+		if (m->processes[i].samples)
+			return true;
+	return false;
+}
+
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
 {
 	const struct format *format;
@@ -65,9 +102,13 @@ int report_write(const struct options *o, const struct model *m, struct output *
 		options.terminal = isatty(STDOUT_FILENO);
 		options.color = options.terminal && !getenv("NO_COLOR");
 	}
+	if (o->opcodes && !format->opcodes)
+		message("%s has no place for opcodes: they are left out", format->name);
 	e = format->write(m, &options, out ? output_file(out) : stdout);
 	if (e == -ENODATA) {
-		if (pid > 0)
+		if (has_samples(m))
+			message("no sample is of what was asked for: nothing to write");
+		else if (pid > 0)
 			message("process %d ended before there was anything to show", pid);
 		else
 			message("there are no samples: nothing to write");

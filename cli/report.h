@@ -2,6 +2,7 @@
 #ifndef PYPROF_CLI_REPORT_H
 #define PYPROF_CLI_REPORT_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "cli/recording.h"
@@ -13,6 +14,10 @@ struct output;
  * that is the standard output's table. pid 0: not known yet, for a default name (then *ret is NULL
  * too, and report_write() opens it). */
 int report_open(struct output **ret, const struct options *o, pid_t pid);
+
+/* Whether the profile could answer the question that the options ask: 0, perhaps with a line that
+ * says what could not be answered; a status and a line that names what is missing. */
+int report_check(const struct options *o, const struct model *m, bool recorded_now);
 
 /* Writes the profile; takes out, which may be NULL. 0; a status and a line. */
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid);

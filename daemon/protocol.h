@@ -11,9 +11,10 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_MAGIC	   0x31667270u /* "prf1" */
-#define PROTOCOL_VERSION   1
-#define PROTOCOL_TEXT_SIZE 512
+#define PROTOCOL_MAGIC	      0x31667270u /* "prf1" */
+#define PROTOCOL_VERSION      2
+#define PROTOCOL_TEXT_SIZE    512
+#define PROTOCOL_PATTERN_SIZE 128
 /* Bounds of a request: what no one means. */
 #define PROTOCOL_MAX_INTERVAL_NS 3600000000000ull	/* an hour between samples */
 #define PROTOCOL_MAX_DURATION_NS 3155760000000000000ull /* a century: now + duration fits */
@@ -31,7 +32,9 @@ enum protocol_flags {
 	PROTOCOL_ALL_THREADS = 1 << 0,
 	PROTOCOL_BLOCKING = 1 << 1,
 	PROTOCOL_WAIT = 1 << 2, /* the target is being started: wait until its runtime is there */
-	PROTOCOL_FLAGS_ALL = (1 << 3) - 1
+	PROTOCOL_CPU_TIME = 1 << 3, /* ask the kernel for it, whatever the rate */
+	PROTOCOL_OPCODES = 1 << 4,
+	PROTOCOL_FLAGS_ALL = (1 << 5) - 1
 };
 
 struct protocol_request {
@@ -43,7 +46,12 @@ struct protocol_request {
 	uint64_t duration_ns;	  /* 0: until told */
 	uint64_t chunk_ns;	  /* 0: 1 s */
 	uint32_t stop_budget_ppm; /* share of the target's time, parts per million */
-	uint32_t reserved[7];	  /* 0 */
+	uint32_t mode;		  /* enum mode of formats/stream-select.h: what to write; 0: all */
+	uint32_t reserved[6];	  /* 0 */
+	/* struct selection of formats/stream-select.h: which samples to write; "": all. Terminated.
+	 */
+	char thread[PROTOCOL_PATTERN_SIZE], function[PROTOCOL_PATTERN_SIZE],
+		source[PROTOCOL_PATTERN_SIZE];
 };
 
 /* The exit statuses of pyprof, as pyprof(1) documents them. */

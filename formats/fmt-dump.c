@@ -5,6 +5,7 @@
 
 #include "formats/escape.h"
 #include "formats/format.h"
+#include "formats/opcode.h"
 
 #define TEXT_MAX   1024 /* bytes shown of a name or a file */
 #define SOURCE_MAX 512	/* and of a source line */
@@ -13,6 +14,7 @@ struct dump {
 	const struct model *m;
 	const struct format_options *options;
 	FILE *out;
+	const struct opcode_table *opcodes; /* of the process that is shown */
 };
 
 #define BOLD_BLUE   "\033[1;34m"
@@ -38,6 +40,38 @@ static void put_escaped(const struct dump *d, const char *text, size_t len)
 		fputs(buffer, d->out);
 }
 
+/* What a thread does, in words. What was not looked at is not said to be idle. */
+static void put_state(const struct dump *d, const struct model_thread *t, bool free_threaded)
+{
+	uint16_t state = t->last_state;
+	bool gil = state & STREAM_STATE_GIL,
+	     exception = state & (STREAM_STATE_EXCEPTION | STREAM_STATE_HANDLING);
+	bool active = gil || exception || state & (STREAM_STATE_CPU | STREAM_STATE_GIL_WAIT);
+	const struct {
+		bool is;
+		const char *word;
+	} words[] = {
+		{t->main || state & STREAM_STATE_MAIN, "main thread"},
+		{gil, free_threaded ? "attached" : "has GIL"},
+		{state & STREAM_STATE_SUSPENDED, "suspended"},
+		{state & STREAM_STATE_CPU, "on CPU"},
+		{state & STREAM_STATE_GIL_WAIT, "waiting for GIL"},
+		{exception, "has exception"},
+		{state & STREAM_STATE_GC && gil, "collecting garbage"},
+		{!active && state & STREAM_STATE_CPU_KNOWN, "idle"},
+	};
+	const char *comma = "";
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!words[i].is)
+			continue;
+		fprintf(d->out, "%s%s", comma, words[i].word);
+		comma = ", ";
+	}
+	if (*comma)
+		fputs("; ", d->out);
+}
+
 static void put_header(const struct dump *d, const struct model_thread *t, bool first, bool many)
 {
 	const struct model_process *p = &d->m->processes[t->process];
@@ -59,38 +93,7 @@ static void put_header(const struct dump *d, const struct model_thread *t, bool 
 		fputs("process stopped; ", d->out);
 	if (t->last_how == STREAM_HOW_MOVING)
 		fputs("leaf not proven; ", d->out);
-	{
-		const char *comma = "";
-
-		if (t->main || state & STREAM_STATE_MAIN) {
-			fputs("main thread", d->out);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_GIL) {
-			fprintf(d->out, "%shas GIL", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_CPU) {
-			fprintf(d->out, "%son CPU", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_EXCEPTION) {
-			fprintf(d->out, "%shas exception", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_GC && state & STREAM_STATE_GIL) {
-			fprintf(d->out, "%scollecting garbage", comma);
-			comma = ", ";
-		}
-		/* What was not looked at is not said to be idle. */
-		if (!(state & (STREAM_STATE_GIL | STREAM_STATE_CPU | STREAM_STATE_EXCEPTION)) &&
-		    state & STREAM_STATE_CPU_KNOWN) {
-			fprintf(d->out, "%sidle", comma);
-			comma = ", ";
-		}
-		if (*comma)
-			fputs("; ", d->out);
-	}
+	put_state(d, t, p->header.free_threaded);
 	fprintf(d->out, "most recent call last):%s\n", color(d, RESET));
 }
 
@@ -154,13 +157,18 @@ static void put_frame(const struct dump *d, const struct model_frame *frame)
 	}
 	fputs(color(d, BOLD_GREEN), d->out);
 	put_escaped(d, name->bytes, name->len);
-	fprintf(d->out, "%s\n", color(d, RESET));
+	fputs(color(d, RESET), d->out);
+	if (frame->op)
+		fprintf(d->out, "  %sopcode=%s%s", color(d, CYAN),
+			opcode_text(d->opcodes, (int)frame->op - 1, line, sizeof(line)),
+			color(d, RESET));
+	fputc('\n', d->out);
 	if (f->file && frame->line > 0 && d->options->source_line &&
 	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)
 		put_source(d, frame, line);
 }
 
-static int put_thread(const struct dump *d, const struct model_thread *t, bool first, bool many)
+static int put_thread(struct dump *d, const struct model_thread *t, bool first, bool many)
 {
 	uint32_t depth = d->m->nodes[t->last_node].depth, *path;
 
@@ -169,6 +177,7 @@ static int put_thread(const struct dump *d, const struct model_thread *t, bool f
 		fprintf(d->out, "%sNo Python frames%s\n", color(d, YELLOW), color(d, RESET));
 		return 0;
 	}
+	d->opcodes = opcode_table_of(d->m->processes[t->process].header.python);
 	path = calloc(depth, sizeof(*path));
 	if (!path)
 		return -ENOMEM;
@@ -182,7 +191,7 @@ static int put_thread(const struct dump *d, const struct model_thread *t, bool f
 
 static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
 {
-	const struct dump d = {m, options, out};
+	struct dump d = {m, options, out, NULL};
 	const struct model_thread *last = NULL;
 	uint32_t count = 0, process = UINT32_MAX;
 	bool many = false;
@@ -219,5 +228,6 @@ static int dump_write(const struct model *m, const struct format_options *option
 const struct format format_dump = {
 	.name = "dump",
 	.help = "the stack of each thread",
+	.opcodes = true,
 	.write = dump_write,
 };

@@ -1,4 +1,5 @@
 /* Made by tests/pythons/opcodes (make opcodes) of the interpreters' own modules. */
+/* clang-format off */
 #include "formats/opcode.h"
 
 const struct opcode_table opcode_tables[OPCODE_TABLES] = {

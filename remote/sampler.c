@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/kernel.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
 
@@ -25,6 +26,9 @@
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
+#define OPCODES_NS                                                                                 \
+	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
+		   * been specialised */
 #define SPIN_NS                                                                                    \
 	45000u /* deadlines nearer than this are waited for awake: a sleep ends up to 25 us late   \
 		*/
@@ -46,6 +50,9 @@ struct sampler {
 	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
+	uint64_t none;			   /* address of None; 0 not seen yet */
+	uint64_t opcodes_ns;		   /* when all frames' instructions were read anew */
+	bool ask_kernel;		   /* at this tick */
 	uint64_t gap[LOST_REASON_COUNT];   /* counted, not yet told */
 	uint64_t gap_ns;
 
@@ -305,8 +312,8 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 	return true;
 }
 
-/* For a look of its own (dump): what the kernel says of the thread. */
-static uint16_t kernel_state(struct sampler *s, struct thread *th)
+/* For a look of its own (dump): whether the process is stopped. */
+static uint16_t stopped_state(struct sampler *s, struct thread *th)
 {
 	char text[512], state;
 	uint64_t start;
@@ -315,19 +322,61 @@ static uint16_t kernel_state(struct sampler *s, struct thread *th)
 	    read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
 	    proc_parse_stat(text, &state, &start) < 0)
 		return 0;
-	return STATE_CPU_KNOWN | (state == 'R' ? STATE_CPU : 0) |
-	       (state == 'T' ? STATE_PROCESS_STOPPED : 0);
+	return state == 'T' ? STATE_PROCESS_STOPPED : 0;
+}
+
+/* What the kernel says, for a sample; *ret_run_ns where CPU time is known. */
+static void add_kernel_state(struct sampler *s, struct thread *th, struct sample *sample,
+			     uint64_t *ret_run_ns, bool *ret_run_known)
+{
+	const struct kernel_files files = {&th->syscall_fd, &th->schedstat_fd, &th->stat_fd};
+	uint16_t state = kernel_ask(s->target->opener, &files, th->tid,
+				    s->who.interps[th->interp].words.gil_cond, ret_run_ns);
+
+	/* Where the thread itself says what it waits for, that is as old as its words. */
+	if (sample->state & STATE_GIL_WAIT_KNOWN)
+		state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
+	*ret_run_known = state & STATE_CPU_TIME_KNOWN;
+	if (*ret_run_known && th->run_known && *ret_run_ns >= th->run_ns)
+		sample->cpu_ns = *ret_run_ns - th->run_ns;
+	else
+		state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
+	sample->state |= state;
+}
+
+/* What there is to say of a thread besides its stack. */
+static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const struct layout *l = &s->target->layout;
+	const struct state_words *words = &s->who.interps[th->interp].words;
+	const uint8_t *own = walker_words(th->walker);
+	uint64_t frame;
+
+	a->sample.state |= state_of(l, words, own, th->addr, th->main);
+	a->sample.state |= state_handling(&th->handling, &s->none, l, s->target->memory, own,
+					  th->addr, th->rested && walker_rests(th->walker));
+	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
+		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
 }
 
 static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
 {
+	uint64_t run_ns = 0;
+	bool run_known = false;
+
 	a->sample.thread = th->id;
-	a->sample.state |= state_of(&s->target->layout, &s->who.interps[th->interp].words,
-				    walker_words(th->walker), th->addr, th->main);
 	a->sample.kind = SAMPLE_STACK;
+	add_state(s, th, a);
+	if (s->ask_kernel)
+		add_kernel_state(s, th, &a->sample, &run_ns, &run_known);
 	if (!push(s, &a->sample)) {
 		lose(s, LOST_BACKPRESSURE, 1, now);
 		return;
+	}
+	/* What is lost goes to the next sample that is not. */
+	if (run_known) {
+		th->run_ns = run_ns;
+		th->run_known = true;
 	}
 	count(&s->counts.achieved, 1);
 	if (a->sample.how == HOW_FREE)
@@ -430,7 +479,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		}
 	}
 	if (s->options.max_ticks == 1)
-		a.sample.state |= kernel_state(s, th);
+		a.sample.state |= stopped_state(s, th);
 	if (a.result == WALK_OK)
 		publish(s, th, &a, time_ns);
 	else
@@ -491,6 +540,26 @@ static int gather(struct sampler *s, size_t n, uint64_t *time_ns, uint64_t *afte
 	return r;
 }
 
+/* Whether a tick leaves room for asking the kernel of each thread. */
+static bool may_ask_kernel(const struct sampler *s)
+{
+	const struct sampler_options *o = &s->options;
+
+	return o->cpu_time || o->max_ticks == 1 ||
+	       (o->interval_ns &&
+		(double)s->who.n_threads * 1e9 / (double)o->interval_ns <= SAMPLER_CPU_TIME_RATE);
+}
+
+/* Frames that stay are not looked at again, but their instruction may have been specialised. */
+static void refresh_opcodes(struct sampler *s, uint64_t now)
+{
+	if (!s->options.opcodes || now - s->opcodes_ns < OPCODES_NS)
+		return;
+	s->opcodes_ns = now;
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		walker_forget(s->who.threads[i]->walker);
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
@@ -502,6 +571,8 @@ static int tick(struct sampler *s, uint64_t now)
 	if (r < 0)
 		return r;
 	s->tick++;
+	s->ask_kernel = may_ask_kernel(s);
+	refresh_opcodes(s, now);
 	fill_budget(s, now);
 	stop_reap(&s->stops);
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
@@ -567,6 +638,7 @@ static int renew_tables(struct sampler *s)
 	}
 	s->walk.tables = t;
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
+	s->walk.native_frame = s->walk.gc_frame = 0;
 	code_cache_forget(s->walk.codes, t);
 	roster_restart(&s->who, t);
 	return 0;
@@ -668,6 +740,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	s->target = target;
 	s->options = *options;
 	s->walk.target = target;
+	s->walk.opcodes = options->opcodes;
 	r = tables_new(&s->walk.tables);
 	if (r == 0)
 		r = code_cache_new(&s->walk.codes, target->memory, &target->layout, s->walk.tables);

@@ -1,4 +1,5 @@
 /* Made by tests/pythons/opcodes (make opcodes) of the interpreters' own modules. */
+/* clang-format off */
 #include "remote/layouts/layouts.h"
 
 const uint8_t layout_caches_3_11[256] = {
