@@ -292,6 +292,7 @@ PASS(function, (void *arg, uint32_t stream, uint32_t id, const struct stream_fun
      (r->model, stream, id, f))
 PASS(frame, (void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f),
      (r->model, stream, id, f))
+PASS(op, (void *arg, uint32_t stream, uint32_t frame, uint16_t op), (r->model, stream, frame, op))
 PASS(stack, (void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s),
      (r->model, stream, id, s))
 PASS(thread, (void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t),
@@ -316,6 +317,7 @@ static const struct stream_handler handler = {
 	.string = on_string,
 	.function = on_function,
 	.frame = on_frame,
+	.op = on_op,
 	.stack = on_stack,
 	.thread = on_thread,
 	.samples = on_samples,
