@@ -564,13 +564,15 @@ static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *st
 		return stack->node;
 	if (stack->native)
 		return stack->native;
+	/* C code that is about to call Python has its frame already. */
+	if (m->functions[m->frames[m->nodes[stack->node].frame].function].kind ==
+	    STREAM_FRAME_NATIVE)
+		return stack->node;
 	frame = intern_native(m, stream);
 	publish(m);
 	if (frame == 0)
 		return UINT32_MAX;
-	/* C code that is about to call Python has its frame already. */
-	stack->native = m->nodes[stack->node].frame == frame ? stack->node
-							     : add_node(m, stack->node, frame);
+	stack->native = add_node(m, stack->node, frame);
 	return stack->native ? stack->native : UINT32_MAX;
 }
 

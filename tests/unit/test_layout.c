@@ -35,6 +35,7 @@ static const struct field fields[] = {
 	FIELD(runtime, tstate_current),
 	FIELD(runtime, gil_last_holder),
 	FIELD(runtime, gil_locked),
+	FIELD(runtime, gil_cond),
 	FIELD(runtime, gc_collecting),
 	FIELD(runtime, initialized),
 	FIELD(runtime, finalizing),

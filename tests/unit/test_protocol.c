@@ -1,5 +1,6 @@
 /* The words between client and session, and a session that hears wrong ones. */
 #include "daemon/protocol.h"
+#include "formats/stream-select.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -61,7 +62,7 @@ static void what_is_out_of_range_is_refused(void **state)
 {
 	REFUSED(r.command = 0);
 	REFUSED(r.command = PROTOCOL_COMMAND_END);
-	REFUSED(r.flags = 1u << 3);
+	REFUSED(r.flags = PROTOCOL_FLAGS_ALL + 1);
 	REFUSED(r.flags = 1u << 31);
 	REFUSED(r.pid = 0);
 	REFUSED(r.pid = -1);
@@ -72,7 +73,11 @@ static void what_is_out_of_range_is_refused(void **state)
 	REFUSED(r.chunk_ns = PROTOCOL_MAX_CHUNK_NS + 1);
 	REFUSED(r.stop_budget_ppm = 1000001);
 	REFUSED(r.reserved[0] = 1);
-	REFUSED(r.reserved[6] = 1);
+	REFUSED(r.reserved[5] = 1);
+	REFUSED(r.mode = MODE_COUNT);
+	REFUSED(memset(r.thread, 'x', sizeof(r.thread)));
+	REFUSED(memset(r.function, 'x', sizeof(r.function)));
+	REFUSED(memset(r.source, 'x', sizeof(r.source)));
 }
 
 static void a_replys_text_cannot_reach_a_terminal_raw(void **state)
