@@ -12,7 +12,8 @@
 #define ARENA_BLOCK (256u << 10)
 #define GAP_FACTOR  10 /* intervals */
 
-#define MAX_RUNS 16 /* of samples on a CPU that wait to be told how much of it they used */
+#define MAX_RUNS      64 /* of samples on a CPU that wait to be told how much of it they used */
+#define CPU_WINDOW_NS 20000000u /* five ticks of a usual kernel */
 
 /* What a local stack id stands for, with the count that it went to last: most samples of a stack
  * come from one thread. */
@@ -50,17 +51,20 @@ struct string_item {
 	uint32_t len;
 };
 
-/* The CPU time of one thread, on its way to stacks. Count 0 is that of samples that are not asked
- * for. */
+/* The CPU time of one thread, on its way to stacks. The kernel's account of a thread that runs is
+ * brought up to date at its ticks, and when it stops running: only over some of them is it exact,
+ * so what was used goes to all samples on a CPU since the thread last was on none, or in
+ * CPU_WINDOW_NS, in proportion to the time that each stands for. */
 struct cpu_share {
 	struct cpu_run {
-		uint32_t count, samples;
+		uint32_t count; /* 0: samples that are not asked for */
+		uint64_t weight;
 	} runs[MAX_RUNS];
 	unsigned n_runs;
-	uint32_t last;	     /* the count of the sample before, if that was on a CPU */
-	bool was_on;	     /* whether it was */
-	uint64_t carried_ns; /* used while no sample was on a CPU */
-	uint64_t rest_ns;    /* less than a sample */
+	uint64_t window_ns, used_ns;
+	uint64_t rest_ns; /* less than a sample */
+	uint32_t last;	  /* where the last of it went, while no sample was on none since */
+	bool was_on;
 };
 
 struct model_private {
@@ -637,9 +641,9 @@ static struct cpu_share *share_of(struct model_private *p, uint32_t thread)
 
 /* CPU time to a count, and as many samples as intervals fit into it. */
 static void add_cpu(struct model *m, struct cpu_share *share, uint64_t interval, uint32_t count,
-		    uint32_t samples, uint64_t ns)
+		    uint64_t ns)
 {
-	uint64_t n = samples;
+	uint64_t n = 1;
 
 	if (interval) {
 		share->rest_ns += ns;
@@ -650,58 +654,75 @@ static void add_cpu(struct model *m, struct cpu_share *share, uint64_t interval,
 		add_to_count(m, count, n, ns);
 }
 
-static void put_run(struct cpu_share *share, uint32_t count)
+/* What was used goes to the samples that were on a CPU. */
+static void spread(struct model *m, struct cpu_share *share, uint64_t interval)
+{
+	double weights = 0;
+	uint64_t given = 0;
+
+	for (unsigned i = 0; i < share->n_runs; i++)
+		weights += (double)share->runs[i].weight;
+	for (unsigned i = 0; i < share->n_runs; i++) {
+		const struct cpu_run *run = &share->runs[i];
+		uint64_t part = (uint64_t)((double)share->used_ns * (double)run->weight / weights);
+
+		if (i + 1 == share->n_runs || part > share->used_ns - given)
+			part = share->used_ns - given;
+		add_cpu(m, share, interval, run->count, part);
+		given += part;
+	}
+	if (share->n_runs)
+		share->used_ns = 0;
+	share->n_runs = 0;
+	share->window_ns = 0;
+}
+
+static void put_run(struct cpu_share *share, uint32_t count, uint64_t weight)
 {
 	struct cpu_run *last = share->n_runs ? &share->runs[share->n_runs - 1] : NULL;
 
-	if (last && (last->count == count || share->n_runs == MAX_RUNS)) {
-		last->samples++;
-		return;
-	}
-	share->runs[share->n_runs++] = (struct cpu_run){count, 1};
-}
-
-/* What a thread used goes to the samples on a CPU since it was last told. */
-static void spread(struct model *m, struct cpu_share *share, uint64_t interval, uint64_t ns)
-{
-	uint64_t samples = 0, given = 0;
-
-	for (unsigned i = 0; i < share->n_runs; i++)
-		samples += share->runs[i].samples;
-	for (unsigned i = 0; i < share->n_runs; i++) {
-		uint64_t part =
-			i + 1 == share->n_runs ? ns - given : ns / samples * share->runs[i].samples;
-
-		add_cpu(m, share, interval, share->runs[i].count, share->runs[i].samples, part);
-		given += part;
-	}
-	share->n_runs = 0;
+	share->window_ns += weight;
+	if (last && (last->count == count || share->n_runs == MAX_RUNS))
+		last->weight += weight;
+	else
+		share->runs[share->n_runs++] = (struct cpu_run){count, weight + 1};
 }
 
 /* One sample; count 0: it is not asked for, but takes its part. */
 static int take_cpu(struct model *m, const struct local *l, uint32_t thread, uint32_t count,
-		    uint16_t state, uint64_t cpu_ns)
+		    uint16_t state, uint64_t cpu_ns, uint64_t weight)
 {
 	struct cpu_share *share = share_of(m->p, thread);
 	bool on = state & STREAM_STATE_CPU;
 
 	if (!share)
 		return -ENOMEM;
-	if (!(state & STREAM_STATE_CPU_TIME_KNOWN))
-		cpu_ns = 0;
-	if (on)
-		put_run(share, count);
-	if (share->n_runs && (cpu_ns || share->carried_ns)) {
-		spread(m, share, l->interval_ns, cpu_ns + share->carried_ns);
-		share->carried_ns = 0;
-	} else if (cpu_ns && share->was_on) {
-		add_cpu(m, share, l->interval_ns, share->last, 0, cpu_ns);
-	} else {
-		share->carried_ns += cpu_ns;
+	if (state & STREAM_STATE_CPU_TIME_KNOWN)
+		share->used_ns += cpu_ns;
+	if (on) {
+		put_run(share, count, weight);
+		share->last = count;
+		if (share->window_ns >= CPU_WINDOW_NS || share->n_runs == MAX_RUNS)
+			spread(m, share, l->interval_ns);
+	} else if (share->n_runs) {
+		spread(m, share, l->interval_ns);
+	} else if (share->was_on) {
+		/* The last bit of what was spread already. */
+		add_cpu(m, share, l->interval_ns, share->last, share->used_ns);
+		share->used_ns = 0;
 	}
 	share->was_on = on;
-	share->last = on ? count : 0;
 	return 0;
+}
+
+/* Nothing waits for samples that may not come. */
+static void spread_all(struct model *m, uint32_t stream)
+{
+	struct model_private *p = m->p;
+
+	for (uint32_t i = 0; i < p->cpu_cap && i < p->threads.count; i++)
+		if (m->threads[i].process == stream)
+			spread(m, &p->cpu[i], p->locals[stream].interval_ns);
 }
 
 /* ---- samples ---- */
@@ -732,7 +753,7 @@ static bool has_question(const struct model_options *o, const struct local *l)
 
 /* A sample that there is a question to: *ret_count 0 when it is not of the profile. */
 static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, size_t i,
-	       uint32_t thread, bool first, uint32_t *ret_count)
+	       uint32_t thread, bool first, uint64_t weight, uint32_t *ret_count)
 {
 	struct model_private *p = m->p;
 	struct local *l = &p->locals[stream];
@@ -755,7 +776,7 @@ static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, s
 		note_state(t, node, b->state[i], b->how[i]);
 	}
 	if (l->mode == MODE_CPU && !p->options.one_look)
-		return take_cpu(m, l, thread, count, b->state[i], b->cpu_ns[i]);
+		return take_cpu(m, l, thread, count, b->state[i], b->cpu_ns[i], weight);
 	*ret_count = count;
 	return 0;
 }
@@ -791,7 +812,7 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 		}
 		t->last_ns = time;
 		if (question) {
-			if (ask(m, stream, b, i, thread, first, &count) < 0)
+			if (ask(m, stream, b, i, thread, first, weight, &count) < 0)
 				return -ENOMEM;
 			if (count)
 				add_to_count(m, count, 1, weight);
@@ -805,6 +826,8 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 	}
 	process->samples += b->n;
 	publish(m);
+	if (l->mode == MODE_CPU)
+		spread_all(m, stream);
 	return 0;
 }
 

@@ -240,6 +240,9 @@ struct attempt {
 	struct sample sample;
 	enum walk_result result;
 	bool repeat;
+	bool asked; /* the kernel */
+	bool run_known;
+	uint64_t run_ns; /* CPU time of the thread, where known */
 };
 
 /* One gathered read of th alone, and the walk. */
@@ -325,23 +328,21 @@ static uint16_t stopped_state(struct sampler *s, struct thread *th)
 	return state == 'T' ? STATE_PROCESS_STOPPED : 0;
 }
 
-/* What the kernel says, for a sample; *ret_run_ns where CPU time is known. */
-static void add_kernel_state(struct sampler *s, struct thread *th, struct sample *sample,
-			     uint64_t *ret_run_ns, bool *ret_run_known)
+/* What the kernel says, once an attempt, and before a stop of ours: that changes it. */
+static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	const struct kernel_files files = {&th->syscall_fd, &th->schedstat_fd, &th->stat_fd};
-	uint16_t state = kernel_ask(s->target->opener, &files, th->tid,
-				    s->who.interps[th->interp].words.gil_cond, ret_run_ns);
 
-	/* Where the thread itself says what it waits for, that is as old as its words. */
-	if (sample->state & STATE_GIL_WAIT_KNOWN)
-		state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
-	*ret_run_known = state & STATE_CPU_TIME_KNOWN;
-	if (*ret_run_known && th->run_known && *ret_run_ns >= th->run_ns)
-		sample->cpu_ns = *ret_run_ns - th->run_ns;
+	if (!s->ask_kernel || a->asked)
+		return;
+	a->asked = true;
+	a->sample.state |= kernel_ask(s->target->opener, &files, th->tid,
+				      s->who.interps[th->interp].words.gil_cond, &a->run_ns);
+	a->run_known = a->sample.state & STATE_CPU_TIME_KNOWN;
+	if (a->run_known && th->run_known && a->run_ns >= th->run_ns)
+		a->sample.cpu_ns = a->run_ns - th->run_ns;
 	else
-		state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
-	sample->state |= state;
+		a->sample.state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
 }
 
 /* What there is to say of a thread besides its stack. */
@@ -350,9 +351,16 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	const struct layout *l = &s->target->layout;
 	const struct state_words *words = &s->who.interps[th->interp].words;
 	const uint8_t *own = walker_words(th->walker);
+	uint16_t state = state_of(l, words, own, th->addr, th->main);
 	uint64_t frame;
 
-	a->sample.state |= state_of(l, words, own, th->addr, th->main);
+	ask_kernel(s, th, a);
+	/* The words are the sample's instant, the kernel was asked a little later or before. */
+	if (state & STATE_GIL_WAIT_KNOWN)
+		a->sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
+	else if (state & STATE_GIL)
+		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
+	a->sample.state |= state;
 	a->sample.state |= state_handling(&th->handling, &s->none, l, s->target->memory, own,
 					  th->addr, th->rested && walker_rests(th->walker));
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
@@ -361,21 +369,16 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 
 static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
 {
-	uint64_t run_ns = 0;
-	bool run_known = false;
-
 	a->sample.thread = th->id;
 	a->sample.kind = SAMPLE_STACK;
 	add_state(s, th, a);
-	if (s->ask_kernel)
-		add_kernel_state(s, th, &a->sample, &run_ns, &run_known);
 	if (!push(s, &a->sample)) {
 		lose(s, LOST_BACKPRESSURE, 1, now);
 		return;
 	}
 	/* What is lost goes to the next sample that is not. */
-	if (run_known) {
-		th->run_ns = run_ns;
+	if (a->run_known) {
+		th->run_ns = a->run_ns;
 		th->run_known = true;
 	}
 	count(&s->counts.achieved, 1);
@@ -466,6 +469,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		 * stands still anyway. */
 		bool still = !is_running(s, th);
 
+		ask_kernel(s, th, &a);
 		walker_set_still(th->walker, still);
 		if (still)
 			look_anew(s, th, &a);

@@ -16,6 +16,7 @@ PROLOGUE = bytes.fromhex("89505950524f460a")
 CHUNK = bytes.fromhex("c7506b1a")
 HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
 STRING, FUNCTION, FRAME, STACK, THREAD = 2, 3, 4, 5, 6
+CPU_TIME_KNOWN = 0x4000
 
 
 def library(name, soname):
@@ -135,6 +136,10 @@ class Stream:
         self.kinds = {kind: {} for kind in (STRING, FUNCTION, FRAME, STACK, THREAD)}
         self.stacks = Counter()  # (tid, ((file, function, line), ...)) base first
         self.states = Counter()
+        self.thread_states = {}  # tid to Counter of states
+        self.cpu = Counter()     # tid to the sum of its CPU times
+        self.ops = {}            # frame to its opcode
+        self.leaf_ops = Counter()  # (function, line, opcode)
         self.first = self.last = None
         self.time_sum = 0
 
@@ -146,6 +151,8 @@ class Stream:
         number = c.varint()
         while c.at < c.end:
             needs = []
+            if kind == FRAME:
+                self.ops.pop(number, None)
             if kind == STRING:
                 entry = c.take(c.varint()).decode("utf-8", "surrogatepass")
             elif kind == FUNCTION:
@@ -164,6 +171,12 @@ class Stream:
                 table[number] = entry
             number += 1
 
+    def instructions(self, c):
+        while c.at < c.end:
+            frame, op = c.varint(), c.varint()
+            if self.has(FRAME, frame):
+                self.ops[frame] = op - 1
+
     def frames(self, stack):
         out = []
         strings = self.kinds[STRING]
@@ -177,10 +190,10 @@ class Stream:
     def rows(self, c, unit):
         n, columns = c.varint(), c.varint()
         described = [(c.varint(), c.varint(), c.varint()) for _ in range(columns)]
-        values = {number: [0] * n for number in (2, 3, 4, 5)}
+        values = {number: [0] * n for number in (2, 3, 4, 5, 6)}
         for number, encoding, size in described:
             data = c.take(size)
-            if 1 <= number <= 5:
+            if 1 <= number <= 6:
                 values[number] = column(data, encoding, n, values[2])
         kept = [i for i in range(n)
                 if self.has(THREAD, values[2][i]) and self.has(STACK, values[3][i])]
@@ -196,6 +209,15 @@ class Stream:
         for (thread, stack), count in counted.items():
             tid = self.kinds[THREAD][thread][1] if thread else 0
             self.stacks[tid, self.frames(stack)] += count
+            frame = self.kinds[STACK][stack][1] if stack else None
+            if frame in self.ops:
+                _, name, line = self.frames(stack)[-1]
+                self.leaf_ops[name, line, self.ops[frame]] += count
+        for i in kept:
+            tid = self.kinds[THREAD][values[2][i]][1] if values[2][i] else 0
+            self.thread_states.setdefault(tid, Counter())[values[4][i]] += 1
+            if values[4][i] & CPU_TIME_KNOWN:
+                self.cpu[tid] += values[6][i]
 
     def records(self, payload, unit):
         c = Cursor(payload)
@@ -210,6 +232,8 @@ class Stream:
                 record.varint(), record.varint()
                 count = record.varint()
                 self.gaps[record.varint()] += count
+            elif kind == 11:
+                self.instructions(record)
             elif kind == 1:
                 self.header = json.loads(record.data)
             elif kind == 9:
