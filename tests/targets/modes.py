@@ -105,7 +105,7 @@ def collecting(end):
         gc.collect()
 
 
-PARTS = ((pure, 9), (hashing, 9), (sleeping, 9), (handling, 8), (propagating, 8), (handled, 8),
+PARTS = ((pure, 9), (hashing, 16), (sleeping, 9), (handling, 8), (propagating, 8), (handled, 8),
          (undisturbed, 8), (generating, 8), (calm_generating, 8), (collecting, 8))
 
 
@@ -117,7 +117,7 @@ def report(number, frame):
 
 def main():
     choose = random.Random(1)
-    garbage = [[i] for i in range(2000)]
+    garbage = [[i] for i in range(20000)]
     gc.disable()  # only where it is asked for
     for function, _ in PARTS:
         sums[function.__name__] = [0, 0]
