@@ -46,8 +46,8 @@ int mode_takes(enum mode mode, uint16_t state, uint64_t cpu_ns)
  * the "[" is itself: *ret_end NULL. */
 static bool in_set(const char *p, unsigned char c, const char **ret_end)
 {
-	bool not = *p == '!' || *p == '^', found = false;
-	const char *first = p += not ;
+	bool negated = *p == '!' || *p == '^', found = false;
+	const char *first = p += negated;
 
 	for (; *p && (*p != ']' || p == first); p++) {
 		unsigned char low = (unsigned char)*p, high = low;
@@ -59,7 +59,7 @@ static bool in_set(const char *p, unsigned char c, const char **ret_end)
 		found |= c >= low && c <= high;
 	}
 	*ret_end = *p ? p + 1 : NULL;
-	return found != not ;
+	return found != negated;
 }
 
 bool pattern_matches(const char *pattern, const char *text)

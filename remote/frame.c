@@ -682,7 +682,7 @@ static void fetch_opcodes(struct walker *w, struct walk_context *c, size_t n)
 {
 	const struct layout *l = w->layout;
 	struct memory_range ranges[OPCODES_AT_ONCE];
-	uint8_t bytes[OPCODES_AT_ONCE];
+	uint8_t bytes[OPCODES_AT_ONCE] = {0};
 	size_t from[OPCODES_AT_ONCE], count = 0;
 
 	for (size_t i = 0; i < n; i++) {

@@ -41,7 +41,7 @@ static void end(struct fixture *f)
 static const char *names(const struct fixture *f, uint32_t stack)
 {
 	static char text[4096];
-	const char *found[128];
+	const struct table_string *found[128];
 	size_t n = 0;
 
 	text[0] = 0;
@@ -50,12 +50,12 @@ static const char *names(const struct fixture *f, uint32_t stack)
 		const struct table_frame *fr = tables_get_frame(f->c.tables, st->frame);
 		const struct table_function *fn = tables_get_function(f->c.tables, fr->function);
 
-		found[n] = tables_get_string(f->c.tables, fn->name)->bytes;
+		found[n] = tables_get_string(f->c.tables, fn->name);
 		stack = st->parent;
 	}
 	while (n-- > 0)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%.*s",
-			 *text ? " " : "", found[n][0] == '<' ? 8 : 10, found[n]);
+			 *text ? " " : "", (int)found[n]->len, found[n]->bytes);
 	return text;
 }
 
@@ -294,7 +294,7 @@ static void a_chain_without_end_is_cut_and_says_so(void **state)
 	assert_memory_equal(names(&f, stack), "", 0);
 	for (uint32_t up = stack; up; up = tables_get_stack(f.c.tables, up)->parent)
 		stack = up;
-	assert_string_equal(names(&f, stack), "<truncat");
+	assert_string_equal(names(&f, stack), "<truncated>");
 	end(&f);
 }
 
