@@ -427,8 +427,9 @@ static uint32_t add_node(struct model *m, uint32_t parent, uint32_t frame)
 	nodes[node].depth = nodes[parent].depth + 1;
 	if (selects_functions(&p->options)) {
 		const struct model_frame *frames = (const void *)p->frames.items;
+		uint32_t function = frames[frame].function;
 		bool taken = (parent && p->taken_nodes[parent]) ||
-			     p->taken_functions[frames[frame].function];
+			     (function && p->taken_functions[function]);
 
 		if (put_byte(&p->taken_nodes, &p->taken_node_cap, node, taken) < 0)
 			return 0;

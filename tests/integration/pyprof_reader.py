@@ -17,6 +17,7 @@ CHUNK = bytes.fromhex("c7506b1a")
 HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
 STRING, FUNCTION, FRAME, STACK, THREAD = 2, 3, 4, 5, 6
 CPU_TIME_KNOWN = 0x4000
+NATIVE = 3  # kind of a function
 
 
 def library(name, soname):
@@ -183,7 +184,9 @@ class Stream:
         while stack:
             stack, frame = self.kinds[STACK][stack]
             function, line = self.kinds[FRAME].get(frame, (0, -1))[:2]
-            name, file = self.kinds[FUNCTION].get(function, (0, 0))[:2]
+            name, file, _, kind = self.kinds[FUNCTION].get(function, (0, 0, 0, 0))
+            if kind == NATIVE:
+                continue
             out.append((strings.get(file), strings.get(name), line if file else 0))
         return tuple(reversed(out))
 
