@@ -1,7 +1,7 @@
 """One busy thread that does, in turns, what the modes tell apart, and measures it itself.
 
-Prints "ready", and at SIGUSR1 "sums" with the nanoseconds of wall and of CPU time spent in each
-function so far, as name=wall/cpu.
+Prints "ready", and at SIGUSR1 "sums", the time (CLOCK_MONOTONIC), and the nanoseconds of wall and
+of CPU time spent in each function so far, as name=wall/cpu.
 """
 import gc
 import hashlib
@@ -10,9 +10,10 @@ import random
 import signal
 import time
 
-clock = time.perf_counter_ns
+clock = time.monotonic_ns
 cpu_clock = time.thread_time_ns
 sums = {}
+current = [None, 0, 0]  # the turn under way: function, wall and CPU clock at its start
 
 
 def measure_rounds():
@@ -42,6 +43,11 @@ def hashing(end):
 
 def sleeping(end):
     time.sleep(max(end - clock(), 0) / 1e9)
+
+
+def waking(end):
+    """What comes after a sleep is slow: caches are cold, and a virtual CPU has to come back."""
+    spin(end)
 
 
 def handling(end):
@@ -105,14 +111,20 @@ def collecting(end):
         gc.collect()
 
 
-PARTS = ((pure, 9), (hashing, 16), (sleeping, 9), (handling, 8), (propagating, 8), (handled, 8),
-         (undisturbed, 8), (generating, 8), (calm_generating, 8), (collecting, 8))
+PARTS = ((pure, 16), (hashing, 30), (sleeping, 16), (waking, 4), (handling, 16), (propagating, 16),
+         (handled, 16), (undisturbed, 16), (generating, 16), (calm_generating, 16),
+         (collecting, 16))
 
 
 def report(number, frame):
-    # Not by print: the signal may come while it is at work.
-    line = " ".join(["sums"] + ["%s=%d/%d" % (name, *both) for name, both in sums.items()])
-    os.write(1, line.encode() + b"\n")
+    # Not by print: the signal may come while it is at work. The turn under way counts as far as it is.
+    now, cpu_now = clock(), cpu_clock()
+    line = ["sums", str(now)]
+    for name, (wall, cpu) in sums.items():
+        if name == current[0]:
+            wall, cpu = wall + now - current[1], cpu + cpu_now - current[2]
+        line.append("%s=%d/%d" % (name, wall, cpu))
+    os.write(1, " ".join(line).encode() + b"\n")
 
 
 def main():
@@ -124,11 +136,13 @@ def main():
     print("ready", flush=True)
     while garbage:
         for function, ms in PARTS:
-            start, cpu = clock(), cpu_clock()
+            start = clock()
+            current[:] = function.__name__, start, cpu_clock()
             function(start + int(ms * 1e6 * choose.uniform(0.5, 1.5)))
-            both = sums[function.__name__]
-            both[0] += clock() - start
-            both[1] += cpu_clock() - cpu
+            name, start, cpu = current
+            current[0] = None
+            sums[name][0] += clock() - start
+            sums[name][1] += cpu_clock() - cpu
 
 
 signal.signal(signal.SIGUSR1, report)
