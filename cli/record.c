@@ -157,8 +157,11 @@ static int take_family(struct recording *r, struct descendant_files *d, struct o
 {
 	const struct family_hooks hooks = {d, on_target_ended, on_process_ended};
 	const struct options *o = d->options;
-	struct recording_sink sink = {
-		.model = m, .question = question, .apart = d->apart, .family = true, .realtime_stats = o->realtime_stats};
+	struct recording_sink sink = {.model = m,
+				      .question = question,
+				      .apart = d->apart,
+				      .family = true,
+				      .realtime_stats = o->realtime_stats};
 	char pattern[1024];
 	int status, end;
 

@@ -8,12 +8,12 @@
 #include "remote/thread.h"
 #include "remote/window.h"
 
-#define NEAR_BITS    9	  /* log2 of the slots that remember where a frame stood in the walk */
-#define REST_BYTES   256u /* of the top of the datastack that tell that a thread rests */
-#define TWICE_FRAMES 8	  /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define NEAR_BITS	9    /* log2 of the slots that remember where a frame stood in the walk */
+#define REST_BYTES	256u /* of the top of the datastack that tell that a thread rests */
+#define TWICE_FRAMES	8    /* of the frames elsewhere, counted from the leaf, are copied twice */
 #define OPCODES_AT_ONCE 64
-#define PRUNE_EVERY  16	  /* walks */
-#define CFRAME_BYTES 16	  /* of a _PyCFrame */
+#define PRUNE_EVERY	16 /* walks */
+#define CFRAME_BYTES	16 /* of a _PyCFrame */
 
 /* A frame of the last walk. */
 struct known {

@@ -250,7 +250,7 @@ struct attempt {
 	bool repeat;
 	bool looked;  /* on its own: the interpreter's words are newer than the tick's */
 	bool by_hand; /* what is read is read from the CPU that the thread runs on */
-	bool asked; /* the kernel */
+	bool asked;   /* the kernel */
 	bool run_known;
 	uint64_t run_ns; /* CPU time of the thread, where known */
 	bool chased;	 /* whether an exception is handled is known, in handling */
