@@ -52,7 +52,7 @@ def test_sampled_leaves_are_at_instructions_of_their_line(interpreter, start, wo
             continue
         assert [line, op] in truth[key], (function, line, op)
         seen += count
-    assert seen > 0.9 * stream.samples
+    assert seen > 0.9 * sum(stream.leaf_ops.values()) > 0.5 * stream.samples  # not <moving>
     # More than one instruction of a line, and most of the leaves that there are.
     assert len(stream.leaf_ops) > 12
 
