@@ -27,7 +27,7 @@ DESTDIR ?=
 VERSION := $(shell sed -n 's/^.define PYPROF_VERSION "\(.*\)"/\1/p' daemon/version.h)
 
 # What needs no compiler; the rest asks pkg-config, once setup has had its chance.
-PLAIN = setup setup-check demo check clean dist install-man
+PLAIN = setup setup-check demo check clean dist install-man opcodes
 ifneq ($(filter-out $(PLAIN),$(or $(MAKECMDGOALS),all)),)
 PKGS = libelf libzstd libcjson libseccomp libcap-ng libxxhash
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && echo yes),yes)
@@ -148,6 +148,11 @@ fuzz: fuzzers
 		echo "$$f: $(FUZZ_SECONDS) s without a fault"; \
 	done
 
+# ---- tables that are made from the interpreters ----
+
+opcodes:
+	tests/pythons/opcodes
+
 # ---- measuring ----
 
 BENCH = $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
@@ -203,6 +208,6 @@ clean:
 	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
 
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz bench bench-programs \
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz opcodes bench bench-programs \
 	lint install uninstall dist clean
 .DELETE_ON_ERROR:

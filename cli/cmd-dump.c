@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/recording.h"
 #include "cli/refusal.h"
+#include "cli/report.h"
 #include "formats/format.h"
 
 /* A line further down than this many bytes is not looked for. */
@@ -111,7 +112,10 @@ static int print_dump(const struct options *o, const struct model *m, pid_t pid)
 	close_source(&source);
 	free(source.text);
 	if (e == -ENODATA) {
-		message("process %d has no thread that could be read", (int)pid);
+		message(m->process_count && m->processes[0].samples
+				? "process %d has no thread that is of what was asked for"
+				: "process %d has no thread that could be read",
+			(int)pid);
 		return STATUS_TARGET_ENDED;
 	}
 	if (e < 0 && e != -EIO && e != -ENOSPC && e != -EPIPE) {
@@ -154,14 +158,19 @@ static void explain_tasks(const struct options *o, const struct model *m, pid_t 
 static int take(struct recording *r, const struct options *o, pid_t pid)
 {
 	const struct recording_facts *f = recording_facts(r);
+	struct model_options question;
 	struct model *m;
 	int status;
 
-	if (model_new(&m, NULL) < 0) {
+	options_question(o, &question);
+	question.one_look = true;
+	if (model_new(&m, &question) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;
 	}
 	status = recording_take(r, NULL, NULL, m, false);
+	if (!status)
+		status = report_check(o, m, true);
 	if (!status)
 		status = print_dump(o, m, pid);
 	if (!status && !o->all_threads && f->totals.threads_total > f->totals.threads)
@@ -188,13 +197,19 @@ static int dump(const struct options *o)
 		message("dump: --async-mode is a mode of --async-aware");
 		return STATUS_USAGE;
 	}
+	if (o->async_aware && (o->mode > MODE_WALL || o->selected.thread || o->selected.function ||
+			       o->selected.source)) {
+		message("dump: --mode, --thread, --function and --source choose threads, and not "
+			"among the tasks of --async-aware");
+		return STATUS_USAGE;
+	}
 	recording_catch_signals(0);
 	status = recording_open(&r, o, false);
 	if (status)
 		return status;
 	protocol_request_init(&q, PROTOCOL_DUMP, pid);
-	q.flags =
-		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
+	q.flags = (o->all_threads ? PROTOCOL_ALL_THREADS : 0) |
+		  (o->blocking ? PROTOCOL_BLOCKING : 0) | (o->opcodes ? PROTOCOL_OPCODES : 0);
 	if (o->async_aware)
 		q.flags |= o->async_running ? PROTOCOL_TASKS_RUNNING : PROTOCOL_TASKS_ALL;
 	/* One look: stopping for it is always within reason. */
@@ -216,6 +231,7 @@ const struct command command_dump = {
 	.about = "Show where a running process stands: its Python stack, most recent call last.",
 	.examples = "  pyprof dump 1234\n"
 		    "  pyprof dump -a --json 1234\n"
+		    "  pyprof dump -a --mode gil --opcodes 1234\n"
 		    "  pyprof dump --async-aware 1234\n",
 	.groups = GROUP_DUMP | GROUP_SESSION,
 	.operands_min = 1,

@@ -33,15 +33,19 @@ static void say_merged(const struct model *m)
 static int replay(const struct options *o)
 {
 	const struct pid_list *pids = o->pids.count ? &o->pids : NULL;
+	struct model_options question;
 	struct model *m;
 	int status = 0;
 
-	if (model_new(&m, NULL) < 0) {
+	options_question(o, &question);
+	if (model_new(&m, &question) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;
 	}
 	for (int i = 0; !status && i < o->operand_count; i++)
 		status = recording_replay(o->operands[i], pids, m);
+	if (!status)
+		status = report_check(o, m, false);
 	if (!status && model_group_processes(m) < 0) {
 		message("out of memory");
 		status = STATUS_FAILED;
@@ -61,6 +65,7 @@ const struct command command_replay = {
 	.examples = "  pyprof replay service.pyprof\n"
 		    "  pyprof replay --collapsed -o stacks.txt service.pyprof\n"
 		    "  pyprof replay --pid 1240 service.pyprof\n"
+		    "  pyprof replay --mode cpu --from 10 --to 20 service.pyprof\n"
 		    "  pyprof replay --sort tottime -l 40 service.pyprof\n",
 	.groups = GROUP_OUTPUT | GROUP_REPLAY,
 	.operands_min = 1,

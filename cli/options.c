@@ -12,6 +12,7 @@
 
 #include "cli/message.h"
 #include "daemon/protocol.h"
+#include "formats/model.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 #define MAX_ROWS  64
@@ -143,8 +144,65 @@ static int set_all_threads(struct options *o, const char *v, const char **why)
 
 static int set_mode(struct options *o, const char *v, const char **why)
 {
-	*why = "the modes are: wall";
-	return strcmp(v, "wall") == 0 ? 0 : -EINVAL;
+	*why = "the modes are: wall, cpu, gil, exception";
+	o->mode = mode_find(v);
+	return o->mode == MODE_COUNT ? -EINVAL : 0;
+}
+
+static int set_pattern(const char **pattern, const char *v, const char **why)
+{
+	*why = "a pattern has 1 to 127 characters, * ? and [...] among them";
+	*pattern = v;
+	return v[0] && strlen(v) < PROTOCOL_PATTERN_SIZE ? 0 : -EINVAL;
+}
+
+static int set_thread(struct options *o, const char *v, const char **why)
+{
+	/* It need not be the main one. */
+	o->all_threads = true;
+	return set_pattern(&o->selected.thread, v, why);
+}
+
+static int set_function(struct options *o, const char *v, const char **why)
+{
+	return set_pattern(&o->selected.function, v, why);
+}
+
+static int set_source(struct options *o, const char *v, const char **why)
+{
+	return set_pattern(&o->selected.source, v, why);
+}
+
+static int set_native(struct options *o, const char *v, const char **why)
+{
+	o->native = true;
+	return 0;
+}
+
+static int set_no_gc(struct options *o, const char *v, const char **why)
+{
+	o->no_gc = true;
+	return 0;
+}
+
+static int set_opcodes(struct options *o, const char *v, const char **why)
+{
+	o->opcodes = true;
+	return 0;
+}
+
+static int set_from(struct options *o, const char *v, const char **why)
+{
+	*why = "a time is a number of seconds since the first sample, or one with ms, s, m or h";
+	if (strcmp(v, "0") == 0)
+		return 0;
+	return options_parse_duration(v, &o->from_ns);
+}
+
+static int set_to(struct options *o, const char *v, const char **why)
+{
+	*why = "a time is a number of seconds since the first sample, or one with ms, s, m or h";
+	return options_parse_duration(v, &o->to_ns);
 }
 
 static int set_stop_budget(struct options *o, const char *v, const char **why)
@@ -298,6 +356,8 @@ static int set_socket(struct options *o, const char *v, const char **why)
 
 /* ---- the table ---- */
 
+#define GROUP_ASK (GROUP_OUTPUT | GROUP_DUMP)
+
 struct row {
 	unsigned groups;	    /* enum option_group: commands that have any of them take it */
 	char letter;		    /* or 0 */
@@ -317,7 +377,23 @@ static const struct row rows[] = {
 	 "how long to sample, as 10, 0.5, 30s, 5m (default: to the end of the target)"},
 	{GROUP_RECORD | GROUP_DUMP, 'a', "all-threads", NULL, set_all_threads,
 	 "all threads instead of just the main thread"},
-	{GROUP_RECORD, 0, "mode", "MODE", set_mode, "what to sample: wall (default: wall)"},
+	{GROUP_ASK, 0, "mode", "MODE", set_mode,
+	 "which samples: wall (all), cpu (on a CPU, by CPU time), gil (holding the GIL) or "
+	 "exception "
+	 "(one is raised or handled) (default: wall)"},
+	{GROUP_ASK, 0, "thread", "THREAD", set_thread,
+	 "only this thread: its id, or a pattern of its name"},
+	{GROUP_ASK, 0, "function", "PATTERN", set_function,
+	 "only stacks with a function of that name"},
+	{GROUP_ASK, 0, "source", "PATTERN", set_source,
+	 "only stacks with a function of that module, as json.*, or of that file, with a slash in "
+	 "it"},
+	{GROUP_ASK, 0, "native", NULL, set_native, "<native> frames where Python called C code"},
+	{GROUP_ASK, 0, "no-gc", NULL, set_no_gc, "no <GC> frames where garbage is collected"},
+	{GROUP_ASK, 0, "opcodes", NULL, set_opcodes, "the bytecode instruction of each frame"},
+	{GROUP_REPLAY, 0, "from", "SECONDS", set_from,
+	 "only what was sampled so long after the first sample, as 10, 1.5, 2m"},
+	{GROUP_REPLAY, 0, "to", "SECONDS", set_to, "and before that"},
 	{GROUP_RECORD, 0, "stop-budget", "PERCENT", set_stop_budget,
 	 "share of the target's time that brief stops may take; 0% never stops it (default: 1.5%)"},
 	{GROUP_RECORD | GROUP_DUMP, 0, "blocking", NULL, set_blocking,
@@ -467,6 +543,10 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 	o.any_command = optind > 0 && strcmp(argv[optind - 1], "--") == 0;
 	o.operands = argv + optind;
 	o.operand_count = argc - optind;
+	if (o.to_ns && o.from_ns >= o.to_ns) {
+		message("%s: --from is not before --to", command->name);
+		return STATUS_USAGE;
+	}
 	infer_output(&o);
 	*ret = o;
 	return check_operands(&o);
@@ -519,4 +599,17 @@ void options_help(const struct command *command)
 		print_wrapped(rows[i].help);
 	}
 	printf("\nexamples:\n%s", command->examples);
+}
+
+void options_question(const struct options *o, struct model_options *ret)
+{
+	*ret = (struct model_options){
+		.mode = o->mode,
+		.native = o->native,
+		.no_gc = o->no_gc,
+		.opcodes = o->opcodes,
+		.selected = o->selected,
+		.from_ns = o->from_ns,
+		.to_ns = o->to_ns,
+	};
 }

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/pids.h"
 #include "formats/format.h"
+#include "formats/stream-select.h"
 #include "formats/stream.h"
 
 enum option_group {
@@ -32,6 +33,12 @@ struct options {
 	uint64_t duration_ns; /* 0: to the end */
 	bool all_threads, blocking, realtime_stats, subprocesses;
 	double stop_budget; /* 0..1 */
+	/* which samples, and what of them */
+	enum mode mode;		   /* MODE_RECORDED: not given */
+	struct selection selected; /* NULL: not given */
+	bool native, no_gc, opcodes;
+	/* replay */
+	uint64_t from_ns, to_ns; /* to_ns 0: the end */
 	/* run */
 	bool module, any_command; /* any_command: the operands came after -- */
 	const char *python;
@@ -65,6 +72,11 @@ void options_help(const struct command *command);
 int options_parse_rate(const char *text, double *ret_hz);
 int options_parse_duration(const char *text, uint64_t *ret_ns);
 int options_parse_share(const char *text, double *ret);
+
+struct model_options;
+
+/* The question of these options to a profile. */
+void options_question(const struct options *o, struct model_options *ret);
 
 /* A process id in decimal: 0 or -EINVAL. */
 int options_parse_pid(const char *text, int *ret);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "cli/family.h"
 #include "cli/message.h"
@@ -10,11 +11,25 @@
 #include "cli/recording.h"
 #include "cli/report.h"
 
+static void put_pattern(char to[PROTOCOL_PATTERN_SIZE], const char *pattern)
+{
+	snprintf(to, PROTOCOL_PATTERN_SIZE, "%s", pattern ? pattern : "");
+}
+
 void record_request(struct protocol_request *q, const struct options *o, pid_t pid)
 {
 	protocol_request_init(q, PROTOCOL_RECORD, pid);
 	q->flags =
 		(o->all_threads ? PROTOCOL_ALL_THREADS : 0) | (o->blocking ? PROTOCOL_BLOCKING : 0);
+	/* Whether a thread is in C code or waits for the GIL is for the kernel to tell. */
+	if (o->mode == MODE_CPU || o->native)
+		q->flags |= PROTOCOL_CPU_TIME;
+	if (o->opcodes)
+		q->flags |= PROTOCOL_OPCODES;
+	q->mode = o->mode;
+	put_pattern(q->thread, o->selected.thread);
+	put_pattern(q->function, o->selected.function);
+	put_pattern(q->source, o->selected.source);
 	/* Between two programs of one machine compression only costs. */
 	q->codec = o->output == OUTPUT_BINARY ? o->codec : STREAM_NONE;
 	q->interval_ns = o->interval_ns;
@@ -25,6 +40,7 @@ void record_request(struct protocol_request *q, const struct options *o, pid_t p
 int record_take(struct recording *r, const struct options *o, struct output *out,
 		struct model **ret_model)
 {
+	struct model_options question;
 	struct model *m = NULL;
 	int status;
 
@@ -36,7 +52,8 @@ int record_take(struct recording *r, const struct options *o, struct output *out
 		return recording_take(r, output_file(out), output_name(out), NULL,
 				      o->realtime_stats);
 	}
-	if (model_new(&m, NULL) < 0) {
+	options_question(o, &question);
+	if (model_new(&m, &question) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;
 	}
@@ -63,12 +80,23 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 	const struct recording_facts *f = recording_facts(r);
 	int status;
 
+	if (f->samples == 0 && f->totals.skipped) {
+		message("none of %llu samples is of what was asked for",
+			(unsigned long long)f->totals.skipped);
+		output_discard(out);
+		return STATUS_TARGET_ENDED;
+	}
 	if (f->samples == 0) {
 		message(f->ended ? "process %d ended before there was anything to show"
 				 : "the session for process %d ended before it sent anything",
 			(int)pid);
 		output_discard(out);
 		return f->ended ? STATUS_TARGET_ENDED : STATUS_FAILED;
+	}
+	status = m ? report_check(o, m, true) : 0;
+	if (status) {
+		output_discard(out);
+		return status;
 	}
 	status = m ? report_write(o, m, out, pid) : output_commit(out, "recording");
 	if (!status && (f->ended || f->totals.elapsed_ns))
@@ -87,6 +115,7 @@ int record_finish(struct recording *r, const struct options *o, struct output *o
 
 struct descendant_files {
 	const struct options *options;
+	const struct recording *recording;
 	const struct record_hooks *hooks;
 	struct pid_list pids; /* a number may be used again, but never a name */
 	size_t count;
@@ -110,24 +139,29 @@ static void on_process_ended(void *arg, struct recording_process *p)
 	unsigned repeat = 0;
 	int status;
 
-	if (!d->apart || f->samples == 0)
+	if (!d->apart || recording_process_model(p)->samples == 0)
 		return;
 	if (pid_list_has(&d->pids, pid))
 		repeat = (unsigned)d->count;
 	pid_list_add(&d->pids, pid);
 	d->count++;
-	status = report_write_descendant(d->options, recording_process_model(p), pid, repeat);
+	status = report_write_descendant(d->options, recording_process_model(p), pid, repeat,
+					 recording_facts(d->recording)->header.python);
 	d->status = d->status ? d->status : status;
 }
 
 /* The pieces, to files and models. */
 static int take_family(struct recording *r, struct descendant_files *d, struct output *out,
-		       struct family *f, const struct protocol_request *q, struct model *m)
+		       struct family *f, const struct protocol_request *q, struct model *m,
+		       const struct model_options *question)
 {
 	const struct family_hooks hooks = {d, on_target_ended, on_process_ended};
 	const struct options *o = d->options;
-	struct recording_sink sink = {
-		.model = m, .apart = d->apart, .family = true, .realtime_stats = o->realtime_stats};
+	struct recording_sink sink = {.model = m,
+				      .question = question,
+				      .apart = d->apart,
+				      .family = true,
+				      .realtime_stats = o->realtime_stats};
 	char pattern[1024];
 	int status, end;
 
@@ -150,26 +184,37 @@ static int take_family(struct recording *r, struct descendant_files *d, struct o
 }
 
 /* What is left to write. Takes out. */
-static int finish_family(const struct recording *r, const struct options *o, struct output *out,
-			 struct model *m, bool apart, bool by_daemon, pid_t pid)
+static int finish_family(const struct recording *r, const struct descendant_files *d,
+			 struct output *out, struct model *m, bool by_daemon, pid_t pid)
 {
 	const struct recording_facts *f = recording_facts(r);
+	const struct options *o = d->options;
 	struct recording_facts all, rest;
-	int status = 0;
+	uint64_t samples;
+	int status;
 
 	recording_tell(r, &all, &rest, NULL, 0);
-	if (all.samples == 0) {
-		message("neither process %d nor what descends from it had anything to show",
-			(int)pid);
+	samples = all.samples + all.totals.skipped;
+	status = m ? report_check(o, m, true) : 0;
+	if (!status && (all.samples == 0 || (m && m->samples == 0 && d->count == 0))) {
+		if (samples)
+			message("none of %llu samples is of what was asked for",
+				(unsigned long long)samples);
+		else
+			message("neither process %d nor what descends from it had anything to show",
+				(int)pid);
+		status = STATUS_TARGET_ENDED;
+	}
+	if (status) {
 		output_discard(out);
-		return STATUS_TARGET_ENDED;
+		return status;
 	}
 	if (!m) {
 		status = output_commit(out, "recording");
 	} else if (m->samples == 0) {
 		/* Of the target itself; there are files of others. */
 		output_discard(out);
-	} else if (!apart && model_group_processes(m) < 0) {
+	} else if (!d->apart && model_group_processes(m) < 0) {
 		message("out of memory");
 		output_discard(out);
 		status = STATUS_FAILED;
@@ -192,23 +237,25 @@ int record_family(struct recording *r, const struct options *o, struct output *o
 		  struct family *f, const struct protocol_request *q,
 		  const struct record_hooks *hooks)
 {
-	struct descendant_files d = {.options = o, .hooks = hooks};
+	struct descendant_files d = {.options = o, .recording = r, .hooks = hooks};
 	bool by_daemon = !recording_monitor(r);
+	struct model_options question;
 	struct model *m = NULL;
 	int status;
 
-	if (o->output != OUTPUT_BINARY && model_new(&m, NULL) < 0) {
+	options_question(o, &question);
+	if (o->output != OUTPUT_BINARY && model_new(&m, &question) < 0) {
 		message("out of memory");
 		output_discard(out);
 		return STATUS_FAILED;
 	}
 	/* Where only one thing can be written there is one profile. */
 	d.apart = m && (!out || output_is_regular(out));
-	status = take_family(r, &d, out, f, q, m);
+	status = take_family(r, &d, out, f, q, m, &question);
 	if (hooks && hooks->taken)
 		hooks->taken(hooks->arg, family_time_is_over(f));
 	if (!status)
-		status = finish_family(r, o, out, m, d.apart, by_daemon, q->pid);
+		status = finish_family(r, &d, out, m, by_daemon, q->pid);
 	else if (!m && recording_facts(r)->streams)
 		output_commit(out, NULL); /* of a file that grows, what there is may be of use */
 	else

@@ -38,6 +38,7 @@ struct place {
 struct recording {
 	struct source *main;
 	bool family, apart, realtime_stats, live_end;
+	const struct model_options *question; /* of each model of its own */
 	FILE *file;
 	const char *file_name;
 	struct stream_reader *reader;
@@ -237,6 +238,7 @@ static void add_statistics(struct stream_statistics *a, const struct stream_stat
 	a->stopped += b->stopped;
 	a->moving += b->moving;
 	a->repeats += b->repeats;
+	a->skipped += b->skipped;
 	a->ticks += b->ticks;
 	a->calls += b->calls;
 	a->bytes += b->bytes;
@@ -407,6 +409,7 @@ PASS(function, (void *arg, uint32_t stream, uint32_t id, const struct stream_fun
      (model, number, id, f))
 PASS(frame, (void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f),
      (model, number, id, f))
+PASS(op, (void *arg, uint32_t stream, uint32_t frame, uint16_t op), (model, number, frame, op))
 PASS(stack, (void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s),
      (model, number, id, s))
 PASS(thread, (void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t),
@@ -439,6 +442,7 @@ static const struct stream_handler handler = {
 	.string = on_string,
 	.function = on_function,
 	.frame = on_frame,
+	.op = on_op,
 	.stack = on_stack,
 	.thread = on_thread,
 	.task = on_task,
@@ -483,6 +487,7 @@ int recording_begin(struct recording *r, const struct recording_sink *sink)
 	r->file_name = sink->file_name;
 	r->model = sink->model;
 	r->apart = sink->apart;
+	r->question = sink->question;
 	r->family = sink->family;
 	r->realtime_stats = sink->realtime_stats;
 	main->model = sink->model;
@@ -500,7 +505,7 @@ struct recording_process *recording_add(struct recording *r)
 		return NULL;
 	p->model = r->model;
 	p->model_streams = &r->model_streams;
-	if (r->apart && model_new(&p->model, NULL) < 0) {
+	if (r->apart && model_new(&p->model, r->question) < 0) {
 		free(r->processes[--r->process_count]);
 		return NULL;
 	}

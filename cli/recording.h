@@ -53,9 +53,10 @@ const struct recording_facts *recording_facts(const struct recording *r);
 struct recording_sink {
 	FILE *file; /* each of these may be NULL */
 	const char *file_name;
-	struct model *model; /* of the main process, or of all */
-	bool apart;	     /* other processes have models of their own */
-	bool family;	     /* there may be others */
+	struct model *model;		      /* of the main process, or of all */
+	const struct model_options *question; /* of models that are made here; borrowed */
+	bool apart;			      /* other processes have models of their own */
+	bool family;			      /* there may be others */
 	bool realtime_stats;
 };
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,65 @@ static const struct format *choose_format(const struct options *o, bool to_file)
 	return to_file ? &format_pstats : &format_pstats_table;
 }
 
+/* Whether a stream before that of process i has the same text there. */
+static bool was_told(const struct model *m, uint32_t i, size_t offset)
+{
+	const char *text = (const char *)&m->processes[i].header + offset;
+
+	for (uint32_t k = 0; k < i; k++)
+		if (strcmp((const char *)&m->processes[k].header + offset, text) == 0)
+			return true;
+	return false;
+}
+
+/* What a version of Python does not tell, and what a recording was made without. */
+static void say_limits(const struct options *o, const struct model *m, bool recorded_now)
+{
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct stream_header *h = &m->processes[i].header;
+
+		if (o->native && strstr(h->not_collected, "native") &&
+		    !was_told(m, i, offsetof(struct stream_header, python)))
+			message("Python %s does not tell where C code calls Python: <native> is "
+				"only shown at the leaf",
+				message_text(h->python));
+		if (h->selected[0] && !recorded_now &&
+		    !was_told(m, i, offsetof(struct stream_header, selected)))
+			message("recorded with %s: there are no other samples",
+				message_text(h->selected));
+	}
+}
+
+/* pid: whose profile it is, where there are others; else 0. */
+static int check_question(const struct model *m, pid_t pid)
+{
+	char text[256];
+	int e = model_check(m, text, sizeof(text));
+
+	if (e < 0 && pid)
+		message("process %d: %s", (int)pid, text);
+	else if (e < 0)
+		message("%s", text);
+	return e < 0 && e != -EAGAIN ? STATUS_FAILED : 0;
+}
+
+int report_check(const struct options *o, const struct model *m, bool recorded_now)
+{
+	int status = check_question(m, 0);
+
+	if (!status)
+		say_limits(o, m, recorded_now);
+	return status;
+}
+
+static bool has_samples(const struct model *m)
+{
+	for (uint32_t i = 0; i < m->process_count; i++)
+		if (m->processes[i].samples)
+			return true;
+	return false;
+}
+
 static int write_profile(const struct options *o, const struct model *m, struct output *out,
 			 pid_t pid, bool say)
 {
@@ -114,9 +174,13 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		options.terminal = isatty(STDOUT_FILENO);
 		options.color = options.terminal && !getenv("NO_COLOR");
 	}
+	if (say && o->opcodes && !format->opcodes)
+		message("%s has no place for opcodes: they are left out", format->name);
 	e = format->write(m, &options, out ? output_file(out) : stdout);
 	if (e == -ENODATA) {
-		if (pid > 0)
+		if (has_samples(m))
+			message("no sample is of what was asked for: nothing to write");
+		else if (pid > 0)
 			message("process %d ended before there was anything to show", pid);
 		else
 			message("there are no samples: nothing to write");
@@ -148,11 +212,16 @@ int report_write(const struct options *o, const struct model *m, struct output *
 }
 
 int report_write_descendant(const struct options *o, const struct model *m, pid_t pid,
-			    unsigned repeat)
+			    unsigned repeat, const char *python)
 {
 	struct output *out;
-	int e = report_open_descendant(&out, o, pid, repeat);
+	int e = check_question(m, pid);
 
+	if (e)
+		return e;
+	if (strcmp(m->processes[0].header.python, python) != 0)
+		say_limits(o, m, true);
+	e = report_open_descendant(&out, o, pid, repeat);
 	return e ? e : write_profile(o, m, out, pid, false);
 }
 

@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "formats/stream-select.h"
 #include "formats/stream.h"
 
-_Static_assert(sizeof(struct protocol_request) == 80, "the request has one size everywhere");
+_Static_assert(sizeof(struct protocol_request) == 80 + 3 * PROTOCOL_PATTERN_SIZE,
+	       "the request has one size everywhere");
 _Static_assert(sizeof(struct protocol_reply) == 16 + PROTOCOL_TEXT_SIZE, "so has the reply");
 
 void protocol_request_init(struct protocol_request *r, enum protocol_command command, int32_t pid)
@@ -43,6 +45,12 @@ static const char *find_fault(const struct protocol_request *r)
 		return "not a parent's process id";
 	if (r->discovery >= PROTOCOL_DISCOVERY_END)
 		return "unknown way to find children";
+	if (r->mode >= MODE_COUNT)
+		return "unknown mode";
+	if (!memchr(r->thread, 0, sizeof(r->thread)) ||
+	    !memchr(r->function, 0, sizeof(r->function)) ||
+	    !memchr(r->source, 0, sizeof(r->source)))
+		return "pattern without an end";
 	for (size_t i = 0; i < sizeof(r->reserved) / sizeof(r->reserved[0]); i++)
 		if (r->reserved[i])
 			return "reserved field in use";

@@ -11,9 +11,10 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_MAGIC	   0x31667270u /* "prf1" */
-#define PROTOCOL_VERSION   1
-#define PROTOCOL_TEXT_SIZE 512
+#define PROTOCOL_MAGIC	      0x31667270u /* "prf1" */
+#define PROTOCOL_VERSION      2
+#define PROTOCOL_TEXT_SIZE    512
+#define PROTOCOL_PATTERN_SIZE 128
 /* Bounds of a request: what no one means. */
 #define PROTOCOL_MAX_INTERVAL_NS 3600000000000ull	/* an hour between samples */
 #define PROTOCOL_MAX_DURATION_NS 3155760000000000000ull /* a century: now + duration fits */
@@ -34,7 +35,9 @@ enum protocol_flags {
 	PROTOCOL_TASKS_RUNNING =
 		1 << 3,		     /* of a dump: asyncio's tasks that run, and who awaits them */
 	PROTOCOL_TASKS_ALL = 1 << 4, /* of a dump: all of asyncio's tasks */
-	PROTOCOL_FLAGS_ALL = (1 << 5) - 1
+	PROTOCOL_CPU_TIME = 1 << 5,  /* ask the kernel for it, whatever the rate */
+	PROTOCOL_OPCODES = 1 << 6,
+	PROTOCOL_FLAGS_ALL = (1 << 7) - 1
 };
 
 /* How a client that follows children finds them. */
@@ -56,10 +59,15 @@ struct protocol_request {
 	uint64_t duration_ns;	  /* 0: until told */
 	uint64_t chunk_ns;	  /* 0: 1 s */
 	uint32_t stop_budget_ppm; /* share of the target's time, parts per million */
+	uint32_t mode;		  /* enum mode of formats/stream-select.h: what to write; 0: all */
 	/* Of a descendant of another target; for the header of the recording. */
 	int32_t parent;	      /* who started it; 0: it was asked for by itself */
 	uint32_t discovery;   /* enum protocol_discovery */
-	uint32_t reserved[5]; /* 0 */
+	uint32_t reserved[4]; /* 0 */
+	/* struct selection of formats/stream-select.h: which samples to write; "": all. Terminated.
+	 */
+	char thread[PROTOCOL_PATTERN_SIZE], function[PROTOCOL_PATTERN_SIZE],
+		source[PROTOCOL_PATTERN_SIZE];
 };
 
 /* The exit statuses of pyprof, as pyprof(1) documents them. */

@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "daemon/cage.h"
+#include "daemon/sieve.h"
 #include "daemon/version.h"
+#include "formats/stream-select.h"
 #include "formats/stream.h"
 #include "remote/hand.h"
 #include "remote/sampler.h"
@@ -47,6 +49,8 @@ struct reader {
 	struct sampler *sampler;
 	struct hand *hand; /* NULL: there is none */
 	struct stream_writer *writer;
+	struct sieve *sieve; /* NULL: everything is written */
+	uint64_t skipped;    /* by it */
 	struct stream_definitions definitions;
 	struct stream_summary summary; /* end and detail, set before sampled */
 	int wake;		       /* eventfd: the encoder shall look */
@@ -174,6 +178,8 @@ static bool define_function(void *arg, uint32_t id, struct stream_function *ret)
 		[FRAME_PYTHON] = STREAM_FRAME_PYTHON,
 		[FRAME_MOVING] = STREAM_FRAME_MOVING,
 		[FRAME_TRUNCATED] = STREAM_FRAME_TRUNCATED,
+		[FRAME_NATIVE] = STREAM_FRAME_NATIVE,
+		[FRAME_GC] = STREAM_FRAME_GC,
 	};
 	const struct table_function *f = tables_get_function(arg, id);
 
@@ -187,8 +193,8 @@ static bool define_frame(void *arg, uint32_t id, struct stream_frame *ret)
 	const struct table_frame *f = tables_get_frame(arg, id);
 
 	if (f)
-		*ret = (struct stream_frame){f->function, f->line, f->end_line, f->column,
-					     f->end_column};
+		*ret = (struct stream_frame){f->function, f->line,	 f->end_line,
+					     f->column,	  f->end_column, (uint16_t)f->op};
 	return f != NULL;
 }
 
@@ -243,6 +249,7 @@ static void get_statistics(const struct reader *r, struct stream_statistics *ret
 		.moving = c->moving,
 		.repeats = c->repeats,
 		.ticks = c->ticks,
+		.skipped = r->skipped,
 		.calls = c->calls,
 		.bytes = c->bytes,
 		.stops = c->stops,
@@ -255,6 +262,35 @@ static void get_statistics(const struct reader *r, struct stream_statistics *ret
 	};
 	for (size_t i = 0; i < LOST_REASON_COUNT; i++)
 		ret->lost[reasons[i]] += c->lost[i];
+}
+
+static int write_sample(struct reader *r, const struct sample *s, uint16_t more)
+{
+	const struct stream_sample out = {.time_ns = s->time_ns,
+					  .cpu_ns = s->cpu_ns,
+					  .thread = s->thread,
+					  .stack = s->stack,
+					  .state = s->state | more,
+					  .how = s->how};
+
+	return stream_writer_sample(r->writer, &out);
+}
+
+/* Through the sieve: what it leaves, and the sample before where that is needed. */
+static int sift(struct reader *r, const struct sample *s)
+{
+	const struct sample *before;
+	int e = 0;
+
+	if (!sieve_takes(r->sieve, sampler_tables(r->sampler), s, &before)) {
+		r->skipped++;
+		return 0;
+	}
+	if (before) {
+		r->skipped--;
+		e = write_sample(r, before, STREAM_STATE_UNASKED);
+	}
+	return e < 0 ? e : write_sample(r, s, 0);
 }
 
 static int encode_task(struct reader *r, const struct sample *s)
@@ -303,15 +339,8 @@ static int encode_tasks(struct reader *r, const struct sample *s)
 static int encode(struct reader *r, const struct sample *s)
 {
 	switch ((enum sample_kind)s->kind) {
-	case SAMPLE_STACK: {
-		const struct stream_sample out = {.time_ns = s->time_ns,
-						  .thread = s->thread,
-						  .stack = s->stack,
-						  .state = s->state,
-						  .how = s->how};
-
-		return stream_writer_sample(r->writer, &out);
-	}
+	case SAMPLE_STACK:
+		return r->sieve ? sift(r, s) : write_sample(r, s, 0);
 	case SAMPLE_GAP:
 		return stream_writer_gap(r->writer, s->time_ns, s->thread, s->stack,
 					 (enum stream_lost)s->how);
@@ -321,6 +350,7 @@ static int encode(struct reader *r, const struct sample *s)
 		return encode_tasks(r, s);
 	case SAMPLE_TABLES:
 		r->definitions.arg = (void *)sampler_tables(r->sampler);
+		sieve_forget(r->sieve);
 		return stream_writer_redefine(r->writer, &r->definitions);
 	}
 	return 0;
@@ -521,6 +551,58 @@ static void read_command(const struct reader_setup *setup, char *ret, size_t siz
 	ret[n] = '\0';
 }
 
+/* Which samples are written, where not all are: as the options that ask for them. */
+static void describe_selection(const struct protocol_request *q, char *ret, size_t size)
+{
+	const char *const patterns[][2] = {
+		{"thread", q->thread}, {"function", q->function}, {"source", q->source}};
+	int n = 0;
+
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
+		if (patterns[i][1][0])
+			n += snprintf(ret + n, size - (size_t)n, "%s--%s %s", n ? " " : "",
+				      patterns[i][0], patterns[i][1]);
+}
+
+static void add_word(char *to, size_t size, const char *word)
+{
+	size_t n = strlen(to);
+
+	snprintf(to + n, size - n, "%s%s", n ? " " : "", word);
+}
+
+static void list_collected(const struct reader *r, struct stream_header *h)
+{
+	const struct layout *l = &r->target->layout;
+	const struct protocol_request *q = &r->setup->request;
+	bool kernel = q->flags & PROTOCOL_CPU_TIME || q->command != PROTOCOL_RECORD ||
+		      (q->interval_ns && q->interval_ns >= SECOND / SAMPLER_CPU_TIME_RATE);
+	const struct {
+		const char *word;
+		bool collected;
+	} words[] = {
+		{"gil", l->free_threaded
+				? l->tstate.state != ABSENT
+				: l->runtime.gil_locked != ABSENT || l->gil.locked != ABSENT},
+		/* Of a thread's words; else the kernel tells, where it is asked. */
+		{"gil-wait", !l->free_threaded && (l->tstate.gil_requested != ABSENT || kernel)},
+		{"exception", l->tstate.current_exception != ABSENT},
+		{"handling", l->tstate.exc_info != ABSENT},
+		{"gc", l->interp.gc_collecting != ABSENT || l->runtime.gc_collecting != ABSENT},
+		{"cpu", kernel},
+		{"cpu-time", kernel},
+		{"opcodes", q->flags & PROTOCOL_OPCODES},
+		{"native", l->frame_style == FRAME_STYLE_INTERPRETER},
+		{"async", q->flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL)},
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i].collected)
+			add_word(h->collected, sizeof(h->collected), words[i].word);
+		else
+			add_word(h->not_collected, sizeof(h->not_collected), words[i].word);
+}
+
 static void fill_header(const struct reader *r, struct stream_header *h)
 {
 	static const char *const discoveries[] = {[PROTOCOL_NO_CHILDREN] = "",
@@ -529,9 +611,6 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 						  [PROTOCOL_SCAN] = "scan"};
 	const struct reader_setup *setup = r->setup;
 	const struct layout *l = &r->target->layout;
-	bool async = setup->request.flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL);
-	bool gil =
-		!l->free_threaded && (l->runtime.gil_locked != ABSENT || l->gil.locked != ABSENT);
 
 	snprintf(h->host, sizeof(h->host), "%s", setup->host);
 	snprintf(h->boot_id, sizeof(h->boot_id), "%s", setup->boot_id);
@@ -540,11 +619,10 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 	snprintf(h->object, sizeof(h->object), "%s", r->target->object);
 	for (size_t i = 0; i < r->target->build_id_len; i++)
 		snprintf(h->build_id + 2 * i, 3, "%02x", r->target->build_id[i]);
-	snprintf(h->mode, sizeof(h->mode), "wall");
-	snprintf(h->collected, sizeof(h->collected), "cpu exception gc%s%s",
-		 gil || l->tstate.state != ABSENT ? " gil" : "", async ? " async" : "");
-	snprintf(h->not_collected, sizeof(h->not_collected), "native%s opcodes cpu-time",
-		 async ? "" : " async");
+	snprintf(h->mode, sizeof(h->mode), "%s",
+		 mode_names[setup->request.mode ? setup->request.mode : MODE_WALL]);
+	describe_selection(&setup->request, h->selected, sizeof(h->selected));
+	list_collected(r, h);
 	snprintf(h->pyprof, sizeof(h->pyprof), "%s", PYPROF_VERSION);
 	h->free_threaded = l->free_threaded;
 	h->all_threads = setup->request.flags & PROTOCOL_ALL_THREADS;
@@ -577,6 +655,8 @@ static void prepare(struct reader *r)
 		.tasks = q->flags & PROTOCOL_TASKS_ALL	     ? SAMPLER_TASKS_ALL
 			 : q->flags & PROTOCOL_TASKS_RUNNING ? SAMPLER_TASKS_RUNNING
 							     : SAMPLER_TASKS_NONE,
+		.cpu_time = q->flags & PROTOCOL_CPU_TIME,
+		.opcodes = q->flags & PROTOCOL_OPCODES,
 	};
 	const struct stream_writer_options writing = {
 		.codec = (enum stream_codec)q->codec,
@@ -589,6 +669,8 @@ static void prepare(struct reader *r)
 	int e;
 
 	e = h ? sampler_new(&r->sampler, r->target, &options) : -ENOMEM;
+	if (e == 0)
+		e = sieve_new(&r->sieve, q);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot start sampling process %d: %s", q->pid,
 		     strerror(-e));

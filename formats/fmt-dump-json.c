@@ -2,8 +2,9 @@
  * boot_id, threads, and where they were asked for tasks; in a thread: tid, ident
  * (threading.get_ident(), a string: it may need 64 bits), name, interpreter, main, state (words),
  * how ("free", "stop", "moving"), frames from the leaf to the base; in a frame: kind ("python",
- * "moving", "truncated"), function, and of a Python frame file, first_line, line, end_line, column,
- * end_column (columns count bytes from 0; null is unknown). In a task: id (of Python's id(), a
+ * "moving", "truncated", "native", "gc"), function, and of a Python frame file, first_line, line,
+ * end_line, column, end_column (columns count bytes from 0; null is unknown) and, where opcodes
+ * were asked for, opcode and base_opcode (names; null unknown). In a task: id (of Python's id(), a
  * string), name, loop (the same of its event loop), thread (tid of who runs the loop, or null),
  * state ("running", "waiting"), problem (null, "moved", "unreadable"), awaited_by (ids of tasks),
  * frames. With tasks come tasks_total (how many there are, also of threads that are not shown) and
@@ -16,6 +17,7 @@
 
 #include "formats/escape.h"
 #include "formats/format.h"
+#include "formats/opcode.h"
 
 static bool add_text(cJSON *object, const char *key, const char *text, size_t len)
 {
@@ -43,23 +45,42 @@ static bool add_position(cJSON *object, const char *key, int32_t v)
 		     : (bool)cJSON_AddNumberToObject(object, key, v);
 }
 
-static bool add_frame(cJSON *frames, const struct model *m, const struct model_frame *frame)
+static bool add_name(cJSON *object, const char *key, const char *name)
+{
+	return name ? (bool)cJSON_AddStringToObject(object, key, name)
+		    : (bool)cJSON_AddNullToObject(object, key);
+}
+
+static bool add_opcode(cJSON *object, uint32_t op, const struct opcode_table *opcodes)
+{
+	return add_name(object, "opcode", opcode_name(opcodes, (int)op - 1)) &&
+	       add_name(object, "base_opcode", opcode_base(opcodes, (int)op - 1));
+}
+
+static bool add_frame(cJSON *frames, const struct model *m, const struct model_frame *frame,
+		      const struct opcode_table *opcodes)
 {
 	static const char *const kinds[] = {
 		[STREAM_FRAME_PYTHON] = "python",
 		[STREAM_FRAME_MOVING] = "moving",
 		[STREAM_FRAME_TRUNCATED] = "truncated",
+		[STREAM_FRAME_NATIVE] = "native",
+		[STREAM_FRAME_GC] = "gc",
 	};
+	const size_t kind_count = sizeof(kinds) / sizeof(kinds[0]);
 	const struct model_function *f = &m->functions[frame->function];
 	cJSON *object = cJSON_CreateObject();
 
 	if (!object || !cJSON_AddItemToArray(frames, object))
 		return false;
-	if (!cJSON_AddStringToObject(object, "kind", f->kind < 3 ? kinds[f->kind] : "unknown") ||
+	if (!cJSON_AddStringToObject(object, "kind",
+				     f->kind < kind_count ? kinds[f->kind] : "unknown") ||
 	    !add_string(object, "function", m, f->name))
 		return false;
 	if (!f->file)
 		return true;
+	if (m->opcodes && !add_opcode(object, frame->op, opcodes))
+		return false;
 	return add_string(object, "file", m, f->file) &&
 	       add_position(object, "first_line", f->first_line) &&
 	       add_position(object, "line", frame->line) &&
@@ -68,15 +89,18 @@ static bool add_frame(cJSON *frames, const struct model *m, const struct model_f
 	       add_position(object, "end_column", frame->end_column);
 }
 
-static bool add_states(cJSON *object, uint16_t state)
+static bool add_states(cJSON *object, uint16_t state, bool free_threaded)
 {
-	static const struct {
+	const struct {
 		uint16_t bit;
 		const char *word;
 	} words[] = {
-		{STREAM_STATE_GIL, "gil"},
+		{STREAM_STATE_GIL, free_threaded ? "attached" : "gil"},
+		{STREAM_STATE_GIL_WAIT, "gil-wait"},
+		{STREAM_STATE_SUSPENDED, "suspended"},
 		{STREAM_STATE_CPU, "cpu"},
 		{STREAM_STATE_EXCEPTION, "exception"},
+		{STREAM_STATE_HANDLING, "handling"},
 		{STREAM_STATE_GC, "gc"},
 		{STREAM_STATE_PROCESS_STOPPED, "process-stopped"},
 	};
@@ -87,7 +111,8 @@ static bool add_states(cJSON *object, uint16_t state)
 		    !cJSON_AddItemToArray(array, cJSON_CreateString(words[i].word)))
 			return false;
 	if (array && state & STREAM_STATE_CPU_KNOWN &&
-	    !(state & (STREAM_STATE_GIL | STREAM_STATE_CPU | STREAM_STATE_EXCEPTION)))
+	    !(state & (STREAM_STATE_GIL | STREAM_STATE_GIL_WAIT | STREAM_STATE_CPU |
+		       STREAM_STATE_EXCEPTION | STREAM_STATE_HANDLING)))
 		return cJSON_AddItemToArray(array, cJSON_CreateString("idle"));
 	return array;
 }
@@ -95,6 +120,8 @@ static bool add_states(cJSON *object, uint16_t state)
 static bool add_thread(cJSON *threads, const struct model *m, const struct model_thread *t)
 {
 	static const char *const hows[] = {"free", "stop", "moving"};
+	const struct opcode_table *opcodes =
+		opcode_table_of(m->processes[t->process].header.python);
 	cJSON *object = cJSON_CreateObject(), *frames;
 	char ident[24];
 
@@ -106,13 +133,13 @@ static bool add_thread(cJSON *threads, const struct model *m, const struct model
 	    !add_string(object, "name", m, t->name) ||
 	    !cJSON_AddNumberToObject(object, "interpreter", t->interpreter) ||
 	    !cJSON_AddBoolToObject(object, "main", t->main || t->last_state & STREAM_STATE_MAIN) ||
-	    !add_states(object, t->last_state) ||
+	    !add_states(object, t->last_state, m->processes[t->process].header.free_threaded) ||
 	    !cJSON_AddStringToObject(object, "how",
 				     t->last_how < 3 ? hows[t->last_how] : "unknown"))
 		return false;
 	frames = cJSON_AddArrayToObject(object, "frames");
 	for (uint32_t node = t->last_node; frames && node; node = m->nodes[node].parent)
-		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame], opcodes))
 			return false;
 	return frames;
 }
@@ -144,6 +171,8 @@ static bool add_task(cJSON *tasks, const struct model *m, const struct model_tas
 {
 	static const char *const problems[] = {
 		[STREAM_TASK_MOVED] = "moved", [STREAM_TASK_UNREADABLE] = "unreadable"};
+	const struct opcode_table *opcodes =
+		opcode_table_of(m->processes[t->process].header.python);
 	cJSON *object = cJSON_CreateObject(), *frames;
 
 	if (!object || !cJSON_AddItemToArray(tasks, object))
@@ -162,7 +191,7 @@ static bool add_task(cJSON *tasks, const struct model *m, const struct model_tas
 		return false;
 	frames = cJSON_AddArrayToObject(object, "frames");
 	for (uint32_t node = t->node; frames && node; node = m->nodes[node].parent)
-		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame], opcodes))
 			return false;
 	return frames;
 }
@@ -252,5 +281,6 @@ const struct format format_dump_json = {
 	.name = "dump-json",
 	.extension = "json",
 	.help = "the stack of each thread as JSON",
+	.opcodes = true,
 	.write = dump_json_write,
 };

@@ -5,6 +5,7 @@
 
 #include "formats/escape.h"
 #include "formats/fmt-dump.h"
+#include "formats/opcode.h"
 
 #define TEXT_MAX   1024 /* bytes shown of a name or a file */
 #define SOURCE_MAX 512	/* and of a source line */
@@ -32,6 +33,38 @@ void dump_escaped(const struct dump *d, const char *text, size_t len)
 		fputs(buffer, d->out);
 }
 
+/* What a thread does, in words. What was not looked at is not said to be idle. */
+static void put_state(const struct dump *d, const struct model_thread *t, bool free_threaded)
+{
+	uint16_t state = t->last_state;
+	bool gil = state & STREAM_STATE_GIL,
+	     exception = state & (STREAM_STATE_EXCEPTION | STREAM_STATE_HANDLING);
+	bool active = gil || exception || state & (STREAM_STATE_CPU | STREAM_STATE_GIL_WAIT);
+	const struct {
+		bool is;
+		const char *word;
+	} words[] = {
+		{t->main || state & STREAM_STATE_MAIN, "main thread"},
+		{gil, free_threaded ? "attached" : "has GIL"},
+		{state & STREAM_STATE_SUSPENDED, "suspended"},
+		{state & STREAM_STATE_CPU, "on CPU"},
+		{state & STREAM_STATE_GIL_WAIT, "waiting for GIL"},
+		{exception, "has exception"},
+		{state & STREAM_STATE_GC && gil, "collecting garbage"},
+		{!active && state & STREAM_STATE_CPU_KNOWN, "idle"},
+	};
+	const char *comma = "";
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!words[i].is)
+			continue;
+		fprintf(d->out, "%s%s", comma, words[i].word);
+		comma = ", ";
+	}
+	if (*comma)
+		fputs("; ", d->out);
+}
+
 static void put_header(const struct dump *d, const struct model_thread *t, bool first, bool many)
 {
 	const struct model_process *p = &d->m->processes[t->process];
@@ -53,38 +86,7 @@ static void put_header(const struct dump *d, const struct model_thread *t, bool 
 		fputs("process stopped; ", d->out);
 	if (t->last_how == STREAM_HOW_MOVING)
 		fputs("leaf not proven; ", d->out);
-	{
-		const char *comma = "";
-
-		if (t->main || state & STREAM_STATE_MAIN) {
-			fputs("main thread", d->out);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_GIL) {
-			fprintf(d->out, "%shas GIL", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_CPU) {
-			fprintf(d->out, "%son CPU", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_EXCEPTION) {
-			fprintf(d->out, "%shas exception", comma);
-			comma = ", ";
-		}
-		if (state & STREAM_STATE_GC && state & STREAM_STATE_GIL) {
-			fprintf(d->out, "%scollecting garbage", comma);
-			comma = ", ";
-		}
-		/* What was not looked at is not said to be idle. */
-		if (!(state & (STREAM_STATE_GIL | STREAM_STATE_CPU | STREAM_STATE_EXCEPTION)) &&
-		    state & STREAM_STATE_CPU_KNOWN) {
-			fprintf(d->out, "%sidle", comma);
-			comma = ", ";
-		}
-		if (*comma)
-			fputs("; ", d->out);
-	}
+	put_state(d, t, p->header.free_threaded);
 	fprintf(d->out, "most recent call last):%s\n", dump_color(d, RESET));
 }
 
@@ -148,7 +150,12 @@ static void put_frame(const struct dump *d, const struct model_frame *frame)
 	}
 	fputs(dump_color(d, BOLD_GREEN), d->out);
 	dump_escaped(d, name->bytes, name->len);
-	fprintf(d->out, "%s\n", dump_color(d, RESET));
+	fputs(dump_color(d, RESET), d->out);
+	if (frame->op)
+		fprintf(d->out, "  %sopcode=%s%s", dump_color(d, CYAN),
+			opcode_text(d->opcodes, (int)frame->op - 1, line, sizeof(line)),
+			dump_color(d, RESET));
+	fputc('\n', d->out);
 	if (f->file && frame->line > 0 && d->options->source_line &&
 	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)
 		put_source(d, frame, line);
@@ -212,12 +219,14 @@ static int put_process(const struct dump *d, uint32_t process, bool *first)
 
 static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
 {
-	const struct dump d = {m, options, out};
+	struct dump d = {m, options, out, NULL};
 	bool first = true;
 	int r = 0;
 
-	for (uint32_t i = 0; i < m->process_count && r == 0; i++)
+	for (uint32_t i = 0; i < m->process_count && r == 0; i++) {
+		d.opcodes = opcode_table_of(m->processes[i].header.python);
 		r = put_process(&d, i, &first);
+	}
 	if (r == 0 && first)
 		return -ENODATA;
 	if (r == 0 && ferror(out))
@@ -228,5 +237,6 @@ static int dump_write(const struct model *m, const struct format_options *option
 const struct format format_dump = {
 	.name = "dump",
 	.help = "the stack of each thread",
+	.opcodes = true,
 	.write = dump_write,
 };

@@ -40,6 +40,7 @@ struct format {
 	const char *extension; /* of a default name, without the dot; NULL: for a terminal */
 	const char *help;      /* one line */
 	bool binary;	       /* not for a terminal */
+	bool opcodes;	       /* shows the instructions of frames */
 	/* 0, -ENOMEM, -ENODATA when there are no samples (nothing is written then), or -errno of
 	 * the writing. Does not close or flush out. */
 	int (*write)(const struct model *m, const struct format_options *options, FILE *out);

@@ -1,6 +1,7 @@
 #include "formats/model.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,14 @@
 #define ARENA_BLOCK (256u << 10)
 #define GAP_FACTOR  10 /* intervals */
 
+#define MAX_RUNS      64 /* of samples on a CPU that wait to be told how much of it they used */
+#define CPU_WINDOW_NS 20000000u /* five ticks of a usual kernel */
+
 /* What a local stack id stands for, with the count that it went to last: most samples of a stack
  * come from one thread. */
 struct local_stack {
 	uint32_t node, thread, count;
+	uint32_t native; /* the node with a <native> leaf; 0 not made yet */
 };
 
 enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD, LOCAL_TASK, LOCAL_COUNT };
@@ -27,6 +32,8 @@ struct local {
 	struct local_stack *stacks;
 	uint32_t stack_cap;
 	uint64_t interval_ns, cap_ns; /* the weight of a first sample; the most that one weighs */
+	enum mode mode, recorded;
+	bool sifted; /* while recording: there are samples that were not asked for */
 };
 
 struct arena_block {
@@ -45,8 +52,29 @@ struct string_item {
 	uint32_t len;
 };
 
+/* The CPU time of one thread, on its way to stacks. The kernel's account of a thread that runs is
+ * brought up to date at its ticks, and when it stops running: only over some of them is it exact,
+ * so what was used goes to all samples on a CPU since the thread last was on none, or in
+ * CPU_WINDOW_NS, in proportion to the time that each stands for. */
+struct cpu_share {
+	struct cpu_run {
+		uint32_t count; /* 0: samples that are not asked for */
+		uint64_t weight;
+	} runs[MAX_RUNS];
+	unsigned n_runs;
+	uint64_t window_ns, used_ns;
+	uint64_t rest_ns; /* less than a sample */
+	uint32_t last;	  /* where the last of it went, while no sample was on none since */
+	bool was_on;
+};
+
 struct model_private {
 	struct model_options options;
+	struct cpu_share *cpu; /* by thread; in MODE_CPU only */
+	uint32_t cpu_cap;
+	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */
+	uint32_t taken_function_cap, taken_node_cap;
+	uint32_t native_frame;
 	struct table string_index; /* of struct string_item; the same numbers as strings */
 	struct model_string *strings;
 	uint32_t string_cap;
@@ -96,6 +124,8 @@ int model_new(struct model **ret, const struct model_options *options)
 	m->p = p;
 	if (options)
 		p->options = *options;
+	m->mode = p->options.mode;
+	m->opcodes = p->options.opcodes;
 	p->string_cap = 64;
 	p->strings = calloc(p->string_cap, sizeof(*p->strings));
 	p->warnings = calloc(MODEL_MAX_WARNINGS, sizeof(*p->warnings));
@@ -149,6 +179,9 @@ void model_free(struct model *m)
 	for (uint32_t i = 0; i < m->warning_count; i++)
 		free(p->warnings[i]);
 	free(p->warnings);
+	free(p->cpu);
+	free(p->taken_functions);
+	free(p->taken_nodes);
 	free(p->strings);
 	free(p->processes);
 	free(p->locals);
@@ -233,7 +266,8 @@ static int add_processes(struct model *m, uint32_t stream)
 			p->process_cap = cap;
 		}
 		p->processes[m->process_count] = (struct model_process){0};
-		p->locals[m->process_count++] = (struct local){.cap_ns = MODEL_GAP_NS};
+		p->locals[m->process_count++] = (struct local){
+			.cap_ns = MODEL_GAP_NS, .mode = MODE_WALL, .recorded = MODE_WALL};
 	}
 	return 0;
 }
@@ -256,6 +290,13 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 		l->interval_ns = 1e9 / h->rate_hz < 3.6e12 ? 1e9 / h->rate_hz : 3600000000000;
 	if (GAP_FACTOR * l->interval_ns > l->cap_ns)
 		l->cap_ns = GAP_FACTOR * l->interval_ns;
+	l->recorded = mode_find(h->mode);
+	if (l->recorded == MODE_COUNT)
+		l->recorded = MODE_WALL;
+	l->sifted = h->selected[0] || l->recorded != MODE_WALL;
+	l->mode = p->options.mode ? p->options.mode : l->recorded;
+	if (!m->mode)
+		m->mode = l->mode;
 	publish(m);
 	return 0;
 }
@@ -296,14 +337,45 @@ static int on_string(void *arg, uint32_t stream, uint32_t id, const struct strea
 	return set_local(&m->p->locals[stream], LOCAL_STRING, id, add_string(m, s));
 }
 
+/* A byte of a growing array. */
+static int put_byte(uint8_t **array, uint32_t *cap, uint32_t i, uint8_t value)
+{
+	uint32_t more = *cap ? *cap : 256;
+	uint8_t *bytes;
+
+	while (more <= i)
+		more *= 2;
+	if (more != *cap) {
+		bytes = realloc(*array, more);
+		if (!bytes)
+			return -ENOMEM;
+		memset(bytes + *cap, 0, more - *cap);
+		*array = bytes;
+		*cap = more;
+	}
+	(*array)[i] = value;
+	return 0;
+}
+
+static bool selects_functions(const struct model_options *o)
+{
+	return o->selected.function || o->selected.source;
+}
+
 static int on_function(void *arg, uint32_t stream, uint32_t id, const struct stream_function *f)
 {
 	struct model *m = arg;
 	struct local *l = &m->p->locals[stream];
 	struct model_function key = {get_local(l, LOCAL_STRING, f->name),
 				     get_local(l, LOCAL_STRING, f->file), f->first_line, f->kind};
-	int r = set_local(l, LOCAL_FUNCTION, id, table_intern(&m->p->functions, &key));
+	uint32_t i = table_intern(&m->p->functions, &key);
+	int r = set_local(l, LOCAL_FUNCTION, id, i);
 
+	if (r == 0 && selects_functions(&m->p->options))
+		r = put_byte(&m->p->taken_functions, &m->p->taken_function_cap, i,
+			     selection_takes_function(&m->p->options.selected,
+						      m->strings[key.name].bytes,
+						      m->strings[key.file].bytes));
 	publish(m);
 	return r;
 }
@@ -312,10 +384,30 @@ static int on_frame(void *arg, uint32_t stream, uint32_t id, const struct stream
 {
 	struct model *m = arg;
 	struct local *l = &m->p->locals[stream];
-	struct model_frame key = {get_local(l, LOCAL_FUNCTION, f->function), f->line, f->end_line,
-				  f->column, f->end_column};
+	struct model_frame key = {get_local(l, LOCAL_FUNCTION, f->function),
+				  f->line,
+				  f->end_line,
+				  f->column,
+				  f->end_column,
+				  0};
 	int r = set_local(l, LOCAL_FRAME, id, table_intern(&m->p->frames, &key));
 
+	publish(m);
+	return r;
+}
+
+static int on_op(void *arg, uint32_t stream, uint32_t id, uint16_t op)
+{
+	struct model *m = arg;
+	struct local *l = &m->p->locals[stream];
+	struct model_frame key;
+	int r;
+
+	if (!m->p->options.opcodes)
+		return 0;
+	key = m->frames[get_local(l, LOCAL_FRAME, id)];
+	key.op = op;
+	r = set_local(l, LOCAL_FRAME, id, table_intern(&m->p->frames, &key));
 	publish(m);
 	return r;
 }
@@ -333,30 +425,63 @@ static int reserve_stacks(struct local *l, uint32_t id)
 	if (!stacks)
 		return -ENOMEM;
 	if (!l->stacks)
-		stacks[0] = (struct local_stack){0, UINT32_MAX, 0};
+		stacks[0] = (struct local_stack){0, UINT32_MAX, 0, 0};
 	l->stacks = stacks;
 	l->stack_cap = cap;
 	return 0;
 }
 
+/* The node of a frame called by that of parent; 0 when memory is short. */
+static uint32_t add_node(struct model *m, uint32_t parent, uint32_t frame)
+{
+	struct model_private *p = m->p;
+	struct model_node key = {.parent = parent, .frame = frame}, *nodes;
+	uint32_t node = table_intern(&p->nodes, &key);
+
+	if (node == 0)
+		return 0;
+	nodes = (void *)p->nodes.items;
+	nodes[node].depth = nodes[parent].depth + 1;
+	if (selects_functions(&p->options)) {
+		const struct model_frame *frames = (const void *)p->frames.items;
+		uint32_t function = frames[frame].function;
+		bool taken = (parent && p->taken_nodes[parent]) ||
+			     (function && p->taken_functions[function]);
+
+		if (put_byte(&p->taken_nodes, &p->taken_node_cap, node, taken) < 0)
+			return 0;
+	}
+	return node;
+}
+
+/* Frames that say what was called, not who: whether they are wanted. */
+static bool is_shown(const struct model *m, uint32_t frame)
+{
+	switch (m->functions[m->frames[frame].function].kind) {
+	case STREAM_FRAME_NATIVE:
+		return m->p->options.native;
+	case STREAM_FRAME_GC:
+		return !m->p->options.no_gc;
+	default:
+		return true;
+	}
+}
+
 static int on_stack(void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s)
 {
 	struct model *m = arg;
-	struct model_private *p = m->p;
-	struct local *l = &p->locals[stream];
-	struct model_node key = {0}, *nodes;
-	uint32_t node;
+	struct local *l = &m->p->locals[stream];
+	uint32_t frame = get_local(l, LOCAL_FRAME, s->frame), node;
 
 	if (reserve_stacks(l, id) < 0)
 		return -ENOMEM;
-	key.parent = s->parent ? l->stacks[s->parent].node : 0;
-	key.frame = get_local(l, LOCAL_FRAME, s->frame);
-	node = table_intern(&p->nodes, &key);
-	if (node == 0)
-		return -ENOMEM;
-	nodes = (void *)p->nodes.items;
-	nodes[node].depth = nodes[key.parent].depth + 1;
-	l->stacks[id] = (struct local_stack){node, UINT32_MAX, 0};
+	node = s->parent ? l->stacks[s->parent].node : 0;
+	if (is_shown(m, frame)) {
+		node = add_node(m, node, frame);
+		if (node == 0)
+			return -ENOMEM;
+	}
+	l->stacks[id] = (struct local_stack){node, UINT32_MAX, 0, 0};
 	publish(m);
 	return 0;
 }
@@ -380,6 +505,8 @@ static int on_thread(void *arg, uint32_t stream, uint32_t id, const struct strea
 	/* A name that was given later is the better one; none does not take it away. */
 	if (t->name)
 		thread->name = get_local(l, LOCAL_STRING, t->name);
+	thread->unselected = !selection_takes_thread(
+		&p->options.selected, m->strings[thread->name].bytes, t->tid, t->ident);
 	publish(m);
 	return 0;
 }
@@ -467,15 +594,286 @@ static int no_thread(struct model *m, uint32_t stream)
 	struct local *l = &m->p->locals[stream];
 	struct model_thread key = {.process = stream};
 
-	return set_local(l, LOCAL_THREAD, 0, table_intern(&m->p->threads, &key));
+	uint32_t i = table_intern(&m->p->threads, &key);
+
+	if (i && m->p->options.selected.thread)
+		((struct model_thread *)(void *)m->p->threads.items)[i].unselected = true;
+	return set_local(l, LOCAL_THREAD, 0, i);
 }
 
-static bool wanted(const struct model_options *o, const struct model_thread *t, uint16_t state,
-		   uint64_t since_ns)
+static bool wanted(const struct model *m, const struct model_thread *t, uint32_t node,
+		   uint16_t state, uint64_t since_ns)
 {
+	const struct model_options *o = &m->p->options;
+
 	return (state & o->states) == o->states && !(state & o->not_states) &&
 	       (!o->main_only || t->main) && since_ns >= o->from_ns &&
-	       (o->to_ns == 0 || since_ns < o->to_ns);
+	       (o->to_ns == 0 || since_ns < o->to_ns) && !t->unselected &&
+	       (!selects_functions(o) || (node && m->p->taken_nodes[node]));
+}
+
+/* Whether a thread on a stack is in C code at its leaf: it does not hold the GIL, and does not wait
+ * for it either. -1: not known. */
+static int is_native(const struct stream_header *h, uint16_t state)
+{
+	if (!(state & STREAM_STATE_GIL_KNOWN))
+		return -1;
+	if (state & (STREAM_STATE_GIL | STREAM_STATE_SUSPENDED | STREAM_STATE_GIL_WAIT))
+		return 0;
+	return h->free_threaded || state & STREAM_STATE_GIL_WAIT_KNOWN ? 1 : -1;
+}
+
+static uint32_t intern_native(struct model *m, uint32_t stream)
+{
+	static const struct stream_string name = {"<native>", 8};
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	struct model_function f = {.kind = STREAM_FRAME_NATIVE};
+	struct model_frame key = {.line = -1, .end_line = -1, .column = -1, .end_column = -1};
+
+	if (p->native_frame)
+		return p->native_frame;
+	/* Under the id 0, which no definition has. */
+	if (on_string(m, stream, 0, &name) < 0)
+		return 0;
+	f.name = l->ids[LOCAL_STRING][0];
+	key.function = table_intern(&p->functions, &f);
+	if (key.function == 0 ||
+	    (selects_functions(&p->options) &&
+	     put_byte(&p->taken_functions, &p->taken_function_cap, key.function,
+		      selection_takes_function(&p->options.selected, name.bytes, "")) < 0))
+		return 0;
+	return p->native_frame = table_intern(&p->frames, &key);
+}
+
+/* The node of a sample: with a <native> leaf where that is asked for and so. UINT32_MAX when memory
+ * is short. */
+static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *stack, uint16_t state)
+{
+	struct model_process *process = &m->p->processes[stream];
+	uint32_t frame;
+	int native;
+
+	if (!m->p->options.native || stack->node == 0)
+		return stack->node;
+	native = is_native(&process->header, state);
+	if (native < 0)
+		process->unknown_native++;
+	if (native <= 0)
+		return stack->node;
+	if (stack->native)
+		return stack->native;
+	/* C code that is about to call Python has its frame already. */
+	if (m->functions[m->frames[m->nodes[stack->node].frame].function].kind ==
+	    STREAM_FRAME_NATIVE)
+		return stack->node;
+	frame = intern_native(m, stream);
+	publish(m);
+	if (frame == 0)
+		return UINT32_MAX;
+	stack->native = add_node(m, stack->node, frame);
+	return stack->native ? stack->native : UINT32_MAX;
+}
+
+/* The count of a thread on a node; 0 when memory is short. */
+static uint32_t count_of(struct model_private *p, struct local_stack *stack, uint32_t thread,
+			 uint32_t node)
+{
+	struct model_count key = {.thread = thread, .node = node};
+
+	if (node != stack->node)
+		return table_intern(&p->counts, &key);
+	if (stack->thread != thread) {
+		stack->count = table_intern(&p->counts, &key);
+		stack->thread = thread;
+	}
+	return stack->count;
+}
+
+static void add_to_count(struct model *m, uint32_t count, uint64_t samples, uint64_t ns)
+{
+	struct model_count *c = (struct model_count *)(void *)m->p->counts.items + count;
+	struct model_thread *t = (struct model_thread *)(void *)m->p->threads.items + c->thread;
+
+	c->count += samples;
+	c->ns += ns;
+	t->samples += samples;
+	t->ns += ns;
+	m->samples += samples;
+	m->ns += ns;
+}
+
+static void note_state(struct model_thread *t, uint32_t node, uint16_t state, uint8_t how)
+{
+	for (uint32_t bits = state; bits; bits &= bits - 1)
+		t->states[__builtin_ctz(bits)]++;
+	if (how < 3)
+		t->how[how]++;
+	t->last_node = node;
+	t->last_state = state;
+	t->last_how = how;
+}
+
+/* ---- CPU time ---- */
+
+static struct cpu_share *share_of(struct model_private *p, uint32_t thread)
+{
+	if (thread >= p->cpu_cap) {
+		uint32_t cap = p->cpu_cap ? p->cpu_cap : 16;
+		struct cpu_share *cpu;
+
+		while (cap <= thread)
+			cap *= 2;
+		cpu = reallocarray(p->cpu, cap, sizeof(*cpu));
+		if (!cpu)
+			return NULL;
+		memset(cpu + p->cpu_cap, 0, (cap - p->cpu_cap) * sizeof(*cpu));
+		p->cpu = cpu;
+		p->cpu_cap = cap;
+	}
+	return &p->cpu[thread];
+}
+
+/* CPU time to a count, and as many samples as intervals fit into it. */
+static void add_cpu(struct model *m, struct cpu_share *share, uint64_t interval, uint32_t count,
+		    uint64_t ns)
+{
+	uint64_t n = 1;
+
+	if (interval) {
+		share->rest_ns += ns;
+		n = share->rest_ns / interval;
+		share->rest_ns %= interval;
+	}
+	if (count)
+		add_to_count(m, count, n, ns);
+}
+
+/* What was used goes to the samples that were on a CPU. */
+static void spread(struct model *m, struct cpu_share *share, uint64_t interval)
+{
+	double weights = 0;
+	uint64_t given = 0;
+
+	for (unsigned i = 0; i < share->n_runs; i++)
+		weights += (double)share->runs[i].weight;
+	for (unsigned i = 0; i < share->n_runs; i++) {
+		const struct cpu_run *run = &share->runs[i];
+		uint64_t part = (uint64_t)((double)share->used_ns * (double)run->weight / weights);
+
+		if (i + 1 == share->n_runs || part > share->used_ns - given)
+			part = share->used_ns - given;
+		add_cpu(m, share, interval, run->count, part);
+		given += part;
+	}
+	if (share->n_runs)
+		share->used_ns = 0;
+	share->n_runs = 0;
+	share->window_ns = 0;
+}
+
+static void put_run(struct cpu_share *share, uint32_t count, uint64_t weight)
+{
+	struct cpu_run *last = share->n_runs ? &share->runs[share->n_runs - 1] : NULL;
+
+	share->window_ns += weight;
+	if (last && (last->count == count || share->n_runs == MAX_RUNS))
+		last->weight += weight;
+	else
+		share->runs[share->n_runs++] = (struct cpu_run){count, weight + 1};
+}
+
+/* One sample; count 0: it is not asked for, but takes its part. */
+static int take_cpu(struct model *m, const struct local *l, uint32_t thread, uint32_t count,
+		    uint16_t state, uint64_t cpu_ns, uint64_t weight)
+{
+	struct cpu_share *share = share_of(m->p, thread);
+	bool on = state & STREAM_STATE_CPU;
+
+	if (!share)
+		return -ENOMEM;
+	if (state & STREAM_STATE_CPU_TIME_KNOWN)
+		share->used_ns += cpu_ns;
+	if (on) {
+		put_run(share, count, weight);
+		share->last = count;
+		if (share->window_ns >= CPU_WINDOW_NS || share->n_runs == MAX_RUNS)
+			spread(m, share, l->interval_ns);
+	} else if (share->n_runs) {
+		spread(m, share, l->interval_ns);
+	} else if (share->was_on) {
+		/* The last bit of what was spread already. */
+		add_cpu(m, share, l->interval_ns, share->last, share->used_ns);
+		share->used_ns = 0;
+	}
+	share->was_on = on;
+	return 0;
+}
+
+/* Nothing waits for samples that may not come. */
+static void spread_all(struct model *m, uint32_t stream)
+{
+	struct model_private *p = m->p;
+
+	for (uint32_t i = 0; i < p->cpu_cap && i < p->threads.count; i++)
+		if (m->threads[i].process == stream)
+			spread(m, &p->cpu[i], p->locals[stream].interval_ns);
+}
+
+/* ---- samples ---- */
+
+/* The question of a mode to a sample; what cannot be answered is counted. first: of its thread,
+ * when CPU time cannot be known. */
+static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_t cpu_ns,
+		       bool first)
+{
+	enum mode mode = m->p->locals[stream].mode;
+	int takes = mode_takes(mode, state, cpu_ns);
+
+	if (mode == MODE_CPU && !first && !m->p->options.one_look &&
+	    !(state & STREAM_STATE_CPU_TIME_KNOWN))
+		takes = -1;
+	m->p->processes[stream].unknown += takes < 0;
+	if (m->p->options.one_look && mode == MODE_CPU)
+		return state & STREAM_STATE_CPU;
+	return takes > 0;
+}
+
+/* Whether there is anything to ask of samples but how many there are. */
+static bool has_question(const struct model_options *o, const struct local *l)
+{
+	return o->states || o->not_states || o->main_only || o->from_ns || o->to_ns || o->native ||
+	       o->selected.thread || selects_functions(o) || l->mode != MODE_WALL || l->sifted;
+}
+
+/* A sample that there is a question to: *ret_count 0 when it is not of the profile. */
+static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, size_t i,
+	       uint32_t thread, bool first, uint64_t weight, uint32_t *ret_count)
+{
+	struct model_private *p = m->p;
+	struct local *l = &p->locals[stream];
+	const struct model_process *process = &p->processes[stream];
+	struct local_stack *stack = &l->stacks[b->stack[i]];
+	struct model_thread *t = (struct model_thread *)(void *)p->threads.items + thread;
+	uint64_t time = b->time_ns[i];
+	uint32_t node = node_of(m, stream, stack, b->state[i]), count = 0;
+
+	*ret_count = 0;
+	if (node == UINT32_MAX)
+		return -ENOMEM;
+	if (!(b->state[i] & STREAM_STATE_UNASKED) &&
+	    is_of_mode(m, stream, b->state[i], b->cpu_ns[i], first) &&
+	    wanted(m, t, node, b->state[i],
+		   time > process->first_ns ? time - process->first_ns : 0)) {
+		count = count_of(p, stack, thread, node);
+		if (count == 0)
+			return -ENOMEM;
+		note_state(t, node, b->state[i], b->how[i]);
+	}
+	if (l->mode == MODE_CPU && !p->options.one_look)
+		return take_cpu(m, l, thread, count, b->state[i], b->cpu_ns[i], weight);
+	*ret_count = count;
+	return 0;
 }
 
 static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
@@ -484,69 +882,115 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 	struct model_private *p = m->p;
 	struct local *l = &p->locals[stream];
 	struct model_process *process = &p->processes[stream];
-	struct model_thread *threads;
-	const struct model_options *o = &p->options;
-	bool filter = o->states || o->not_states || o->main_only || o->from_ns || o->to_ns;
-	uint64_t samples = 0, ns = 0;
+	bool question = has_question(&p->options, l);
 
 	if (no_thread(m, stream) < 0 || reserve_stacks(l, 0) < 0)
 		return -ENOMEM;
-	threads = (void *)p->threads.items;
 	if (process->samples == 0)
 		process->first_ns = process->last_ns = b->time_ns[0];
 	for (size_t i = 0; i < b->n; i++) {
 		uint64_t time = b->time_ns[i], weight;
-		uint32_t thread = l->ids[LOCAL_THREAD][b->thread[i]];
+		uint32_t thread = l->ids[LOCAL_THREAD][b->thread[i]], count;
 		struct local_stack *stack = &l->stacks[b->stack[i]];
-		struct model_thread *t = &threads[thread];
-		uint16_t state = b->state[i];
-		struct model_count *c;
+		struct model_thread *t = (struct model_thread *)(void *)p->threads.items + thread;
+		bool first = !t->seen;
 
 		if (time > process->last_ns)
 			process->last_ns = time;
 		weight = time > t->last_ns ? time - t->last_ns : 0;
 		if (weight > l->cap_ns)
 			weight = l->cap_ns;
-		if (!t->seen) {
+		if (first) {
 			weight = l->interval_ns;
 			t->seen = true;
 			t->first_ns = time;
 		}
 		t->last_ns = time;
-		if (filter &&
-		    !wanted(o, t, state, time > process->first_ns ? time - process->first_ns : 0))
-			continue;
-		t->samples++;
-		t->ns += weight;
-		for (uint32_t bits = state; bits; bits &= bits - 1) {
-			unsigned bit = __builtin_ctz(bits);
-
-			if (bit < MODEL_STATES)
-				t->states[bit]++;
-		}
-		if (b->how[i] < 3)
-			t->how[b->how[i]]++;
-		t->last_node = stack->node;
-		t->last_state = state;
-		t->last_how = b->how[i];
-		if (stack->thread != thread) {
-			struct model_count key = {.thread = thread, .node = stack->node};
-
-			stack->count = table_intern(&p->counts, &key);
-			if (stack->count == 0)
+		if (question) {
+			if (ask(m, stream, b, i, thread, first, weight, &count) < 0)
 				return -ENOMEM;
-			stack->thread = thread;
+			if (count)
+				add_to_count(m, count, 1, weight);
+			continue;
 		}
-		c = (struct model_count *)(void *)p->counts.items + stack->count;
-		c->count++;
-		c->ns += weight;
-		samples++;
-		ns += weight;
+		count = count_of(p, stack, thread, stack->node);
+		if (count == 0)
+			return -ENOMEM;
+		note_state(t, stack->node, b->state[i], b->how[i]);
+		add_to_count(m, count, 1, weight);
 	}
 	process->samples += b->n;
-	m->samples += samples;
-	m->ns += ns;
 	publish(m);
+	if (l->mode == MODE_CPU)
+		spread_all(m, stream);
+	return 0;
+}
+
+/* What a mode asks of samples, for people. */
+static const char *const mode_needs[MODE_COUNT] = {
+	[MODE_CPU] = "CPU time",
+	[MODE_GIL] = "who holds the GIL",
+	[MODE_EXCEPTION] = "exceptions",
+};
+
+int model_check(const struct model *m, char *buf, size_t size)
+{
+	uint64_t samples = 0, unknown = 0, unknown_native = 0;
+	enum mode asked = MODE_WALL;
+	bool any_op = false;
+
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct model_process *process = &m->processes[i];
+		const struct local *l = &m->p->locals[i];
+
+		if (l->recorded != MODE_WALL && l->mode != l->recorded) {
+			snprintf(buf, size,
+				 "the recording has only samples of mode %s: mode %s cannot be "
+				 "asked of it",
+				 mode_names[l->recorded], mode_names[l->mode]);
+			return -ENODATA;
+		}
+		samples += process->samples;
+		unknown += process->unknown;
+		unknown_native += process->unknown_native;
+		if (process->unknown)
+			asked = l->mode;
+	}
+	for (uint32_t i = 1; i < m->frame_count && !any_op; i++)
+		any_op = m->frames[i].op;
+	if (m->p->options.opcodes && samples && !any_op) {
+		snprintf(buf, size,
+			 "the recording lacks opcodes: they are recorded with --opcodes");
+		return -ENODATA;
+	}
+	if (unknown && 2 * unknown >= samples) {
+		snprintf(
+			buf, size,
+			asked == MODE_CPU
+				? "the recording lacks %s: that is recorded with --mode cpu, or up "
+				  "to 10000 samples of threads a second"
+				: "the recording lacks %s",
+			mode_needs[asked]);
+		return -ENODATA;
+	}
+	if (unknown_native && unknown_native == samples) {
+		snprintf(buf, size,
+			 "the recording lacks what --native asks for: whether threads "
+			 "without the GIL wait for it");
+		return -ENODATA;
+	}
+	if (1000 * unknown > samples) {
+		snprintf(buf, size, "%" PRIu64 " of %" PRIu64 " samples lack %s and are left out",
+			 unknown, samples, mode_needs[asked]);
+		return -EAGAIN;
+	}
+	if (1000 * unknown_native > samples) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell whether they are in C code",
+			 unknown_native, samples);
+		return -EAGAIN;
+	}
 	return 0;
 }
 
@@ -615,7 +1059,7 @@ static uint32_t add_root(struct grouping *g, int32_t pid)
 {
 	struct model_private *p = g->m->p;
 	struct model_function function = {0};
-	struct model_frame frame = {0, -1, -1, -1, -1};
+	struct model_frame frame = {0, -1, -1, -1, -1, 0};
 	struct model_node node = {0};
 	char name[24];
 	struct stream_string s = {name, 0};
@@ -754,6 +1198,7 @@ const struct stream_handler model_handler = {
 	.string = on_string,
 	.function = on_function,
 	.frame = on_frame,
+	.op = on_op,
 	.stack = on_stack,
 	.thread = on_thread,
 	.task = on_task,

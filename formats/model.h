@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/stream-select.h"
 #include "formats/stream.h"
 
 struct model_string {
@@ -28,6 +29,7 @@ struct model_function {
 struct model_frame {
 	uint32_t function;
 	int32_t line, end_line, column, end_column; /* -1 unknown */
+	uint32_t op; /* with model_options.opcodes: the opcode plus 1, for opcode.h; 0 not known */
 };
 
 /* A place in the tree of stacks: the frame, called by its parent. Node 0 is the stack without a
@@ -37,7 +39,7 @@ struct model_node {
 	uint32_t depth; /* frames from the base; 1 at the base, 0 for node 0 */
 };
 
-#define MODEL_STATES 8 /* bits of enum stream_state */
+#define MODEL_STATES 16 /* bits of enum stream_state */
 
 struct model_thread {
 	uint32_t process, serial;
@@ -45,6 +47,7 @@ struct model_thread {
 	int64_t interpreter;
 	uint32_t name;	 /* string */
 	bool main, seen; /* seen: has a sample */
+	bool unselected; /* model_options.selected does not name it */
 	uint64_t samples, ns;
 	uint64_t states[MODEL_STATES]; /* samples with bit i of enum stream_state */
 	uint64_t how[3];	       /* samples by enum stream_how */
@@ -74,18 +77,24 @@ struct model_process {
 	struct stream_statistics statistics; /* the latest; of the summary where there is one */
 	struct stream_summary summary;
 	bool has_statistics, has_summary;
-	uint64_t samples;		  /* read, before the filter */
-	uint64_t damaged;		  /* samples that the input has lost */
+	uint64_t samples;	 /* read, before the filter */
+	uint64_t unknown;	 /* of these, how many do not tell whether the mode asked
+				  * for takes them; they are not in the profile */
+	uint64_t unknown_native; /* and whether they are in C code, with native asked for */
+	uint64_t damaged;	 /* samples that the input has lost */
 	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
 	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
 	struct stream_tasks tasks;	  /* the last look at them */
 	bool has_tasks;
 };
 
-/* How often this thread was seen on exactly this stack, and for how long. A sample's weight is
- * the time since its thread's sample before. It is at most ten times the interval asked for or
- * MODEL_GAP_NS, whichever is more: what lies further back was not looked at. The first sample of
- * a thread weighs one interval, or nothing when no rate was asked for. */
+/* How often this thread was seen on exactly this stack, and for how long. In MODE_CPU ns is CPU
+ * time as the kernel counts it, and count how often the sampling interval fits into it: what a
+ * thread used between two samples on a CPU goes to the stacks seen on a CPU, what it used while
+ * none was seen there to the next that is. Else a sample's weight is the time since its thread's
+ * sample before. It is at most ten times the interval asked for or MODEL_GAP_NS, whichever is more:
+ * what lies further back was not looked at. The first sample of a thread weighs one interval, or
+ * nothing when no rate was asked for. */
 struct model_count {
 	uint32_t thread, node;
 	uint64_t count, ns;
@@ -98,6 +107,12 @@ struct model_options {
 	uint16_t states;     /* only samples with all these bits of enum stream_state; 0: all */
 	uint16_t not_states; /* only samples with none of these */
 	bool main_only;
+	enum mode mode; /* MODE_RECORDED: that of each stream's header */
+	bool one_look;	/* of a dump: MODE_CPU counts samples that are on a CPU */
+	bool native;	/* keep <native> frames, and put them where a thread is in C code */
+	bool no_gc;	/* drop <GC> frames */
+	bool opcodes;	/* frames that differ in their instruction differ */
+	struct selection selected; /* strings are borrowed while the model is fed */
 	/* Only samples from..to after the first one of their stream, ns; to_ns 0: no end. */
 	uint64_t from_ns, to_ns;
 };
@@ -121,6 +136,8 @@ struct model {
 	uint32_t task_count;	     /* with 0 */
 	const uint32_t *awaiters;    /* tasks */
 	uint64_t samples, ns;	     /* sums of counts */
+	enum mode mode;		     /* asked for, or that of the first stream */
+	bool opcodes;		     /* asked for */
 	const char *const *warnings; /* the reader's sentences */
 	uint32_t warning_count;
 	struct model_private *p;
@@ -129,6 +146,11 @@ struct model {
 /* options NULL: everything. 0, -ENOMEM. */
 int model_new(struct model **ret, const struct model_options *options);
 void model_free(struct model *m);
+
+/* Whether what was read could answer the question of the options: 0. -ENODATA when it could not:
+ * buf is then a sentence that names what is missing; -EAGAIN when a part of it could not, and the
+ * sentence says how much. */
+int model_check(const struct model *m, char *buf, size_t size);
 
 /* When everything was read: where there are samples of several processes, the stacks of each are
  * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one

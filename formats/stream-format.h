@@ -7,7 +7,7 @@
 #define PROLOGUE_MAGIC_LEN 8
 #define PROLOGUE_LEN	   16
 #define VERSION_MAJOR	   1
-#define VERSION_MINOR	   0
+#define VERSION_MINOR	   1
 
 /* Chunk header, little-endian; offsets of its fields. */
 #define CHUNK_MAGIC	"\xc7Pk\x1a"
@@ -44,12 +44,13 @@ enum record_type {
 	RECORD_TASK,
 	RECORD_TASK_STATE,
 	RECORD_TASKS,
+	RECORD_OPS,
 };
 
 /* The defined kinds, in the order in which a chunk carries them: each refers to earlier ones. */
 enum definition { DEF_STRING, DEF_FUNCTION, DEF_FRAME, DEF_STACK, DEF_THREAD, DEF_TASK, DEF_COUNT };
 
-enum column { COLUMN_TIME = 1, COLUMN_THREAD, COLUMN_STACK, COLUMN_STATE, COLUMN_HOW };
+enum column { COLUMN_TIME = 1, COLUMN_THREAD, COLUMN_STACK, COLUMN_STATE, COLUMN_HOW, COLUMN_CPU };
 
 /* A column's encoding is transform << 4 | storage. */
 enum transform {
@@ -62,7 +63,7 @@ enum storage { STORAGE_VARINT, STORAGE_U8, STORAGE_U16, STORAGE_U32, STORAGE_RUN
 
 /* Bounds of the format. What is over them is damage; a writer stays below. */
 #define MAX_CHUNK (1u << 20) /* raw and stored bytes: 16 times what the writer aims at */
-#define MAX_ROWS  (1u << 16) /* of one samples record: the reader's columns are 1.2 MB */
+#define MAX_ROWS  (1u << 16) /* of one samples record: the reader's columns are 2 MB */
 #define MAX_IDS	  (1u << 20) /* of one kind in one segment: 4 MB hold no more definitions */
 #define MAX_TOTAL_IDS                                                                              \
 	(1u << 24)		  /* in use by all streams at one time: bounds the reader's memory \
@@ -73,6 +74,7 @@ enum storage { STORAGE_VARINT, STORAGE_U8, STORAGE_U16, STORAGE_U32, STORAGE_RUN
 #define MAX_DEPTH      8192 /* frames of one stack; twice the deepest that is sampled */
 #define MAX_COLUMNS    64
 #define MAX_AWAITERS   (1u << 16) /* of one task; the reader keeps as many */
+#define MAX_OP	       (1u << 15) /* an opcode plus 1; they are bytes so far */
 #define MAX_THREAD_IDS (1u << 16) /* of one segment; keeps the thread transform's table small */
 
 #define CHUNK_TARGET (64u << 10) /* raw bytes at which the writer closes a chunk */

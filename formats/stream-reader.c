@@ -64,7 +64,7 @@ struct stream_reader {
 	uint8_t *raw;
 	ZSTD_DCtx *zstd;
 
-	uint64_t *values, *times, *last;
+	uint64_t *values, *times, *cpu, *last;
 	uint32_t *thread, *stack;
 	uint16_t *state;
 	uint8_t *how;
@@ -224,6 +224,7 @@ static int read_frame(struct stream_reader *r, uint32_t index, uint32_t id, stru
 	struct stream_frame f;
 	int e;
 
+	f.op = 0;
 	f.function = cursor_bounded(c, MAX_IDS);
 	f.line = (int64_t)cursor_bounded(c, 1u << 31) - 1;
 	f.end_line = (int64_t)cursor_bounded(c, 1u << 31) - 1;
@@ -235,6 +236,22 @@ static int read_frame(struct stream_reader *r, uint32_t index, uint32_t id, stru
 		return 0;
 	e = set_add(r, &s->sets[DEF_FRAME], id);
 	return e < 0 ? e : CALL(r, frame, index, id, &f);
+}
+
+/* Pairs of a frame and its instruction. One of a frame that was lost is lost with it. */
+static int read_ops(struct stream_reader *r, uint32_t index, struct cursor *c)
+{
+	const struct reader_stream *s = &r->streams[index];
+
+	while (c->at < c->end) {
+		uint32_t id = cursor_bounded(c, MAX_IDS), op = cursor_bounded(c, MAX_OP);
+
+		if (c->bad || id == 0)
+			return -EBADMSG;
+		if (set_has(&s->sets[DEF_FRAME], id) && CALL(r, op, index, id, op) != 0)
+			return r->error;
+	}
+	return 0;
 }
 
 static int read_stack(struct stream_reader *r, uint32_t index, uint32_t id, struct cursor *c)
@@ -346,12 +363,14 @@ static bool rows_alloc(struct stream_reader *r)
 		return true;
 	r->values = calloc(MAX_ROWS, sizeof(*r->values));
 	r->times = calloc(MAX_ROWS, sizeof(*r->times));
+	r->cpu = calloc(MAX_ROWS, sizeof(*r->cpu));
 	r->last = calloc(MAX_THREAD_IDS + 1, sizeof(*r->last));
 	r->thread = calloc(MAX_ROWS, sizeof(*r->thread));
 	r->stack = calloc(MAX_ROWS, sizeof(*r->stack));
 	r->state = calloc(MAX_ROWS, sizeof(*r->state));
 	r->how = calloc(MAX_ROWS, sizeof(*r->how));
-	return r->values && r->times && r->last && r->thread && r->stack && r->state && r->how;
+	return r->values && r->times && r->cpu && r->last && r->thread && r->stack && r->state &&
+	       r->how;
 }
 
 /* Rows whose thread and stack are defined, moved together. */
@@ -368,6 +387,7 @@ static size_t drop_undefined(struct stream_reader *r, const struct reader_stream
 		r->stack[kept] = r->stack[i];
 		r->state[kept] = r->state[i];
 		r->how[kept] = r->how[i];
+		r->cpu[kept] = r->cpu[i];
 		kept++;
 	}
 	return kept;
@@ -408,17 +428,18 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	memset(r->stack, 0, n * sizeof(*r->stack));
 	memset(r->state, 0, n * sizeof(*r->state));
 	memset(r->how, 0, n);
+	memset(r->cpu, 0, n * sizeof(*r->cpu));
 	for (uint64_t i = 0; i < count; i++) {
 		const uint8_t *data = cursor_take(c, columns[i].len);
 		uint64_t id = columns[i].id;
-		uint64_t *to = id == COLUMN_TIME ? r->times : r->values;
+		uint64_t *to = id == COLUMN_TIME ? r->times : id == COLUMN_CPU ? r->cpu : r->values;
 		struct cursor column;
 		uint64_t max;
 
 		if (!data)
 			return -EBADMSG;
 		column = (struct cursor){data, data + columns[i].len, false};
-		if (id < COLUMN_TIME || id > COLUMN_HOW)
+		if (id < COLUMN_TIME || id > COLUMN_CPU)
 			continue;
 		if (columns[i].encoding > UINT8_MAX ||
 		    !column_decode(&column, columns[i].encoding, to, n,
@@ -470,7 +491,8 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	*ret_n = kept;
 	if (kept == 0)
 		return 0;
-	batch = (struct stream_batch){kept, r->times, r->thread, r->stack, r->state, r->how};
+	batch = (struct stream_batch){kept,	r->times, r->thread, r->stack,
+				      r->state, r->how,	  r->cpu};
 	e = CALL(r, samples, index, &batch);
 	return e;
 }
@@ -586,6 +608,8 @@ static int read_record(struct stream_reader *r, uint32_t index, uint64_t type, s
 		return read_definitions(r, index, c, read_function);
 	case RECORD_FRAME:
 		return read_definitions(r, index, c, read_frame);
+	case RECORD_OPS:
+		return read_ops(r, index, c);
 	case RECORD_STACK:
 		return read_definitions(r, index, c, read_stack);
 	case RECORD_THREAD:
@@ -1037,6 +1061,7 @@ void stream_reader_free(struct stream_reader *r)
 	free(r->raw);
 	free(r->values);
 	free(r->times);
+	free(r->cpu);
 	free(r->last);
 	free(r->thread);
 	free(r->stack);

@@ -56,10 +56,12 @@ struct stream_writer {
 
 	/* The open chunk's rows, as columns. */
 	size_t rows;
-	uint64_t time[CHUNK_ROWS];
+	uint64_t time[CHUNK_ROWS], cpu[CHUNK_ROWS];
+	bool any_cpu; /* CPU time is known of one of them */
 	uint32_t thread[CHUNK_ROWS], stack[CHUNK_ROWS];
 	uint16_t state[CHUNK_ROWS];
 	uint8_t how[CHUNK_ROWS];
+	struct bytes ops;     /* of frames that are defined in this chunk */
 	struct bytes records; /* gaps, statistics: whole records */
 
 	uint64_t values[CHUNK_ROWS], scratch[2 * CHUNK_ROWS];
@@ -212,12 +214,14 @@ static int put_samples(struct stream_writer *w)
 	threads.last = w->last;
 	w->column_head.len = w->column_data.len = 0;
 	bytes_varint(&w->column_head, w->rows);
-	bytes_varint(&w->column_head, 5);
+	bytes_varint(&w->column_head, w->any_cpu ? 6 : 5);
 	PUT_COLUMN(w, COLUMN_TIME, w->time, NULL);
 	PUT_COLUMN(w, COLUMN_THREAD, w->thread, NULL);
 	PUT_COLUMN(w, COLUMN_STACK, w->stack, &threads);
 	PUT_COLUMN(w, COLUMN_STATE, w->state, &threads);
 	PUT_COLUMN(w, COLUMN_HOW, w->how, &threads);
+	if (w->any_cpu)
+		PUT_COLUMN(w, COLUMN_CPU, w->cpu, &threads);
 	bytes_varint(&w->raw, RECORD_SAMPLES);
 	bytes_varint(&w->raw, w->column_head.len + w->column_data.len);
 	bytes_put(&w->raw, w->column_head.data, w->column_head.len);
@@ -248,7 +252,12 @@ static int close_chunk(struct stream_writer *w)
 			return fail(w, -ENOMEM);
 		m->defs.len = 0;
 		m->pending = m->next;
+		if (kind == DEF_FRAME && w->ops.len)
+			put_record(&w->raw, RECORD_OPS, &w->ops);
 	}
+	if (w->ops.failed)
+		return fail(w, -ENOMEM);
+	w->ops.len = 0;
 	if (w->rows) {
 		r = put_samples(w);
 		if (r < 0)
@@ -262,6 +271,7 @@ static int close_chunk(struct stream_writer *w)
 	if (r < 0)
 		return r;
 	w->rows = 0;
+	w->any_cpu = false;
 	w->open = false;
 	if (!w->segment_used) {
 		w->segment_used = true;
@@ -291,7 +301,7 @@ static void new_segment(struct stream_writer *w)
 
 static size_t pending(const struct stream_writer *w)
 {
-	size_t n = w->records.len + w->rows * 4;
+	size_t n = w->records.len + w->ops.len + w->rows * (w->any_cpu ? 8 : 4);
 
 	for (int kind = 0; kind < DEF_COUNT; kind++)
 		n += w->maps[kind].defs.len;
@@ -461,6 +471,10 @@ static uint32_t local_frame(struct stream_writer *w, uint32_t id)
 	put_position(b, f.end_line);
 	put_position(b, f.column);
 	put_position(b, f.end_column);
+	if (f.op) {
+		bytes_varint(&w->ops, local);
+		bytes_varint(&w->ops, f.op);
+	}
 	return local;
 }
 
@@ -573,6 +587,8 @@ int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 	w->stack[row] = stack;
 	w->state[row] = s->state;
 	w->how[row] = s->how;
+	w->cpu[row] = s->state & STREAM_STATE_CPU_TIME_KNOWN ? s->cpu_ns : 0;
+	w->any_cpu |= s->state & STREAM_STATE_CPU_TIME_KNOWN;
 	return 0;
 }
 
@@ -752,6 +768,7 @@ void stream_writer_free(struct stream_writer *w)
 		free(w->maps[kind].entries);
 		bytes_done(&w->maps[kind].defs);
 	}
+	bytes_done(&w->ops);
 	bytes_done(&w->records);
 	bytes_done(&w->json);
 	bytes_done(&w->column_head);

@@ -15,7 +15,13 @@ struct stream_string {
 	const char *bytes; /* any bytes; UTF-8 is usual */
 	uint32_t len;
 };
-enum stream_frame_kind { STREAM_FRAME_PYTHON, STREAM_FRAME_MOVING, STREAM_FRAME_TRUNCATED };
+enum stream_frame_kind {
+	STREAM_FRAME_PYTHON,
+	STREAM_FRAME_MOVING,
+	STREAM_FRAME_TRUNCATED,
+	STREAM_FRAME_NATIVE,
+	STREAM_FRAME_GC
+};
 struct stream_function {
 	uint32_t name, file; /* strings */
 	int32_t first_line;
@@ -24,6 +30,7 @@ struct stream_function {
 struct stream_frame {
 	uint32_t function;
 	int32_t line, end_line, column, end_column; /* -1 unknown */
+	uint16_t op; /* the opcode at its instruction, specialised as it was, plus 1; 0 unknown */
 };
 struct stream_stack {
 	uint32_t parent, frame; /* parent 0 at the base */
@@ -78,6 +85,15 @@ enum stream_state {
 	STREAM_STATE_GC = 1 << 5,
 	STREAM_STATE_MAIN = 1 << 6,
 	STREAM_STATE_PROCESS_STOPPED = 1 << 7,
+	STREAM_STATE_EXCEPTION_KNOWN = 1 << 8,
+	STREAM_STATE_HANDLING = 1 << 9,
+	STREAM_STATE_GIL_WAIT_KNOWN = 1 << 10,
+	STREAM_STATE_GIL_WAIT = 1 << 11,
+	STREAM_STATE_SUSPENDED = 1 << 12,
+	STREAM_STATE_GC_KNOWN = 1 << 13,
+	STREAM_STATE_CPU_TIME_KNOWN = 1 << 14,
+	/* Not of what was asked for while recording: it is there for the time of the next one. */
+	STREAM_STATE_UNASKED = 1 << 15,
 };
 enum stream_how { STREAM_HOW_FREE, STREAM_HOW_STOP, STREAM_HOW_MOVING };
 enum stream_lost {
@@ -91,6 +107,7 @@ enum stream_lost {
 
 struct stream_sample {
 	uint64_t time_ns; /* CLOCK_MONOTONIC of the recording host */
+	uint64_t cpu_ns;  /* with STREAM_STATE_CPU_TIME_KNOWN: since the thread's sample before */
 	uint32_t thread, stack;
 	uint16_t state;
 	uint8_t how;
@@ -100,7 +117,9 @@ struct stream_sample {
  * by the struct's user; "" is unknown. */
 struct stream_header {
 	char host[256], boot_id[40], command[4096], python[48], object[256], build_id[41];
-	char mode[16];	     /* "wall" */
+	char mode[16];	    /* "wall"; another: only samples of that mode are in it, and before each
+			     * run of a thread's one with STREAM_STATE_UNASKED */
+	char selected[512]; /* "": all; else which samples, for people: "thread main" */
 	char collected[256]; /* space separated: "gil gc exception" */
 	char not_collected[256];
 	char pyprof[32]; /* version of the writer */
@@ -121,6 +140,7 @@ struct stream_header {
 struct stream_statistics {
 	uint64_t due, achieved, missed, lost[STREAM_LOST_COUNT];
 	uint64_t free, stopped, moving, repeats, ticks;
+	uint64_t skipped; /* of the achieved: not written, for they were not asked for */
 	uint64_t calls, bytes, stops, stop_ns;
 	uint64_t sampler_cpu_ns, elapsed_ns; /* CPU of the session's processes; wall time */
 	uint32_t threads, threads_total;
@@ -187,6 +207,7 @@ struct stream_batch {
 	const uint32_t *thread, *stack; /* ids of the segment, checked to be defined */
 	const uint16_t *state;
 	const uint8_t *how;
+	const uint64_t *cpu_ns;
 };
 
 /* Every function may be NULL. stream: index from 0 of the stream in this input. Ids are the
@@ -198,6 +219,8 @@ struct stream_handler {
 	int (*string)(void *arg, uint32_t stream, uint32_t id, const struct stream_string *s);
 	int (*function)(void *arg, uint32_t stream, uint32_t id, const struct stream_function *f);
 	int (*frame)(void *arg, uint32_t stream, uint32_t id, const struct stream_frame *f);
+	/* The instruction of a frame that was defined; before stacks refer to it. */
+	int (*op)(void *arg, uint32_t stream, uint32_t frame, uint16_t op);
 	int (*stack)(void *arg, uint32_t stream, uint32_t id, const struct stream_stack *s);
 	int (*thread)(void *arg, uint32_t stream, uint32_t id, const struct stream_thread *t);
 	int (*task)(void *arg, uint32_t stream, uint32_t id, const struct stream_task *t);

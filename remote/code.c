@@ -51,6 +51,7 @@ static void code_free(struct code *code)
 		return;
 	free(code->lines);
 	free(code->frames);
+	free(code->back);
 	free(code);
 }
 
@@ -230,6 +231,7 @@ static int read_code(struct code_cache *c, struct code *code)
 		if (r < 0)
 			return r;
 		size = len;
+		code->start = data;
 	} else {
 		size = word_at(head, l->var.ob_size) * UNIT;
 		code->start = code->addr + (uint64_t)l->code.code;
@@ -342,6 +344,65 @@ uint32_t code_frame(struct code_cache *c, struct code *code, int64_t ip)
 	f.end_column = p.end_column;
 	*known = tables_frame(c->tables, &f);
 	return *known;
+}
+
+uint32_t code_frame_op(struct code_cache *c, struct code *code, int64_t ip, uint32_t op)
+{
+	uint32_t plain = code_frame(c, code, ip);
+	const struct table_frame *known = tables_get_frame(c->tables, plain);
+	struct table_frame f;
+
+	if (!op || !known)
+		return plain;
+	f = *known;
+	f.op = op;
+	return tables_frame(c->tables, &f);
+}
+
+/* Instructions keep their lengths when they are specialised, so their places are found once. */
+static void find_instructions(const uint8_t *caches, const uint8_t *bytes, uint8_t *back,
+			      uint32_t units)
+{
+	uint32_t at = 0;
+
+	while (at < units) {
+		uint8_t n = caches[bytes[at * UNIT]];
+
+		/* What it stands for is elsewhere, and from here on nothing is sure. */
+		if (n == LAYOUT_CACHE_UNKNOWN) {
+			memset(back + at, CODE_BACK_UNKNOWN, units - at);
+			return;
+		}
+		for (uint32_t i = 0; i <= n && at < units; i++)
+			back[at++] = (uint8_t)i;
+	}
+}
+
+int64_t code_instruction(struct code_cache *c, struct code *code, int64_t ip)
+{
+	uint32_t units = code->length / UNIT;
+
+	if (ip < 0 || ip >= (int64_t)code->length)
+		return -1;
+	if (!c->layout->frame.caches)
+		return ip;
+	if (!code->back) {
+		uint8_t *bytes = malloc(code->length), *back = calloc(1, units + 1);
+
+		if (bytes && back &&
+		    memory_read(c->memory, code->start, bytes, code->length) == 0) {
+			find_instructions(c->layout->frame.caches, bytes, back, units);
+			code->back = back;
+			back = NULL;
+		}
+		free(bytes);
+		free(back);
+		if (!code->back)
+			return -1;
+	}
+	if (code->back[ip / UNIT] == CODE_BACK_UNKNOWN)
+		return -1;
+	return ip - (int64_t)code->back[ip / UNIT] * UNIT;
 }
 
 /* A cursor over a line table; reading past the end gives zeros and sets ended. */

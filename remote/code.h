@@ -18,7 +18,7 @@
 
 struct code {
 	uint64_t addr;
-	uint64_t start;	   /* address of the first instruction; 0 to 3.10 */
+	uint64_t start;	   /* address of the first instruction */
 	uint32_t length;   /* bytes of instructions */
 	uint32_t function; /* id in the tables */
 	int32_t first_line;
@@ -32,7 +32,10 @@ struct code {
 	uint32_t lines_len;
 	uint32_t *frames; /* frame id by instruction unit; 0 not looked up yet */
 	uint64_t tlbc;	  /* free-threaded 3.14+: address of the array of thread-local copies */
+	uint8_t *back; /* by instruction unit: how many units before it its instruction begins, or
+			* CODE_BACK_UNKNOWN; NULL not looked up yet */
 };
+#define CODE_BACK_UNKNOWN 255
 
 struct code_cache;
 
@@ -59,6 +62,13 @@ void code_cache_forget(struct code_cache *c, struct tables *tables);
 /* The frame for the instruction at byte offset ip of code (below 0 before the first): its id,
  * or 0 when memory is short. */
 uint32_t code_frame(struct code_cache *c, struct code *code, int64_t ip);
+
+/* The same with the opcode that stands there: op is that plus 1, 0 unknown. */
+uint32_t code_frame_op(struct code_cache *c, struct code *code, int64_t ip, uint32_t op);
+
+/* The byte offset of the instruction that ip, where a frame stands, belongs to: ip itself but where
+ * the version leaves it in an inline cache (layout.frame.caches). -1: not known. */
+int64_t code_instruction(struct code_cache *c, struct code *code, int64_t ip);
 
 /* Where an instruction stands in the source, from a line table of the given style: pure, for
  * tests. Fields of *ret that are unknown are -1. */

@@ -8,11 +8,12 @@
 #include "remote/thread.h"
 #include "remote/window.h"
 
-#define NEAR_BITS    9	  /* log2 of the slots that remember where a frame stood in the walk */
-#define REST_BYTES   256u /* of the top of the datastack that tell that a thread rests */
-#define TWICE_FRAMES 8	  /* of the frames elsewhere, counted from the leaf, are copied twice */
-#define PRUNE_EVERY  16	  /* walks */
-#define CFRAME_BYTES 16	  /* of a _PyCFrame */
+#define NEAR_BITS	9    /* log2 of the slots that remember where a frame stood in the walk */
+#define REST_BYTES	256u /* of the top of the datastack that tell that a thread rests */
+#define TWICE_FRAMES	8    /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define OPCODES_AT_ONCE 64
+#define PRUNE_EVERY	16 /* walks */
+#define CFRAME_BYTES	16 /* of a _PyCFrame */
 
 /* A frame of the last walk. */
 struct known {
@@ -28,6 +29,8 @@ struct fresh {
 	uint64_t addr, code, previous, ip;
 	const uint8_t *a, *b;
 	bool in_chunk, hidden, generator; /* generator: owned by one */
+	bool entry;			  /* 3.11: called by C code */
+	uint32_t op;
 };
 
 struct walker {
@@ -278,6 +281,7 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 		    !is_owner(owner, l->frame.owner_frame_object))
 			return WALK_TORN;
 	}
+	f.entry = l->frame.is_entry != ABSENT && b[l->frame.is_entry];
 	*ret = f;
 	return WALK_OK;
 }
@@ -344,46 +348,6 @@ static uint64_t bytecode_start(struct walk_context *c, const struct layout *l,
 	return start;
 }
 
-/* The stack of a fresh frame above parent. */
-static enum walk_result intern_frame(struct walker *w, struct walk_context *c, struct fresh *f,
-				     uint32_t parent, uint32_t *ret)
-{
-	const struct layout *l = w->layout;
-	struct code *code;
-	uint32_t frame;
-	int64_t ip;
-	int error = 0;
-
-	if (f->hidden) {
-		*ret = parent;
-		return WALK_OK;
-	}
-	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->gathers, &error);
-	if (!code)
-		return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
-	/* A generator that yields loses its caller an instant before it stops being the leaf. */
-	if (f->previous == 0 && code->generator && !w->still)
-		return WALK_TORN;
-	if (l->frame_style == FRAME_STYLE_OBJECT) {
-		ip = (int64_t)f->ip * l->frame.lasti_unit;
-	} else {
-		ip = (int64_t)(f->ip - bytecode_start(c, l, code, f)) - l->frame.instr_back;
-		/* A function's frame exists before its first line does; and a class that is called
-		 * has a frame of the interpreter's own below its __init__ that never reaches one.
-		 */
-		if (ip < (int64_t)code->first_traceable && !f->generator) {
-			f->hidden = true;
-			*ret = parent;
-			return WALK_OK;
-		}
-	}
-	if (ip < -4 || ip >= (int64_t)code->length)
-		return WALK_TORN;
-	frame = code_frame(c->codes, code, ip);
-	*ret = frame ? tables_stack(c->tables, parent, frame) : 0;
-	return *ret ? WALK_OK : WALK_MEMORY;
-}
-
 static uint32_t special_frame(struct walk_context *c, uint32_t *id, const char *name,
 			      enum frame_kind kind)
 {
@@ -396,6 +360,112 @@ static uint32_t special_frame(struct walk_context *c, uint32_t *id, const char *
 	f.function = fn.name ? tables_function(c->tables, &fn) : 0;
 	*id = f.function ? tables_frame(c->tables, &f) : 0;
 	return *id;
+}
+
+/* The stack of callers with a <native> frame: C code that they called, which calls Python. The
+ * outermost C code, which starts a thread, is not shown. */
+static uint32_t native_above(struct walk_context *c, uint32_t callers)
+{
+	const struct table_stack *top = tables_get_stack(c->tables, callers);
+	uint32_t frame, stack;
+
+	if (!top)
+		return 0;
+	frame = special_frame(c, &c->native_frame, "<native>", FRAME_NATIVE);
+	if (!frame || top->frame == frame)
+		return callers;
+	stack = tables_stack(c->tables, callers, frame);
+	return stack ? stack : callers;
+}
+
+/* Where a frame stands in its code, in bytes. */
+static int64_t byte_offset(struct walk_context *c, const struct layout *l, const struct code *code,
+			   const struct fresh *f)
+{
+	if (l->frame_style == FRAME_STYLE_OBJECT)
+		return (int64_t)f->ip * l->frame.lasti_unit;
+	return (int64_t)(f->ip - bytecode_start(c, l, code, f)) - l->frame.instr_back;
+}
+
+/* The instructions that n fresh frames stand at, as they are specialised now: in the copy of the
+ * bytecode that each runs. What cannot be read is not known. */
+static void fetch_opcodes(struct walker *w, struct walk_context *c, size_t n)
+{
+	const struct layout *l = w->layout;
+	struct memory_range ranges[OPCODES_AT_ONCE];
+	uint8_t bytes[OPCODES_AT_ONCE] = {0};
+	size_t from[OPCODES_AT_ONCE], count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct fresh *f = &w->fresh[i];
+		struct code *code = NULL;
+		int64_t ip, at;
+		int error;
+
+		if (!f->hidden)
+			code = code_cache_get(c->codes, f->code & l->frame.executable_mask,
+					      c->gathers, &error);
+		ip = code ? byte_offset(c, l, code, f) : -1;
+		at = code ? code_instruction(c->codes, code, ip) : -1;
+		if (at >= 0) {
+			uint64_t start = l->frame_style == FRAME_STYLE_OBJECT
+						 ? code->start
+						 : bytecode_start(c, l, code, f);
+
+			from[count] = i;
+			ranges[count] = (struct memory_range){
+				.addr = start + (uint64_t)at, .len = 1, .buf = &bytes[count]};
+			count++;
+		}
+		if (count == OPCODES_AT_ONCE || (i + 1 == n && count)) {
+			if (memory_gather(c->target->memory, ranges, count) < 0)
+				return;
+			for (size_t k = 0; k < count; k++)
+				if (!ranges[k].failed)
+					w->fresh[from[k]].op = bytes[k] + 1u;
+			count = 0;
+		}
+	}
+}
+
+/* The stack of a fresh frame above parent. */
+static enum walk_result intern_frame(struct walker *w, struct walk_context *c, struct fresh *f,
+				     uint32_t parent, uint32_t *ret)
+{
+	const struct layout *l = w->layout;
+	struct code *code;
+	uint32_t frame;
+	int64_t ip;
+	int error = 0;
+
+	if (f->hidden) {
+		*ret = native_above(c, parent);
+		return WALK_OK;
+	}
+	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->gathers, &error);
+	if (!code)
+		return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
+	/* A generator that yields loses its caller an instant before it stops being the leaf. */
+	if (f->previous == 0 && code->generator && !w->still)
+		return WALK_TORN;
+	ip = byte_offset(c, l, code, f);
+	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
+		/* A function's frame exists before its first line does; and a class that is called
+		 * has a frame of the interpreter's own below its __init__ that never reaches one.
+		 */
+		if (ip < (int64_t)code->first_traceable && !f->generator) {
+			f->hidden = true;
+			*ret = parent;
+			return WALK_OK;
+		}
+	}
+	if (ip < -4 || ip >= (int64_t)code->length)
+		return WALK_TORN;
+	if (f->entry)
+		parent = native_above(c, parent);
+	frame = code_frame_op(c->codes, code, ip, f->op);
+	*ret = frame ? tables_stack(c->tables, parent, frame) : 0;
+	return *ret ? WALK_OK : WALK_MEMORY;
 }
 
 /* Whether the callers on the datastack are the same in both copies byte for byte, with their
@@ -438,6 +508,8 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	r = check_codes(w, c, n);
 	if (r != WALK_OK)
 		return r;
+	if (c->opcodes)
+		fetch_opcodes(w, c, n);
 	if (grow_array((void **)&w->known, &w->room_known, shared + n, sizeof(*w->known)) < 0)
 		return WALK_MEMORY;
 	w->n_known = shared;
@@ -753,4 +825,43 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 		return 0;
 	frame = special_frame(c, &c->moving_frame, "<moving>", FRAME_MOVING);
 	return frame ? tables_stack(c->tables, w->known[proven - 1].stack, frame) : 0;
+}
+
+/* The frames of stack that stand above below, put on onto. A <native> that GC calls from is GC. */
+static uint32_t put_above(struct walk_context *c, uint32_t stack, uint32_t below, uint32_t onto)
+{
+	uint32_t path[2 * SAMPLER_MAX_DEPTH];
+	size_t n = 0;
+
+	for (; stack && stack != below;
+	     path[n++] = stack, stack = tables_get_stack(c->tables, stack)->parent)
+		if (n == sizeof(path) / sizeof(path[0]))
+			return 0;
+	if (stack != below)
+		return 0;
+	for (bool first = true; n && onto; first = false) {
+		uint32_t frame = tables_get_stack(c->tables, path[--n])->frame;
+
+		if (!first || frame != c->native_frame)
+			onto = tables_stack(c->tables, onto, frame);
+	}
+	return onto;
+}
+
+uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack)
+{
+	uint32_t frame = special_frame(c, &c->gc_frame, "<GC>", FRAME_GC), below = stack, with;
+
+	if (at) {
+		size_t i = w->n_known;
+
+		while (i > 0 && w->known[i - 1].addr != at)
+			i--;
+		if (i == 0)
+			return stack;
+		below = w->known[i - 1].stack;
+	}
+	with = frame && below ? tables_stack(c->tables, below, frame) : 0;
+	with = with ? put_above(c, stack, below, with) : 0;
+	return with ? with : stack;
 }

@@ -43,7 +43,8 @@ struct walk_context {
 	uint64_t gather;  /* the number of the gather that is walked */
 	uint64_t gathers; /* how many there were: a code object that is read now was not known
 			     before */
-	uint32_t moving_frame, truncated_frame; /* ids; 0 not made yet */
+	uint32_t moving_frame, truncated_frame, native_frame, gc_frame; /* ids; 0 not made yet */
+	bool opcodes; /* frames tell their instruction */
 };
 
 struct walker;
@@ -86,6 +87,10 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c);
 /* Whether the kernel says that the thread sleeps: then a state that is only passed through while
  * running is what it seems to be. */
 void walker_set_still(struct walker *w, bool still);
+
+/* The stack of the last walk with a <GC> frame: above the frame at address at, or as the leaf when
+ * that is 0. The stack as it is when that frame is not in it, or memory is short. */
+uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack);
 
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);

@@ -106,6 +106,7 @@ static void set_sizes(struct layout *l)
 		l->tstate.gil_requested,
 		l->tstate.current_exception,
 		l->tstate.exc_info,
+		l->tstate.exc_state,
 	};
 	const int32_t frame[] = {
 		l->frame.previous, l->frame.executable,	  l->frame.instr_ptr,
@@ -225,6 +226,7 @@ enum {
 	BAD_STATE = 1 << 5,
 	BAD_BASE_FRAME = 1 << 6,
 	BAD_THREADS_MAIN = 1 << 7,
+	BAD_EXC_STATE = 1 << 8,
 };
 
 /* What a proof has learnt so far. */
@@ -443,8 +445,12 @@ static int check_exceptions(struct proof *p, uint64_t tstate)
 			return r;
 		if (value % 8 != 0 || previous % 8 != 0)
 			return -ENOTSUP;
-		if (previous == 0)
+		if (previous == 0) {
+			if (l->tstate.exc_state != ABSENT &&
+			    item != tstate + (uint64_t)l->tstate.exc_state)
+				p->bad |= BAD_EXC_STATE;
 			return item > tstate && item - tstate < STRUCT_SIZE_MAX ? 0 : -ENOTSUP;
+		}
 		item = previous;
 	}
 	/* Generators nested deeper than this are possible; so many links are no accident. */
@@ -720,6 +726,8 @@ static void drop_unproven(struct layout *l, unsigned int bad)
 	}
 	if (bad & BAD_EXC_INFO)
 		l->tstate.exc_info = ABSENT;
+	if (bad & (BAD_EXC_INFO | BAD_EXC_STATE))
+		l->tstate.exc_state = ABSENT;
 	if (bad & BAD_EXCEPTION)
 		l->tstate.current_exception = ABSENT;
 	if (bad & BAD_HOLDS_GIL)

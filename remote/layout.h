@@ -13,6 +13,8 @@
 
 #define ABSENT (-1)
 
+#define LAYOUT_CACHE_UNKNOWN 255 /* the opcode stands for another, which has the cache */
+
 struct memory;
 
 enum frame_style {
@@ -46,6 +48,7 @@ struct layout {
 		int32_t tstate_current;	   /* to 3.11: PyThreadState * */
 		int32_t gil_last_holder;   /* to 3.11 */
 		int32_t gil_locked;	   /* to 3.11, int32 */
+		int32_t gil_cond;	   /* to 3.11; see gil.cond */
 		int32_t gc_collecting;	   /* 3.8, int32 */
 		int32_t initialized;	   /* int32, 1 between Py_Initialize and Py_Finalize */
 		int32_t finalizing;	   /* PyThreadState *, 0 until Py_Finalize */
@@ -66,6 +69,7 @@ struct layout {
 	struct {
 		int32_t last_holder; /* PyThreadState * */
 		int32_t locked;	     /* int32 */
+		int32_t cond;	     /* pthread_cond_t: what threads that want the GIL wait for */
 	} gil;			     /* struct _gil_runtime_state, 3.12+ */
 	struct {
 		int32_t size; /* bytes that cover every field below */
@@ -81,7 +85,8 @@ struct layout {
 		int32_t holds_gil;     /* int32, 3.14+ */
 		int32_t gil_requested; /* int32, 3.15 */
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
-		int32_t exc_info;	   /* _PyErr_StackItem * */
+		int32_t exc_info;	   /* _PyErr_StackItem *, where the chain begins */
+		int32_t exc_state;	   /* _PyErr_StackItem, where it ends */
 		int32_t dict;		   /* PyThreadState_GetDict() */
 		int32_t asyncio_loop;	   /* 3.13+: the running loop */
 		int32_t asyncio_task;	   /* 3.14+: the running task */
@@ -121,6 +126,11 @@ struct layout {
 		/* owner values, ABSENT where the version has no such owner */
 		int8_t owner_thread, owner_generator, owner_frame_object, owner_interpreter,
 			owner_cstack;
+		/* 3.11, 3.12: instr_ptr of a caller is the last unit of its instruction's inline
+		 * cache. For each opcode how many units of cache it has, or
+		 * LAYOUT_CACHE_UNKNOWN; NULL: it is the instruction itself. Not a field to compare:
+		 * static data. */
+		const uint8_t *caches;
 	} frame;
 	struct {
 		int32_t size;			  /* bytes that cover every field below */

@@ -24,6 +24,8 @@ static void thread_free(struct thread *th)
 		close(th->syscall_fd);
 	if (th->stat_fd >= 0)
 		close(th->stat_fd);
+	if (th->schedstat_fd >= 0)
+		close(th->schedstat_fd);
 	free(th);
 }
 
@@ -124,7 +126,7 @@ static struct thread *thread_new(struct roster *who, size_t interp, const struct
 	th->ident = info->ident;
 	th->interp = interp;
 	th->main = main;
-	th->syscall_fd = th->stat_fd = th->cpu = -1;
+	th->syscall_fd = th->stat_fd = th->schedstat_fd = th->cpu = -1;
 	if (walker_new(&th->walker, who->target, info->addr, info->ident,
 		       who->interps[interp].info.addr) < 0) {
 		free(th);

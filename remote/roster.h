@@ -25,9 +25,12 @@ struct thread {
 
 	struct walker *walker;
 	bool planned; /* where its frames stand is known */
-	int syscall_fd, stat_fd;
+	int syscall_fd, stat_fd, schedstat_fd;
+	uint64_t run_ns; /* CPU time at its last sample */
+	bool run_known;
 	int cpu;	 /* that it was last seen on; -1 unknown */
 	uint64_t cpu_ns; /* when that was */
+	struct handling handling;
 	uint32_t fail_rate;
 	uint64_t stop_until; /* tick */
 	size_t first_range;

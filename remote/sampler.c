@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "remote/hand.h"
+#include "remote/kernel.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
 #include "remote/tasks-take.h"
 
-#define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2.5 MB */
+#define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
 #define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
 #define STOP_TRIES	 3
@@ -29,6 +30,9 @@
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
+#define OPCODES_NS                                                                                 \
+	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
+		   * been specialised */
 #define SPIN_NS                                                                                    \
 	45000u /* deadlines nearer than this are waited for awake: a sleep ends up to 25 us late   \
 		*/
@@ -45,11 +49,15 @@ struct sampler {
 	size_t room_ranges;
 	struct memory_range *own; /* of a look at one thread */
 	size_t room_own;
+	struct state_words words_of_tick; /* kept during an attempt that reads newer ones */
 
 	uint64_t tick;
 	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
+	uint64_t none;			   /* address of None; 0 not seen yet */
+	uint64_t opcodes_ns;		   /* when all frames' instructions were read anew */
+	bool ask_kernel;		   /* at this tick */
 	uint64_t gap[LOST_REASON_COUNT];   /* counted, not yet told */
 	uint64_t gap_ns;
 
@@ -240,7 +248,13 @@ struct attempt {
 	struct sample sample;
 	enum walk_result result;
 	bool repeat;
+	bool looked;  /* on its own: the interpreter's words are newer than the tick's */
 	bool by_hand; /* what is read is read from the CPU that the thread runs on */
+	bool asked;   /* the kernel */
+	bool run_known;
+	uint64_t run_ns; /* CPU time of the thread, where known */
+	bool chased;	 /* whether an exception is handled is known, in handling */
+	uint16_t handling;
 };
 
 static bool failed(const struct attempt *a)
@@ -333,8 +347,12 @@ static uint64_t stamp_now(struct sampler *s, uint64_t now);
  * count had happened by then. */
 static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
+	struct state_words *words = &s->who.interps[th->interp].words;
 	struct reading g = {s, th, a, 0, 0};
 
+	if (!a->looked)
+		s->words_of_tick = *words;
+	a->looked = true;
 	a->repeat = false;
 	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
 	    0) {
@@ -342,7 +360,7 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	g.n = walker_ranges(th->walker, s->own, twice);
-	g.n += state_words_ranges(&s->who.interps[th->interp].words, s->own + g.n);
+	g.n += state_words_ranges(words, s->own + g.n);
 	s->walk.gather = ++s->walk.gathers;
 	read_there(&g);
 	if (g.r < 0) {
@@ -385,6 +403,17 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 	a->by_hand = false;
 }
 
+/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
+ * stopped. */
+static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a, bool still)
+{
+	if (a->chased)
+		return;
+	a->chased = true;
+	a->handling = state_handling(&th->handling, &s->none, &s->target->layout, s->target->memory,
+				     walker_words(th->walker), th->addr, still);
+}
+
 /* By ptrace. false: the thread could not be stopped. */
 static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
 {
@@ -405,13 +434,16 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 		look(s, th, false, a);
 	if (failed(a))
 		look_anew(s, th, false, a);
+	a->chased = false;
+	if (a->result == WALK_OK)
+		chase_exceptions(s, th, a, false);
 	count_stop(s, stop_resume(&s->stops, &stop));
 	a->sample.how = HOW_STOP;
 	return true;
 }
 
-/* For a look of its own (dump): what the kernel says of the thread. */
-static uint16_t kernel_state(struct sampler *s, struct thread *th)
+/* For a look of its own (dump): whether the process is stopped. */
+static uint16_t stopped_state(struct sampler *s, struct thread *th)
 {
 	char text[512], state;
 	uint64_t start;
@@ -420,19 +452,61 @@ static uint16_t kernel_state(struct sampler *s, struct thread *th)
 	    read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
 	    proc_parse_stat(text, &state, &start) < 0)
 		return 0;
-	return STATE_CPU_KNOWN | (state == 'R' ? STATE_CPU : 0) |
-	       (state == 'T' ? STATE_PROCESS_STOPPED : 0);
+	return state == 'T' ? STATE_PROCESS_STOPPED : 0;
+}
+
+/* What the kernel says, once an attempt, and before a stop of ours: that changes it. */
+static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const struct kernel_files files = {&th->syscall_fd, &th->schedstat_fd, &th->stat_fd};
+
+	if (!s->ask_kernel || a->asked)
+		return;
+	a->asked = true;
+	a->sample.state |= kernel_ask(s->target->opener, &files, th->tid,
+				      s->who.interps[th->interp].words.gil_cond, &a->run_ns);
+	a->run_known = a->sample.state & STATE_CPU_TIME_KNOWN;
+	if (a->run_known && th->run_known && a->run_ns >= th->run_ns)
+		a->sample.cpu_ns = a->run_ns - th->run_ns;
+	else
+		a->sample.state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
+}
+
+/* What there is to say of a thread besides its stack. */
+static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const struct layout *l = &s->target->layout;
+	const struct state_words *words = &s->who.interps[th->interp].words;
+	const uint8_t *own = walker_words(th->walker);
+	uint16_t state = state_of(l, words, own, th->addr, th->main);
+	uint64_t frame;
+
+	ask_kernel(s, th, a);
+	/* The words are the sample's instant, the kernel was asked a little later or before. */
+	if (state & STATE_GIL_WAIT_KNOWN)
+		a->sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
+	else if (state & STATE_GIL)
+		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
+	a->sample.state |= state;
+	chase_exceptions(s, th, a, th->rested && walker_rests(th->walker));
+	a->sample.state |= a->handling;
+	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
+		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
 }
 
 static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
 {
 	a->sample.thread = th->id;
-	a->sample.state |= state_of(&s->target->layout, &s->who.interps[th->interp].words,
-				    walker_words(th->walker), th->addr, th->main);
 	a->sample.kind = SAMPLE_STACK;
+	add_state(s, th, a);
 	if (!push(s, &a->sample)) {
 		lose(s, LOST_BACKPRESSURE, 1, now);
 		return;
+	}
+	/* What is lost goes to the next sample that is not. */
+	if (a->run_known) {
+		th->run_ns = a->run_ns;
+		th->run_known = true;
 	}
 	count(&s->counts.achieved, 1);
 	if (a->sample.how == HOW_FREE)
@@ -517,6 +591,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		 * stands still anyway. */
 		bool still = !is_running(s, th);
 
+		ask_kernel(s, th, &a);
 		walker_set_still(th->walker, still);
 		if (still)
 			look_anew(s, th, true, &a);
@@ -532,11 +607,14 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		}
 	}
 	if (s->options.max_ticks == 1)
-		a.sample.state |= kernel_state(s, th);
+		a.sample.state |= stopped_state(s, th);
 	if (a.result == WALK_OK)
 		publish(s, th, &a, time_ns);
 	else
 		settle_failed(s, th, &a, time_ns);
+	/* The other threads were copied when these were. */
+	if (a.looked)
+		s->who.interps[th->interp].words = s->words_of_tick;
 }
 
 /* ---- a tick ---- */
@@ -575,6 +653,26 @@ static uint64_t stamp_now(struct sampler *s, uint64_t now)
 	return sum;
 }
 
+/* Whether a tick leaves room for asking the kernel of each thread. */
+static bool may_ask_kernel(const struct sampler *s)
+{
+	const struct sampler_options *o = &s->options;
+
+	return o->cpu_time || o->max_ticks == 1 ||
+	       (o->interval_ns &&
+		(double)s->who.n_threads * 1e9 / (double)o->interval_ns <= SAMPLER_CPU_TIME_RATE);
+}
+
+/* Frames that stay are not looked at again, but their instruction may have been specialised. */
+static void refresh_opcodes(struct sampler *s, uint64_t now)
+{
+	if (!s->options.opcodes || now - s->opcodes_ns < OPCODES_NS)
+		return;
+	s->opcodes_ns = now;
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		walker_forget(s->who.threads[i]->walker);
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
@@ -587,6 +685,8 @@ static int tick(struct sampler *s, uint64_t now)
 	if (r < 0)
 		return r;
 	s->tick++;
+	s->ask_kernel = may_ask_kernel(s);
+	refresh_opcodes(s, now);
 	fill_budget(s, now);
 	stop_reap(&s->stops);
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
@@ -598,6 +698,7 @@ static int tick(struct sampler *s, uint64_t now)
 		struct thread *th = s->who.threads[i];
 
 		th->first_range = n;
+		th->rested = false;
 		/* A thread that is to be sampled by a stop is not read twice. */
 		th->gathered =
 			th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
@@ -657,6 +758,7 @@ static int renew_tables(struct sampler *s)
 	}
 	s->walk.tables = t;
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
+	s->walk.native_frame = s->walk.gc_frame = 0;
 	code_cache_forget(s->walk.codes, t);
 	roster_restart(&s->who, t);
 	return 0;
@@ -882,6 +984,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	s->target = target;
 	s->options = *options;
 	s->walk.target = target;
+	s->walk.opcodes = options->opcodes;
 	r = tables_new(&s->walk.tables);
 	if (r == 0)
 		r = code_cache_new(&s->walk.codes, target->memory, &target->layout, s->walk.tables);

@@ -1,6 +1,6 @@
 #include "remote/state.h"
 
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 #include "remote/sampler.h"
@@ -14,51 +14,69 @@ static int status_bit(const struct layout *l)
 	return l->free_threaded ? l->tstate.status_active_bit : l->tstate.status_holds_gil_bit;
 }
 
-/* One range for two fields of a struct at base; a field that is ABSENT, or too far from the first,
- * is not read. */
-static void plan_words(struct words *w, uint64_t base, int32_t first, int32_t second, uint32_t size,
-		       int32_t *ret_first, int32_t *ret_second)
+/* One range for the fields of a struct at base; a field that is ABSENT, or too far from those
+ * before it, is not read. */
+static void plan_words(struct words *w, uint64_t base, const int32_t *fields, int32_t **ret_at,
+		       size_t n)
 {
-	int32_t low = first, high = first;
+	int32_t first = ABSENT, low = 0, high = 0;
 
-	*ret_first = *ret_second = ABSENT;
 	w->len = 0;
-	if (second != ABSENT && first != ABSENT && abs(second - first) > STATE_WORDS_MAX - 8)
-		second = ABSENT;
-	if (first == ABSENT || (second != ABSENT && second < first))
-		low = second;
-	if (first == ABSENT || second > first)
-		high = second;
-	if (low == ABSENT)
+	for (size_t i = 0; i < n; i++) {
+		*ret_at[i] = ABSENT;
+		if (fields[i] == ABSENT)
+			continue;
+		if (first == ABSENT)
+			first = low = high = fields[i];
+		if ((fields[i] > high ? fields[i] : high) - (fields[i] < low ? fields[i] : low) >
+		    STATE_WORDS_MAX - 8)
+			continue;
+		low = fields[i] < low ? fields[i] : low;
+		high = fields[i] > high ? fields[i] : high;
+		*ret_at[i] = fields[i];
+	}
+	if (first == ABSENT)
 		return;
 	w->addr = base + (uint64_t)low;
-	w->len = (uint32_t)(high - low) + size;
-	if (first != ABSENT)
-		*ret_first = first - low;
-	if (second != ABSENT)
-		*ret_second = second - low;
+	w->len = (uint32_t)(high - low) + 8;
+	for (size_t i = 0; i < n; i++)
+		if (*ret_at[i] != ABSENT)
+			*ret_at[i] -= low;
+}
+
+static void plan_gil(struct state_words *w, const struct target *t,
+		     const struct interpreter_info *info)
+{
+	const struct layout *l = &t->layout;
+	int32_t *at[] = {&w->holder_at, &w->locked_at};
+	uint64_t base = info->gil ? info->gil : t->runtime;
+	const int32_t fields[] = {info->gil ? l->gil.last_holder : l->runtime.gil_last_holder,
+				  info->gil ? l->gil.locked : l->runtime.gil_locked};
+	int32_t cond = info->gil ? l->gil.cond : l->runtime.gil_cond;
+
+	w->gil_cond = cond == ABSENT || l->free_threaded ? 0 : base + (uint64_t)cond;
+	/* Where a thread says itself whether it holds the GIL, its words are enough. */
+	plan_words(&w->gil, base, fields, at,
+		   l->free_threaded || l->tstate.holds_gil != ABSENT || status_bit(l) != ABSENT
+			   ? 0
+			   : 2);
 }
 
 void state_words_plan(struct state_words *w, const struct target *t,
 		      const struct interpreter_info *info)
 {
 	const struct layout *l = &t->layout;
+	int32_t *at[] = {&w->gc_at, &w->generation_at, &w->gc_frame_at};
+	const int32_t of_runtime[] = {l->runtime.gc_collecting, ABSENT, ABSENT};
+	const int32_t of_interp[] = {l->interp.gc_collecting, l->interp.code_object_generation,
+				     l->interp.gc_frame};
 
+	w->holder_at = w->locked_at = ABSENT;
 	if (l->interp.gc_collecting == ABSENT)
-		plan_words(&w->interp, t->runtime, l->runtime.gc_collecting, ABSENT, 8, &w->gc_at,
-			   &w->generation_at);
+		plan_words(&w->interp, t->runtime, of_runtime, at, 3);
 	else
-		plan_words(&w->interp, info->addr, l->interp.gc_collecting,
-			   l->interp.code_object_generation, 8, &w->gc_at, &w->generation_at);
-	/* Where a thread says itself whether it holds the GIL, its words are enough. */
-	if (l->free_threaded || l->tstate.holds_gil != ABSENT || status_bit(l) != ABSENT)
-		plan_words(&w->gil, 0, ABSENT, ABSENT, 0, &w->holder_at, &w->locked_at);
-	else if (info->gil)
-		plan_words(&w->gil, info->gil, l->gil.last_holder, l->gil.locked, 8, &w->holder_at,
-			   &w->locked_at);
-	else
-		plan_words(&w->gil, t->runtime, l->runtime.gil_last_holder, l->runtime.gil_locked,
-			   8, &w->holder_at, &w->locked_at);
+		plan_words(&w->interp, info->addr, of_interp, at, 3);
+	plan_gil(w, t, info);
 }
 
 static size_t add_words(struct words *w, struct memory_range *out)
@@ -92,7 +110,8 @@ uint16_t state_of(const struct layout *l, const struct state_words *w, const uin
 
 	if (l->free_threaded && l->tstate.state != ABSENT) {
 		memcpy(&i, thread_words + l->tstate.state, 4);
-		state |= STATE_GIL_KNOWN | (i == 1 ? STATE_GIL : 0);
+		state |=
+			STATE_GIL_KNOWN | (i == 1 ? STATE_GIL : 0) | (i == 2 ? STATE_SUSPENDED : 0);
 	} else if (status_bit(l) != ABSENT) {
 		memcpy(&bits, thread_words + l->tstate.status, 4);
 		state |= STATE_GIL_KNOWN | (bits >> status_bit(l) & 1 ? STATE_GIL : 0);
@@ -104,13 +123,154 @@ uint16_t state_of(const struct layout *l, const struct state_words *w, const uin
 		memcpy(&locked, w->gil.bytes + w->locked_at, 4);
 		state |= STATE_GIL_KNOWN | (locked && holder == addr ? STATE_GIL : 0);
 	}
+	if (l->tstate.gil_requested != ABSENT && !l->free_threaded) {
+		memcpy(&i, thread_words + l->tstate.gil_requested, 4);
+		state |= STATE_GIL_WAIT_KNOWN | (i ? STATE_GIL_WAIT : 0);
+	}
 	if (l->tstate.current_exception != ABSENT) {
 		memcpy(&word, thread_words + l->tstate.current_exception, 8);
 		state |= word ? STATE_EXCEPTION : 0;
 	}
 	if (w->gc_at != ABSENT) {
 		memcpy(&i, w->interp.bytes + w->gc_at, 4);
-		state |= i ? STATE_GC : 0;
+		state |= STATE_GC_KNOWN | (i ? STATE_GC : 0);
 	}
 	return state;
+}
+
+bool state_collects(const struct state_words *w, uint16_t state, uint64_t *ret_frame)
+{
+	*ret_frame = 0;
+	if (!(state & STATE_GC) || !(state & STATE_GIL))
+		return false;
+	if (w->gc_frame_at != ABSENT) {
+		memcpy(ret_frame, w->interp.bytes + w->gc_frame_at, 8);
+		/* It is just beginning, or over. */
+		return *ret_frame != 0;
+	}
+	return true;
+}
+
+/* ---- exceptions being handled ---- */
+
+enum answer { NO, YES, UNKNOWN };
+
+static uint64_t word_at(const uint8_t *p, int32_t offset)
+{
+	uint64_t w;
+
+	memcpy(&w, p + offset, 8);
+	return w;
+}
+
+/* Whether a link's value is an exception: not NULL and not None, which stands there in some
+ * versions once something was handled. None is told by the name of its type, and known from then
+ * on.
+ */
+static enum answer is_exception(uint64_t *none, const struct layout *l, struct memory *m,
+				uint64_t value)
+{
+	static const char none_type[] = "NoneType";
+	char text[sizeof(none_type)];
+	uint64_t type, name;
+
+	if (value == 0 || value == *none)
+		return NO;
+	if (*none)
+		return YES;
+	if (value % 8 || MEMORY_READ(m, value + (uint64_t)l->object.ob_type, &type) < 0 ||
+	    MEMORY_READ(m, type + (uint64_t)l->type.tp_name, &name) < 0)
+		return UNKNOWN;
+	/* A name that is shorter may end where nothing is mapped. */
+	if (MEMORY_READ(m, name, &text) < 0 || memcmp(text, none_type, sizeof(none_type)) != 0)
+		return YES;
+	*none = value;
+	return NO;
+}
+
+/* The links that were seen last, at once, and where the chain begins now. */
+static int read_links(struct handling *h, const struct layout *l, struct memory *m, uint64_t addr,
+		      uint64_t *ret_first, uint8_t (*ret_items)[HANDLING_ITEM], bool *ret_read)
+{
+	struct memory_range ranges[HANDLING_MAX + 1];
+	uint32_t len = (uint32_t)l->err_stackitem.previous + 8;
+	int r;
+
+	for (size_t i = 0; i < h->n; i++)
+		ranges[i] =
+			(struct memory_range){.addr = h->addrs[i], .len = len, .buf = ret_items[i]};
+	ranges[h->n] = (struct memory_range){
+		.addr = addr + (uint64_t)l->tstate.exc_info, .len = 8, .buf = ret_first};
+	r = memory_gather(m, ranges, h->n + 1);
+	if (r < 0 || ranges[h->n].failed)
+		return r < 0 ? r : -EFAULT;
+	for (size_t i = 0; i < h->n; i++)
+		ret_read[i] = !ranges[i].failed;
+	return 0;
+}
+
+/* Follows the chain through links outside the thread state. */
+static enum answer follow(struct handling *h, uint64_t *none, const struct layout *l,
+			  struct memory *m, const uint8_t *words, uint64_t addr)
+{
+	uint64_t item = word_at(words, l->tstate.exc_info), now = 0;
+	uint64_t base = l->tstate.exc_state == ABSENT ? 0 : addr + (uint64_t)l->tstate.exc_state;
+	uint8_t items[HANDLING_MAX][HANDLING_ITEM];
+	bool read[HANDLING_MAX] = {false};
+
+	if (h->n == 0 || h->addrs[0] != item) {
+		h->addrs[0] = item;
+		h->n = 1;
+	}
+	if (read_links(h, l, m, addr, &now, items, read) < 0)
+		return UNKNOWN;
+	for (size_t i = 0; i < HANDLING_MAX; i++) {
+		enum answer answer;
+		uint64_t previous;
+
+		if (item == base)
+			return is_exception(none, l, m, word_at(words, l->tstate.exc_state));
+		if (item == 0 || item % 8)
+			return UNKNOWN;
+		if (i >= h->n || h->addrs[i] != item) {
+			h->addrs[i] = item;
+			h->n = i + 1;
+			read[i] = memory_read(m, item, items[i],
+					      (size_t)l->err_stackitem.previous + 8) == 0;
+		}
+		if (!read[i])
+			return UNKNOWN;
+		answer = is_exception(none, l, m, word_at(items[i], l->err_stackitem.value));
+		if (answer != NO)
+			return answer;
+		previous = word_at(items[i], l->err_stackitem.previous);
+		/* The last link, where only that tells it; else a generator that was left since:
+		 * its caller's link is where the chain begins now. */
+		if (previous == 0 && base == 0)
+			return NO;
+		if (previous == 0 && now != item)
+			previous = now;
+		item = previous;
+	}
+	return UNKNOWN;
+}
+
+uint16_t state_handling(struct handling *h, uint64_t *none, const struct layout *l,
+			struct memory *m, const uint8_t *thread_words, uint64_t addr, bool still)
+{
+	enum answer answer;
+
+	if (l->tstate.exc_info == ABSENT || l->tstate.current_exception == ABSENT ||
+	    l->err_stackitem.previous + 8 > HANDLING_ITEM)
+		return 0;
+	if (still && h->state)
+		return h->state;
+	if (l->tstate.exc_state != ABSENT &&
+	    word_at(thread_words, l->tstate.exc_info) == addr + (uint64_t)l->tstate.exc_state)
+		answer = is_exception(none, l, m, word_at(thread_words, l->tstate.exc_state));
+	else
+		answer = follow(h, none, l, m, thread_words, addr);
+	h->state = answer == UNKNOWN ? 0
+				     : STATE_EXCEPTION_KNOWN | (answer == YES ? STATE_HANDLING : 0);
+	return h->state;
 }

@@ -20,8 +20,9 @@ struct state_words {
 		uint32_t len; /* 0: none */
 		uint8_t bytes[STATE_WORDS_MAX];
 	} interp, gil;
-	int32_t gc_at, generation_at; /* in interp.bytes; ABSENT */
-	int32_t holder_at, locked_at; /* in gil.bytes; ABSENT */
+	int32_t gc_at, generation_at, gc_frame_at; /* in interp.bytes; ABSENT */
+	int32_t holder_at, locked_at;		   /* in gil.bytes; ABSENT */
+	uint64_t gil_cond;			   /* address; 0 unknown */
 };
 
 void state_words_plan(struct state_words *w, const struct target *t,
@@ -37,5 +38,31 @@ bool state_words_generation(const struct state_words *w, uint64_t *ret);
  */
 uint16_t state_of(const struct layout *l, const struct state_words *w, const uint8_t *thread_words,
 		  uint64_t addr, bool main);
+
+/* Whether a thread of this state collects garbage, as far as that is known: then *ret_frame is the
+ * address of the frame that the collection interrupts, or 0 where the version does not tell. */
+bool state_collects(const struct state_words *w, uint16_t state, uint64_t *ret_frame);
+
+/* ---- exceptions being handled ---- */
+
+#define HANDLING_MAX  32 /* links that are remembered: coroutines that await each other */
+#define HANDLING_ITEM 32 /* bytes of a _PyErr_StackItem: four words to 3.10, two later */
+
+/* What is remembered of one thread. Zeroed it is new. */
+struct handling {
+	uint64_t addrs[HANDLING_MAX]; /* the links seen last, from exc_info on */
+	size_t n;
+	uint16_t state; /* the last answer */
+};
+
+/* STATE_EXCEPTION_KNOWN and STATE_HANDLING, by the thread's words as they were gathered.
+ *
+ * _PyErr_GetTopmostException(): the first link with an exception in the chain that begins at
+ * exc_info. Its last link is in the thread state itself, and is all there is outside of generators
+ * and coroutines. Links in those are read now, some microseconds after the words; a chain that does
+ * not hold any more is not known. *none is what is known of the address of None (0: not yet).
+ * still: the words are those of the last time, and the thread did not move since. */
+uint16_t state_handling(struct handling *h, uint64_t *none, const struct layout *l,
+			struct memory *m, const uint8_t *thread_words, uint64_t addr, bool still);
 
 #endif

@@ -80,8 +80,8 @@ int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *re
 uint64_t stop_resume(struct stops *s, const struct stop *stop)
 {
 	detach(stop->tid, stop->signal);
-	/* What a program that counts its own work loses is this and another entry: its way back, and
-	 * caches that have to be filled again. */
+	/* What a program that counts its own work loses is this and another entry: its way back,
+	 * and caches that have to be filled again. */
 	return now_ns() - stop->began_ns + s->entry.ns;
 }
 

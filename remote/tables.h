@@ -19,8 +19,11 @@ struct table_string {
 
 enum frame_kind {
 	FRAME_PYTHON,
-	FRAME_MOVING,	/* <moving>: the part of the stack above could not be proven */
-	FRAME_TRUNCATED /* <truncated>: deeper than SAMPLER_MAX_DEPTH, stands at the base */
+	FRAME_MOVING,	 /* <moving>: the part of the stack above could not be proven */
+	FRAME_TRUNCATED, /* <truncated>: deeper than SAMPLER_MAX_DEPTH, stands at the base */
+	FRAME_NATIVE,	 /* <native>: C code, which was called by the frame below and called the one
+			  * above */
+	FRAME_GC	 /* <GC>: garbage is collected; what stands above it was called by that */
 };
 
 struct table_function {
@@ -34,6 +37,7 @@ struct table_frame {
 	uint32_t function;
 	/* 1-based lines, 0-based columns in bytes of UTF-8 as co_positions() gives; -1 unknown. */
 	int32_t line, end_line, column, end_column;
+	uint32_t op; /* the opcode of its instruction plus 1, specialised as it was; 0 not known */
 };
 
 struct table_stack {

@@ -9,9 +9,9 @@
 #define SLACK		512	   /* bytes copied beyond the last known top of the datastack */
 #define TWICE_BYTES	8192u	   /* of the top of the datastack that are copied twice */
 #define TWICE_STEP	2048u
-#define SPAN_GAP	512  /* bytes; nearer frames are one range: cheaper than two */
-#define PRUNE_TICKS	128  /* a frame elsewhere not seen for so many walks is read no more */
-#define MAX_SPARE	24   /* of such frames, how many are kept while they age */
+#define SPAN_GAP	512 /* bytes; nearer frames are one range: cheaper than two */
+#define PRUNE_TICKS	128 /* a frame elsewhere not seen for so many walks is read no more */
+#define MAX_SPARE	24  /* of such frames, how many are kept while they age */
 #define NO_SPAN		UINT32_MAX
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)

@@ -14,6 +14,7 @@ const struct layout layout_cpython_3_11 = {
 			.tstate_current = 576,
 			.gil_last_holder = 368,
 			.gil_locked = 376,
+			.gil_cond = 392,
 			.gc_collecting = ABSENT,
 			.initialized = 16,
 			.finalizing = 24,
@@ -35,10 +36,11 @@ const struct layout layout_cpython_3_11 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
-			.size = 320,
+			.size = 328,
 			.prev = 0,
 			.next = 8,
 			.interp = 16,
@@ -56,6 +58,7 @@ const struct layout layout_cpython_3_11 = {
 			.gil_requested = ABSENT,
 			.current_exception = 96,
 			.exc_info = 120,
+			.exc_state = 320,
 			.dict = 128,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -92,6 +95,7 @@ const struct layout layout_cpython_3_11 = {
 			.localsplus = 72,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
+			.caches = layout_caches_3_11,
 			.lasti_unit = ABSENT,
 			.instr_back = 0,
 			.owner_thread = 0,

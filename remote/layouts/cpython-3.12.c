@@ -14,6 +14,7 @@ const struct layout layout_cpython_3_12 = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 16,
 			.finalizing = 24,
@@ -35,10 +36,11 @@ const struct layout layout_cpython_3_12 = {
 		{
 			.last_holder = 8,
 			.locked = 16,
+			.cond = 32,
 		},
 	.tstate =
 		{
-			.size = 256,
+			.size = 264,
 			.prev = 0,
 			.next = 8,
 			.interp = 16,
@@ -56,6 +58,7 @@ const struct layout layout_cpython_3_12 = {
 			.gil_requested = ABSENT,
 			.current_exception = 96,
 			.exc_info = 104,
+			.exc_state = 256,
 			.dict = 112,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -92,6 +95,7 @@ const struct layout layout_cpython_3_12 = {
 			.localsplus = 72,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
+			.caches = layout_caches_3_12,
 			.lasti_unit = ABSENT,
 			.instr_back = 0,
 			.owner_thread = 0,

@@ -15,6 +15,7 @@ static const struct layout base = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 600,
 			.finalizing = ABSENT,
@@ -36,6 +37,7 @@ static const struct layout base = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -57,6 +59,7 @@ static const struct layout base = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.dict = 128,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -232,6 +235,7 @@ static const struct layout base_free_threaded = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 600,
 			.finalizing = ABSENT,
@@ -253,6 +257,7 @@ static const struct layout base_free_threaded = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -274,6 +279,7 @@ static const struct layout base_free_threaded = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.dict = 128,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -452,6 +458,8 @@ static const struct layout_word words[] = {
 	LAYOUT_SET(14, interp.gil),
 	LAYOUT_SET(17, gil.locked),
 	LAYOUT_SUB(15, gil.locked),
+	LAYOUT_SET_BEHIND(17, 16, gil.cond),
+	LAYOUT_SUB(15, gil.cond),
 	LAYOUT_SET(18, gil.last_holder),
 	LAYOUT_SUB(15, gil.last_holder),
 	/* thread_state: asyncio's word is the first behind it, in _PyThreadStateImpl */

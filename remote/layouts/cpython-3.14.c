@@ -15,6 +15,7 @@ static const struct layout base = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 776,
 			.finalizing = ABSENT,
@@ -36,6 +37,7 @@ static const struct layout base = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -57,6 +59,7 @@ static const struct layout base = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.dict = ABSENT,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -232,6 +235,7 @@ static const struct layout base_free_threaded = {
 			.tstate_current = ABSENT,
 			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 776,
 			.finalizing = ABSENT,
@@ -253,6 +257,7 @@ static const struct layout base_free_threaded = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -274,6 +279,7 @@ static const struct layout base_free_threaded = {
 			.gil_requested = ABSENT,
 			.current_exception = 112,
 			.exc_info = 120,
+			.exc_state = 256,
 			.dict = ABSENT,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,
@@ -452,6 +458,8 @@ static const struct layout_word words[] = {
 	LAYOUT_SET(15, interp.gil),
 	LAYOUT_SET(18, gil.locked),
 	LAYOUT_SUB(16, gil.locked),
+	LAYOUT_SET_BEHIND(18, 16, gil.cond),
+	LAYOUT_SUB(16, gil.cond),
 	LAYOUT_SET(19, gil.last_holder),
 	LAYOUT_SUB(16, gil.last_holder),
 	LAYOUT_SET(20, interp.code_object_generation),

@@ -14,6 +14,7 @@ const struct layout layout_cpython_3_8 = {
 			.tstate_current = 1368,
 			.gil_last_holder = 1160,
 			.gil_locked = 1168,
+			.gil_cond = 1184,
 			.gc_collecting = 544,
 			.initialized = 12,
 			.finalizing = 16,
@@ -35,6 +36,7 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.cond = ABSENT,
 		},
 	.tstate =
 		{
@@ -56,6 +58,7 @@ const struct layout layout_cpython_3_8 = {
 			.gil_requested = ABSENT,
 			.current_exception = 88,
 			.exc_info = 144,
+			.exc_state = 112,
 			.dict = 152,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,

@@ -30,8 +30,8 @@ static bool get_function(void *arg, uint32_t id, struct stream_function *ret)
 
 static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
 {
-	*ret = (struct stream_frame){id / 4 + 1, (int32_t)id % 1000 + 1, (int32_t)id % 1000 + 1, 4,
-				     20};
+	*ret = (struct stream_frame){
+		id / 4 + 1, (int32_t)id % 1000 + 1, (int32_t)id % 1000 + 1, 4, 20, 0};
 	return true;
 }
 

@@ -1,5 +1,6 @@
 /* Any bytes as the records of chunks whose checksums are right, which a fuzzer does not find by
- * itself. Each chunk: two bytes of length, one of flags, then its payload. */
+ * itself, and a question to them. The first byte is of the question; each chunk: two bytes of
+ * length, one of flags, then its payload. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,11 +51,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct stream_reader *r;
 	struct bytes b = {0};
 	uint32_t sequence = 0;
+	struct model_options question = {.selected.function = NULL};
+	char why[256];
 	struct model *m;
 
 	if (!null)
 		null = fopen("/dev/null", "w");
-	if (!null || model_new(&m, NULL) < 0)
+	if (size > 0) {
+		question.mode = (enum mode)(*data % MODE_COUNT);
+		question.native = *data & 8;
+		question.no_gc = question.opcodes = *data & 16;
+		question.selected.function = *data & 32 ? "*a*" : NULL;
+		question.selected.source = *data & 64 ? "a.*" : NULL;
+		question.one_look = *data & 128;
+		data++;
+	}
+	if (!null || model_new(&m, &question) < 0)
 		return 0;
 	bytes_put(&b, prologue, sizeof(prologue));
 	put(&b, (uint32_t)XXH3_64bits(prologue, sizeof(prologue)), 4);
@@ -75,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		stream_reader_free(r);
 	}
+	(void)model_check(m, why, sizeof(why));
 	for (const struct format *const *f = format_all; *f; f++)
 		(*f)->write(m, &options, null);
 	model_free(m);

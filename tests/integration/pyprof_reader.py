@@ -16,6 +16,8 @@ PROLOGUE = bytes.fromhex("89505950524f460a")
 CHUNK = bytes.fromhex("c7506b1a")
 HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
 STRING, FUNCTION, FRAME, STACK, THREAD, TASK = 2, 3, 4, 5, 6, 11
+CPU_TIME_KNOWN = 0x4000
+NATIVE = 3  # kind of a function
 
 
 def library(name, soname):
@@ -138,6 +140,10 @@ class Stream:
         self.states = Counter()
         self.tasks = []        # what each look at a task saw, as a dict
         self.tasks_seen = None  # (how many there are, found, more)
+        self.thread_states = {}  # tid to Counter of states
+        self.cpu = Counter()     # tid to the sum of its CPU times
+        self.ops = {}            # frame to its opcode
+        self.leaf_ops = Counter()  # (function, line, opcode)
         self.first = self.last = None
         self.time_sum = 0
 
@@ -149,6 +155,8 @@ class Stream:
         number = c.varint()
         while c.at < c.end:
             needs = []
+            if kind == FRAME:
+                self.ops.pop(number, None)
             if kind == STRING:
                 entry = c.take(c.varint()).decode("utf-8", "surrogatepass")
             elif kind == FUNCTION:
@@ -169,23 +177,31 @@ class Stream:
                 table[number] = entry
             number += 1
 
+    def instructions(self, c):
+        while c.at < c.end:
+            frame, op = c.varint(), c.varint()
+            if self.has(FRAME, frame):
+                self.ops[frame] = op - 1
+
     def frames(self, stack):
         out = []
         strings = self.kinds[STRING]
         while stack:
             stack, frame = self.kinds[STACK][stack]
             function, line = self.kinds[FRAME].get(frame, (0, -1))[:2]
-            name, file = self.kinds[FUNCTION].get(function, (0, 0))[:2]
+            name, file, _, kind = self.kinds[FUNCTION].get(function, (0, 0, 0, 0))
+            if kind == NATIVE:
+                continue
             out.append((strings.get(file), strings.get(name), line if file else 0))
         return tuple(reversed(out))
 
     def rows(self, c, unit):
         n, columns = c.varint(), c.varint()
         described = [(c.varint(), c.varint(), c.varint()) for _ in range(columns)]
-        values = {number: [0] * n for number in (2, 3, 4, 5)}
+        values = {number: [0] * n for number in (2, 3, 4, 5, 6)}
         for number, encoding, size in described:
             data = c.take(size)
-            if 1 <= number <= 5:
+            if 1 <= number <= 6:
                 values[number] = column(data, encoding, n, values[2])
         kept = [i for i in range(n)
                 if self.has(THREAD, values[2][i]) and self.has(STACK, values[3][i])]
@@ -201,6 +217,15 @@ class Stream:
         for (thread, stack), count in counted.items():
             tid = self.kinds[THREAD][thread][1] if thread else 0
             self.stacks[tid, self.frames(stack)] += count
+            frame = self.kinds[STACK][stack][1] if stack else None
+            if frame in self.ops:
+                _, name, line = self.frames(stack)[-1]
+                self.leaf_ops[name, line, self.ops[frame]] += count
+        for i in kept:
+            tid = self.kinds[THREAD][values[2][i]][1] if values[2][i] else 0
+            self.thread_states.setdefault(tid, Counter())[values[4][i]] += 1
+            if values[4][i] & CPU_TIME_KNOWN:
+                self.cpu[tid] += values[6][i]
 
     def task(self, c, unit):
         time, number, stack, state, problem = (c.varint() for _ in range(5))
@@ -235,6 +260,8 @@ class Stream:
             elif kind == 13:
                 record.varint()
                 self.tasks_seen = record.varint(), record.varint(), record.varint()
+            elif kind == 14:
+                self.instructions(record)
             elif kind == 1:
                 self.header = json.loads(record.data)
             elif kind == 9:

@@ -209,6 +209,19 @@ def undisturbed(measure, pids, attempts=4):
     return result
 
 
+def alone(cpu, pid=0):
+    """Puts a process (0: this one) on a CPU of its own and before others, as far as that is
+    possible: then a target and who samples it do not wait for each other."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) > 1:
+        for tid in os.listdir(f"/proc/{pid or os.getpid()}/task"):
+            os.sched_setaffinity(int(tid), {cpus[cpu % len(cpus)]})
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, -15)
+    except PermissionError:
+        pass
+
+
 def send(pid, number):
     """A signal to a process that may have ended."""
     try:

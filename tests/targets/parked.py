@@ -1,4 +1,4 @@
-"""parked.py DIRECTORY: threads parked in every kind of frame, and what is true of them.
+"""parked.py DIRECTORY [opcodes]: threads parked in every kind of frame, and what is true of them.
 
 Prints "parked" once all stand still. For each line on stdin it prints a line of JSON: the
 threads with their frames, and what faulthandler says. Nothing looks at frames before that.
@@ -286,7 +286,11 @@ def report():
         text = f.read()
     known = dict(sleeping)
     known.update(busy)
-    return {"threads": truth.threads(sys._current_frames(), known), "faulthandler": text}
+    found = {"threads": truth.threads(sys._current_frames(), known), "faulthandler": text}
+    if sys.argv[2:] == ["opcodes"]:
+        found["instructions"] = {str(ident): truth.instructions(frame)
+                                 for ident, frame in sys._current_frames().items()}
+    return found
 
 
 def busy_enough(tid):

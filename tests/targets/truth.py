@@ -1,5 +1,7 @@
 """What a target knows of itself: frames, threads, and whether they stand still."""
+import dis
 import itertools
+import sys
 import threading
 import time
 
@@ -24,6 +26,30 @@ def describe(frame):
         })
         frame = frame.f_back
     return frames
+
+
+def instruction(frame, cache={}):
+    """The names of what a frame stands at: as it is specialised now, and the plain one."""
+    code = frame.f_code
+    if code not in cache:
+        plain = {i.offset: i.opname for i in dis.get_instructions(code)}
+        now = plain
+        if sys.version_info >= (3, 11):
+            now = {i.offset: i.opname for i in dis.get_instructions(code, adaptive=True)}
+        cache[code] = plain, now
+    plain, now = cache[code]
+    # Of a caller the last unit of the instruction may be told.
+    at = max(offset for offset in plain if offset <= frame.f_lasti)
+    return [now[at], plain[at]]
+
+
+def instructions(frame):
+    """From a leaf to the base."""
+    found = []
+    while frame is not None:
+        found.append(instruction(frame))
+        frame = frame.f_back
+    return found
 
 
 def threads(frames, native_ids):

@@ -88,10 +88,12 @@ int main(void)
 	NONE(runtime.tstate_current);
 	NONE(runtime.gil_last_holder);
 	NONE(runtime.gil_locked);
+	NONE(runtime.gil_cond);
 #else
 	OFF(runtime.tstate_current, _PyRuntimeState, gilstate.tstate_current);
 	OFF(runtime.gil_last_holder, _PyRuntimeState, ceval.gil.last_holder);
 	OFF(runtime.gil_locked, _PyRuntimeState, ceval.gil.locked);
+	OFF(runtime.gil_cond, _PyRuntimeState, ceval.gil.cond);
 #endif
 #if AT_LEAST(9)
 	NONE(runtime.gc_collecting);
@@ -128,11 +130,13 @@ int main(void)
 	OFF(interp.modules, PyInterpreterState, imports.modules);
 	OFF(gil.last_holder, struct _gil_runtime_state, last_holder);
 	OFF(gil.locked, struct _gil_runtime_state, locked);
+	OFF(gil.cond, struct _gil_runtime_state, cond);
 #else
 	NONE(interp.gil);
 	OFF(interp.modules, PyInterpreterState, modules);
 	NONE(gil.last_holder);
 	NONE(gil.locked);
+	NONE(gil.cond);
 #endif
 #if AT_LEAST(14)
 	OFF(interp.code_object_generation, PyInterpreterState, _code_object_generation);
@@ -225,6 +229,7 @@ int main(void)
 	OFF(tstate.current_exception, PyThreadState, curexc_type);
 #endif
 	OFF(tstate.exc_info, PyThreadState, exc_info);
+	OFF(tstate.exc_state, PyThreadState, exc_state);
 #if AT_LEAST(11)
 	OFF(err_stackitem.value, _PyErr_StackItem, exc_value);
 #else

@@ -29,7 +29,7 @@ static bool get_function(void *arg, uint32_t id, struct stream_function *ret)
 
 static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
 {
-	*ret = (struct stream_frame){id / 3 + 1, (int32_t)id, (int32_t)id, 2, 9};
+	*ret = (struct stream_frame){id / 3 + 1, (int32_t)id, (int32_t)id, 2, 9, 0};
 	return true;
 }
 

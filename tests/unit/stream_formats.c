@@ -17,11 +17,11 @@ static const struct stream_function functions[] = {
 /* 2 and 3 differ in their columns only. */
 static const struct stream_frame frames[] = {
 	{0},
-	{1, 10, 10, 0, 4},
-	{2, 3, 3, 4, 9},
-	{2, 3, 3, 5, 6},
-	{3, -1, -1, -1, -1},
-	{4, 1, 1, -1, -1},
+	{1, 10, 10, 0, 4, 0},
+	{2, 3, 3, 4, 9, 0},
+	{2, 3, 3, 5, 6, 0},
+	{3, -1, -1, -1, -1, 0},
+	{4, 1, 1, -1, -1, 0},
 };
 static const struct stream_stack stacks[] = {
 	{0}, {0, 1}, {1, 2}, {1, 3}, {2, 3}, {1, 4}, {0, 5},

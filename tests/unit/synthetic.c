@@ -22,11 +22,13 @@ static void absent(struct layout *l)
 	l->runtime.tstate_current = l->runtime.gil_last_holder = l->runtime.gil_locked =
 		l->runtime.gc_collecting = ABSENT;
 	l->interp.gc_collecting = l->interp.gil = l->interp.modules =
-		l->interp.code_object_generation = l->interp.threads_main = ABSENT;
-	l->gil.last_holder = l->gil.locked = ABSENT;
+		l->interp.code_object_generation = l->interp.threads_main = l->interp.gc_frame =
+			ABSENT;
+	l->gil.last_holder = l->gil.locked = l->gil.cond = l->runtime.gil_cond = ABSENT;
 	l->tstate.cframe = l->tstate.base_frame = l->tstate.native_thread_id = l->tstate.status =
 		l->tstate.state = l->tstate.holds_gil = l->tstate.gil_requested =
-			l->tstate.current_exception = l->tstate.exc_info = ABSENT;
+			l->tstate.current_exception = l->tstate.exc_info = l->tstate.exc_state =
+				ABSENT;
 	l->frame.is_entry = l->frame.stackpointer = l->frame.tlbc_index = ABSENT;
 	l->frame.owner_frame_object = l->frame.owner_cstack = ABSENT;
 	l->code.tlbc = l->code.co_version = ABSENT;

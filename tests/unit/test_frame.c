@@ -41,7 +41,7 @@ static void end(struct fixture *f)
 static const char *names(const struct fixture *f, uint32_t stack)
 {
 	static char text[4096];
-	const char *found[128];
+	const struct table_string *found[128];
 	size_t n = 0;
 
 	text[0] = 0;
@@ -50,12 +50,12 @@ static const char *names(const struct fixture *f, uint32_t stack)
 		const struct table_frame *fr = tables_get_frame(f->c.tables, st->frame);
 		const struct table_function *fn = tables_get_function(f->c.tables, fr->function);
 
-		found[n] = tables_get_string(f->c.tables, fn->name)->bytes;
+		found[n] = tables_get_string(f->c.tables, fn->name);
 		stack = st->parent;
 	}
 	while (n-- > 0)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%.*s",
-			 *text ? " " : "", found[n][0] == '<' ? 8 : 10, found[n]);
+			 *text ? " " : "", (int)found[n]->len, found[n]->bytes);
 	return text;
 }
 
@@ -328,7 +328,7 @@ static void a_chain_without_end_is_cut_and_says_so(void **state)
 	assert_memory_equal(names(&f, stack), "", 0);
 	for (uint32_t up = stack; up; up = tables_get_stack(f.c.tables, up)->parent)
 		stack = up;
-	assert_string_equal(names(&f, stack), "<truncat");
+	assert_string_equal(names(&f, stack), "<truncated>");
 	end(&f);
 }
 
@@ -347,9 +347,117 @@ static void a_frame_of_an_unknown_owner_is_torn(void **state)
 	end(&f);
 }
 
+/* The frame at depth belongs to the interpreter: C code that was called, and calls. */
+static void make_native(struct fixture *f, unsigned depth)
+{
+	f->s.image[synthetic_frame(&f->s, depth) + (uint64_t)f->s.target.layout.frame.owner -
+		   SYNTHETIC_BASE] = (uint8_t)f->s.target.layout.frame.owner_interpreter;
+}
+
+static void c_code_between_frames_is_native_but_not_at_the_base(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	for (unsigned i = 0; i < 6; i++)
+		synthetic_push(&f.s, i, 3);
+	make_native(&f, 0);
+	make_native(&f, 2);
+	make_native(&f, 3);
+	make_native(&f, 5);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_1 <native> function_4 <native>");
+	end(&f);
+}
+
+static void garbage_is_collected_above_the_frame_that_it_interrupts(void **state)
+{
+	struct fixture f;
+	uint32_t stack, with;
+	bool repeat;
+
+	begin(&f);
+	for (unsigned i = 0; i < 4; i++)
+		synthetic_push(&f.s, i, 3);
+	make_native(&f, 2);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 <native> function_3");
+	with = walker_with_gc(f.w, &f.c, 0, stack);
+	assert_string_equal(names(&f, with), "function_0 function_1 <native> function_3 <GC>");
+	/* The C code that is called from there is the collection itself. */
+	with = walker_with_gc(f.w, &f.c, synthetic_frame(&f.s, 1), stack);
+	assert_string_equal(names(&f, with), "function_0 function_1 <GC> function_3");
+	with = walker_with_gc(f.w, &f.c, synthetic_frame(&f.s, 0), stack);
+	assert_string_equal(names(&f, with), "function_0 <GC> function_1 <native> function_3");
+	/* A frame of another thread. */
+	assert_int_equal(walker_with_gc(f.w, &f.c, 0x1234, stack), stack);
+	end(&f);
+}
+
+static uint32_t op_of(const struct fixture *f, uint32_t stack)
+{
+	return tables_get_frame(f->c.tables, tables_get_stack(f->c.tables, stack)->frame)->op;
+}
+
+static void put_unit(struct fixture *f, unsigned code, unsigned unit, uint8_t opcode)
+{
+	f->s.image[f->s.codes[code] + (uint64_t)f->s.target.layout.code.code + 2 * unit -
+		   SYNTHETIC_BASE] = opcode;
+}
+
+static void frames_tell_their_instruction(void **state)
+{
+	static const uint8_t caches[256] = {[100] = 2, [101] = 2, [77] = LAYOUT_CACHE_UNKNOWN};
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	f.c.opcodes = true;
+	call_three(&f);
+	put_unit(&f, 0, 3, 11);
+	put_unit(&f, 1, 4, 12);
+	put_unit(&f, 2, 0, 255);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_int_equal(op_of(&f, stack), 256);
+	stack = tables_get_stack(f.c.tables, stack)->parent;
+	assert_int_equal(op_of(&f, stack), 13);
+	stack = tables_get_stack(f.c.tables, stack)->parent;
+	assert_int_equal(op_of(&f, stack), 12);
+	/* Where it is left in an inline cache the instruction is before that. */
+	f.s.target.layout.frame.caches = caches;
+	put_unit(&f, 0, 0, 1);
+	put_unit(&f, 0, 1, 100);
+	put_unit(&f, 0, 2, 77); /* a cache: any bytes */
+	put_unit(&f, 0, 3, 100);
+	put_unit(&f, 1, 1, 77); /* from here on nothing is sure */
+	code_cache_forget(f.c.codes, f.c.tables);
+	walker_forget(f.w);
+	plan(&f);
+	put_unit(&f, 0, 1, 101); /* specialised since: of the same length */
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	stack = tables_get_stack(f.c.tables, stack)->parent;
+	assert_int_equal(op_of(&f, stack), 0);
+	stack = tables_get_stack(f.c.tables, stack)->parent;
+	assert_int_equal(op_of(&f, stack), 102);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(c_code_between_frames_is_native_but_not_at_the_base),
+		cmocka_unit_test(garbage_is_collected_above_the_frame_that_it_interrupts),
+		cmocka_unit_test(frames_tell_their_instruction),
 		cmocka_unit_test(a_still_stack_is_walked_and_then_repeated),
 		cmocka_unit_test(a_leaf_may_execute_between_the_copies),
 		cmocka_unit_test(a_caller_that_moved_between_the_copies_is_torn),

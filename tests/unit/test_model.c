@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -219,6 +220,252 @@ static void a_filter_takes_samples_but_not_their_time(void **state)
 	model_free(m);
 }
 
+/* A recording of one thread: states, CPU times and stacks, 1 ms apart. */
+struct made {
+	uint32_t stack;
+	uint16_t state;
+	uint64_t cpu_ns;
+};
+static struct model *make(const struct model_options *o, const struct stream_definitions *d,
+			  const struct stream_header *more, const struct made *made, size_t n)
+{
+	struct stream_header h = {.stream_id = 1, .time_unit_ns = 1, .rate_hz = 1000};
+	struct stream_writer_options wo = {0};
+	struct stream_summary end = {.end = "stopped"};
+	struct stream_reader *r;
+	struct stream_writer *w;
+	struct bytes b = {0};
+	struct model *m;
+
+	if (more)
+		h = *more;
+	assert_int_equal(stream_writer_new(&w, &h, d, &wo, fixture_sink, &b), 0);
+	for (size_t i = 0; i < n; i++)
+		stream_writer_sample(w, &(struct stream_sample){.time_ns = (i + 1) * 1000000,
+								.thread = 1,
+								.stack = made[i].stack,
+								.state = made[i].state,
+								.cpu_ns = made[i].cpu_ns});
+	assert_int_equal(stream_writer_finish(w, &end), 0);
+	stream_writer_free(w);
+	assert_int_equal(model_new(&m, o), 0);
+	assert_int_equal(stream_reader_new(&r, &model_handler, m), 0);
+	assert_int_equal(stream_reader_feed(r, b.data, b.len), 0);
+	assert_int_equal(stream_reader_finish(r), 0);
+	stream_reader_free(r);
+	bytes_done(&b);
+	return m;
+}
+
+/* What the stack whose leaf is on this line got. */
+static const struct model_count *on_line(const struct model *m, int32_t line)
+{
+	static const struct model_count none;
+
+	for (uint32_t i = 0; i < m->count_count; i++)
+		if (m->frames[m->nodes[m->counts[i].node].frame].line == line)
+			return &m->counts[i];
+	return &none;
+}
+
+#define ON  (STREAM_STATE_CPU_KNOWN | STREAM_STATE_CPU | STREAM_STATE_CPU_TIME_KNOWN)
+#define OFF (STREAM_STATE_CPU_KNOWN | STREAM_STATE_CPU_TIME_KNOWN)
+
+static void cpu_time_goes_to_the_stacks_seen_on_a_cpu(void **state)
+{
+	/* Lines are those of stack + 1. The first sample of a thread knows no CPU time. */
+	static const struct made made[] = {
+		{1, OFF & ~STREAM_STATE_CPU_TIME_KNOWN, 0},
+		{2, ON, 600000}, /* began to run */
+		{2, ON, 0},	 /* not told yet: shares with the others */
+		{3, ON, 2000000},
+		{1, OFF, 400000}, /* its last bit is stack 3's */
+		{1, OFF, 0},
+		{1, OFF, 500000}, /* ran unseen: goes to the next that is seen */
+		{4, ON, 500000},
+	};
+	const struct model_options cpu = {.mode = MODE_CPU};
+	struct model *m = make(&cpu, &fixture_definitions, NULL, made, 8);
+	char why[256];
+
+	assert_int_equal(m->ns, 4000000);
+	assert_in_range(m->samples, 3, 4);
+	assert_int_equal(on_line(m, 2)->ns, 0);
+	assert_in_range(on_line(m, 3)->ns, 1999990, 2000010);
+	assert_in_range(on_line(m, 4)->ns, 999990, 1000010);
+	assert_int_equal(on_line(m, 5)->ns, 1000000);
+	/* Ten of eight thousand would be said; the first sample is none of them. */
+	assert_int_equal(m->processes[0].unknown, 0);
+	assert_int_equal(model_check(m, why, sizeof(why)), 0);
+	model_free(m);
+}
+
+static void cpu_time_that_was_not_recorded_is_refused(void **state)
+{
+	const struct model_options cpu = {.mode = MODE_CPU};
+	struct made made[100];
+	struct model *m;
+	char why[256];
+
+	for (size_t i = 0; i < 100; i++)
+		made[i] = (struct made){2, 0, 0};
+	m = make(&cpu, &fixture_definitions, NULL, made, 100);
+	assert_int_equal(m->samples, 0);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "CPU time"));
+	model_free(m);
+	/* A part of it: the rest is said to be left out. */
+	for (size_t i = 0; i < 90; i++)
+		made[i] = (struct made){2, ON, 1000000};
+	m = make(&cpu, &fixture_definitions, NULL, made, 100);
+	assert_int_equal(model_check(m, why, sizeof(why)), -EAGAIN);
+	assert_non_null(strstr(why, "10 of 100"));
+	model_free(m);
+}
+
+static void a_mode_takes_its_samples_with_their_time(void **state)
+{
+	static const struct made made[] = {
+		{1, STREAM_STATE_GIL_KNOWN, 0},
+		{2, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL, 0},
+		{3, STREAM_STATE_GIL_KNOWN | STREAM_STATE_EXCEPTION, 0},
+		{4, STREAM_STATE_EXCEPTION_KNOWN | STREAM_STATE_HANDLING, 0},
+		{5, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL, 0},
+	};
+	struct model_options o = {.mode = MODE_GIL};
+	struct model *m = make(&o, &fixture_definitions, NULL, made, 5);
+
+	assert_int_equal(m->samples, 2);
+	assert_int_equal(m->ns, 2000000);
+	assert_int_equal(m->processes[0].unknown, 1);
+	assert_int_equal(on_line(m, 3)->count, 1);
+	assert_int_equal(on_line(m, 6)->count, 1);
+	model_free(m);
+	o.mode = MODE_EXCEPTION;
+	m = make(&o, &fixture_definitions, NULL, made, 5);
+	assert_int_equal(m->samples, 2);
+	assert_int_equal(on_line(m, 4)->count, 1);
+	assert_int_equal(on_line(m, 5)->count, 1);
+	model_free(m);
+}
+
+static void a_recording_of_a_mode_answers_that_mode_only(void **state)
+{
+	static const struct made made[] = {
+		{1, STREAM_STATE_GIL_KNOWN | STREAM_STATE_UNASKED, 0},
+		{2, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL, 0},
+	};
+	struct stream_header h = {
+		.stream_id = 1, .time_unit_ns = 1, .rate_hz = 1000, .mode = "gil"};
+	struct model_options o = {.mode = MODE_RECORDED};
+	struct model *m = make(&o, &fixture_definitions, &h, made, 2);
+	char why[256];
+
+	assert_int_equal(model_check(m, why, sizeof(why)), 0);
+	assert_int_equal(m->mode, MODE_GIL);
+	assert_int_equal(m->samples, 1);
+	assert_int_equal(m->ns, 1000000);
+	model_free(m);
+	o.mode = MODE_WALL;
+	m = make(&o, &fixture_definitions, &h, made, 2);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "mode gil"));
+	model_free(m);
+	/* Of a selection the sample before is not in the profile either. */
+	h = (struct stream_header){
+		.stream_id = 1, .time_unit_ns = 1, .rate_hz = 1000, .selected = "--thread x"};
+	m = make(NULL, &fixture_definitions, &h, made, 2);
+	assert_int_equal(m->samples, 1);
+	model_free(m);
+}
+
+static bool special_function(void *arg, uint32_t id, struct stream_function *ret)
+{
+	*ret = (struct stream_function){id + 8, id == 1 ? 1 : 0, 1,
+					id == 2	  ? STREAM_FRAME_NATIVE
+					: id == 3 ? STREAM_FRAME_GC
+						  : STREAM_FRAME_PYTHON};
+	return true;
+}
+
+static bool special_frame(void *arg, uint32_t id, struct stream_frame *ret)
+{
+	*ret = (struct stream_frame){id, (int32_t)id, (int32_t)id, -1, -1, 40 + id};
+	return true;
+}
+
+/* Stack 1: Python; 2: C code on it; 3: garbage collection on that; 4: Python on that. */
+static bool special_stack(void *arg, uint32_t id, struct stream_stack *ret)
+{
+	*ret = (struct stream_stack){id - 1, id == 4 ? 1 : id};
+	return true;
+}
+
+static void special_frames_and_instructions_are_there_when_asked_for(void **state)
+{
+	static const struct made made[] = {
+		{4, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL, 0},
+		{1, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN, 0},
+		{1, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN | STREAM_STATE_GIL_WAIT,
+		 0},
+		{2, STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN, 0},
+	};
+	struct stream_definitions d = fixture_definitions;
+	struct model_options o = {0};
+	struct model *m;
+	uint32_t depth = 0;
+	char why[256];
+
+	d.function = special_function;
+	d.frame = special_frame;
+	d.stack = special_stack;
+	m = make(&o, &d, NULL, made, 4);
+	for (uint32_t i = 0; i < m->count_count; i++)
+		if (m->nodes[m->counts[i].node].depth > depth)
+			depth = m->nodes[m->counts[i].node].depth;
+	assert_int_equal(depth, 3); /* without the C code */
+	assert_int_equal(m->frames[m->nodes[1].frame].op, 0);
+	model_free(m);
+
+	o = (struct model_options){.no_gc = true, .native = true, .opcodes = true};
+	m = make(&o, &d, NULL, made, 4);
+	/* Python; C code on it, from the stack and by state alike; Python on that. */
+	assert_int_equal(model_check(m, why, sizeof(why)), 0);
+	assert_int_equal(m->samples, 4);
+	for (uint32_t i = 0; i < m->count_count; i++) {
+		const struct model_node *node = &m->nodes[m->counts[i].node];
+		const struct model_frame *frame = &m->frames[node->frame];
+
+		assert_in_range(node->depth, 1, 3);
+		if (m->functions[frame->function].kind == STREAM_FRAME_PYTHON)
+			assert_int_equal(frame->op, 41);
+		else
+			assert_int_equal(node->depth, 2);
+	}
+	model_free(m);
+}
+
+static void a_selection_takes_stacks_with_the_function_anywhere(void **state)
+{
+	static const struct made made[] = {{12, 0, 0}, {6, 0, 0}, {3, 0, 0}, {2, 0, 0}};
+	struct model_options o = {.selected = {.function = "f3"}};
+	struct model *m;
+
+	/* Stack 6 is called by 3 and calls 12; its frame 7 is of function 3. */
+	m = make(&o, &fixture_definitions, NULL, made, 4);
+	assert_int_equal(m->samples, 2);
+	assert_int_equal(m->ns, 2000000);
+	model_free(m);
+	o = (struct model_options){.selected = {.thread = "work*", .source = "mod3"}};
+	m = make(&o, &fixture_definitions, NULL, made, 4);
+	assert_int_equal(m->samples, 2);
+	model_free(m);
+	o.selected.thread = "102";
+	m = make(&o, &fixture_definitions, NULL, made, 4);
+	assert_int_equal(m->samples, 0);
+	model_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +475,12 @@ int main(void)
 		cmocka_unit_test(a_weight_is_the_time_since_the_sample_before_up_to_a_cap),
 		cmocka_unit_test(the_last_sample_of_a_thread_is_kept),
 		cmocka_unit_test(a_filter_takes_samples_but_not_their_time),
+		cmocka_unit_test(cpu_time_goes_to_the_stacks_seen_on_a_cpu),
+		cmocka_unit_test(cpu_time_that_was_not_recorded_is_refused),
+		cmocka_unit_test(a_mode_takes_its_samples_with_their_time),
+		cmocka_unit_test(a_recording_of_a_mode_answers_that_mode_only),
+		cmocka_unit_test(special_frames_and_instructions_are_there_when_asked_for),
+		cmocka_unit_test(a_selection_takes_stacks_with_the_function_anywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 
 #include "daemon/protocol.h"
 
-#define MAX_ARGS 16
+#define MAX_ARGS 20
 
 static int parse(struct options *o, const struct command *c, ...)
 {
@@ -208,9 +208,40 @@ static int be_quiet(void **state)
 	return freopen("/dev/null", "w", stderr) ? 0 : -1;
 }
 
+static void questions_are_parsed(void **state)
+{
+	char long_pattern[PROTOCOL_PATTERN_SIZE + 1];
+	struct options o;
+
+	assert_int_equal(parse(&o, &command_replay, "--mode", "gil", "--function", "f*", "--source",
+			       "json.*", "--from", "0", "--to", "1.5", "--native", "--no-gc",
+			       "--opcodes", "x", NULL),
+			 0);
+	assert_int_equal(o.mode, MODE_GIL);
+	assert_string_equal(o.selected.function, "f*");
+	assert_string_equal(o.selected.source, "json.*");
+	assert_null(o.selected.thread);
+	assert_int_equal(o.to_ns, 1500000000);
+	assert_true(o.native && o.no_gc && o.opcodes && !o.all_threads);
+	assert_int_equal(parse(&o, &command_attach, "--thread", "worker-*", "1", NULL), 0);
+	assert_true(o.all_threads);
+	assert_int_equal(parse(&o, &command_attach, "1", NULL), 0);
+	assert_int_equal(o.mode, MODE_RECORDED);
+	assert_int_equal(parse(&o, &command_attach, "--mode", "all", "1", NULL), STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_attach, "--from", "1", "1", NULL), STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_replay, "--from", "2", "--to", "1", "x", NULL),
+			 STATUS_USAGE);
+	memset(long_pattern, 'x', sizeof(long_pattern) - 1);
+	long_pattern[sizeof(long_pattern) - 1] = '\0';
+	assert_int_equal(parse(&o, &command_dump, "--thread", long_pattern, "1", NULL),
+			 STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_dump, "--thread", "", "1", NULL), STATUS_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(questions_are_parsed),
 		cmocka_unit_test(the_defaults_are_the_documented_ones),
 		cmocka_unit_test(descendants_are_asked_for_by_the_originals_word),
 		cmocka_unit_test(rates_have_suffixes),

@@ -1,5 +1,6 @@
 /* The words between client and session, and a session that hears wrong ones. */
 #include "daemon/protocol.h"
+#include "formats/stream-select.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -77,9 +78,13 @@ static void what_is_out_of_range_is_refused(void **state)
 	REFUSED(r.chunk_ns = PROTOCOL_MAX_CHUNK_NS + 1);
 	REFUSED(r.stop_budget_ppm = 1000001);
 	REFUSED(r.reserved[0] = 1);
-	REFUSED(r.reserved[4] = 1);
+	REFUSED(r.reserved[3] = 1);
 	REFUSED(r.parent = -1);
 	REFUSED(r.discovery = PROTOCOL_DISCOVERY_END);
+	REFUSED(r.mode = MODE_COUNT);
+	REFUSED(memset(r.thread, 'x', sizeof(r.thread)));
+	REFUSED(memset(r.function, 'x', sizeof(r.function)));
+	REFUSED(memset(r.source, 'x', sizeof(r.source)));
 }
 
 static void a_replys_text_cannot_reach_a_terminal_raw(void **state)

@@ -410,6 +410,79 @@ static void pieces_are_found_without_reading_them(void **state)
 	bytes_done(&b);
 }
 
+struct heard {
+	uint64_t cpu[64];
+	uint16_t state[64];
+	size_t n;
+	uint32_t ops[8]; /* by frame */
+};
+
+static int hear_samples(void *arg, uint32_t stream, const struct stream_batch *b)
+{
+	struct heard *h = arg;
+
+	for (size_t i = 0; i < b->n; i++, h->n++) {
+		h->cpu[h->n] = b->cpu_ns[i];
+		h->state[h->n] = b->state[i];
+	}
+	return 0;
+}
+
+static int hear_op(void *arg, uint32_t stream, uint32_t frame, uint16_t op)
+{
+	((struct heard *)arg)->ops[frame] = op;
+	return 0;
+}
+
+static bool op_frame(void *arg, uint32_t id, struct stream_frame *ret)
+{
+	*ret = (struct stream_frame){id, (int32_t)id, (int32_t)id,
+				     -1, -1,	      (uint16_t)(id % 2 ? 200 + id : 0)};
+	return true;
+}
+
+static void cpu_times_and_instructions_come_back(void **state)
+{
+	const struct stream_handler handler = {.samples = hear_samples, .op = hear_op};
+	struct stream_definitions d = fixture_definitions;
+	struct stream_header h = {.stream_id = 1, .time_unit_ns = 1};
+	struct stream_writer_options o = {.chunk_ns = 10};
+	struct stream_summary end = {.end = "stopped"};
+	struct heard heard = {0};
+	struct stream_reader *r;
+	struct stream_writer *w;
+	struct bytes b = {0};
+
+	d.frame = op_frame;
+	assert_int_equal(stream_writer_new(&w, &h, &d, &o, fixture_sink, &b), 0);
+	for (uint32_t i = 0; i < 60; i++)
+		assert_int_equal(stream_writer_sample(
+					 w,
+					 &(struct stream_sample){
+						 .time_ns = i,
+						 .thread = i % 2,
+						 .stack = i % 3 + 1,
+						 .state = i < 30 ? 0 : STREAM_STATE_CPU_TIME_KNOWN,
+						 .cpu_ns = i == 45 ? UINT64_MAX : 7 * i}),
+				 0);
+	assert_int_equal(stream_writer_finish(w, &end), 0);
+	stream_writer_free(w);
+	assert_int_equal(stream_reader_new(&r, &handler, &heard), 0);
+	assert_int_equal(stream_reader_feed(r, b.data, b.len), 0);
+	assert_int_equal(stream_reader_finish(r), 0);
+	stream_reader_free(r);
+	assert_int_equal(heard.n, 60);
+	for (uint32_t i = 0; i < 60; i++) {
+		assert_int_equal(heard.state[i], i < 30 ? 0 : STREAM_STATE_CPU_TIME_KNOWN);
+		assert_int_equal(heard.cpu[i], i < 30 ? 0 : i == 45 ? UINT64_MAX : 7 * i);
+	}
+	/* The fixture's stacks 1, 2, 3 run frames 2, 3, 4, which are defined in that order. */
+	assert_int_equal(heard.ops[1], 0);
+	assert_int_equal(heard.ops[2], 203);
+	assert_int_equal(heard.ops[3], 0);
+	bytes_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +498,7 @@ int main(void)
 		cmocka_unit_test(tasks_come_with_their_stacks_and_awaiters),
 		cmocka_unit_test(a_sinks_error_is_told_again_and_again),
 		cmocka_unit_test(a_steady_profile_takes_little_room),
+		cmocka_unit_test(cpu_times_and_instructions_come_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

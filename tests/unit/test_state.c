@@ -1,0 +1,198 @@
+/* What the words of a thread say of it: exceptions in chains that lead through generators, who
+ * collects garbage. */
+#include "remote/state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "remote/sampler.h"
+#include "tests/unit/synthetic.h"
+
+enum { EXC_INFO = 64, EXC_STATE = 80, SIZE = 96 };
+#define AT(offset) (SYNTHETIC_BASE + 0x6000u + (offset))
+#define NONE	   AT(0x000)
+#define ERROR	   AT(0x040)
+#define NONE_TYPE  AT(0x080)
+#define ERROR_TYPE AT(0x100)
+#define ITEM(i)	   AT(0x200 + 16u * (i))
+
+struct fixture {
+	struct synthetic s;
+	struct handling h;
+	uint64_t none;
+};
+
+static void put_type(struct synthetic *s, uint64_t object, uint64_t type, const char *name)
+{
+	synthetic_put(s, object + (uint64_t)s->target.layout.object.ob_type, type);
+	synthetic_put(s, type + (uint64_t)s->target.layout.type.tp_name, type + 0x40);
+	memcpy(s->image + (type + 0x40 - SYNTHETIC_BASE), name, strlen(name) + 1);
+}
+
+static void begin(struct fixture *f)
+{
+	struct layout *l = &f->s.target.layout;
+
+	memset(&f->h, 0, sizeof(f->h));
+	f->none = 0;
+	synthetic_init(&f->s);
+	l->tstate.exc_info = EXC_INFO;
+	l->tstate.exc_state = EXC_STATE;
+	l->tstate.current_exception = EXC_INFO - 8;
+	l->err_stackitem.value = 0;
+	l->err_stackitem.previous = 8;
+	put_type(&f->s, NONE, NONE_TYPE, "NoneType");
+	put_type(&f->s, ERROR, ERROR_TYPE, "ValueError");
+	synthetic_put(&f->s, f->s.tstate + EXC_INFO, f->s.tstate + EXC_STATE);
+	synthetic_put(&f->s, f->s.tstate + EXC_STATE, 0);
+	synthetic_put(&f->s, f->s.tstate + EXC_STATE + 8, 0);
+}
+
+/* As the words are now, and what they were when `words` is given. */
+static uint16_t ask(struct fixture *f, const uint8_t *words, bool still)
+{
+	const uint8_t *now = f->s.image + (f->s.tstate - SYNTHETIC_BASE);
+
+	return state_handling(&f->h, &f->none, &f->s.target.layout, f->s.target.memory,
+			      words ? words : now, f->s.tstate, still);
+}
+
+static void put_item(struct fixture *f, unsigned i, uint64_t value, uint64_t previous)
+{
+	synthetic_put(&f->s, ITEM(i), value);
+	synthetic_put(&f->s, ITEM(i) + 8, previous);
+}
+
+static void none_and_null_are_no_exception(void **state)
+{
+	struct fixture f;
+
+	begin(&f);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(f.none, 0);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, NONE);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	assert_int_equal(f.none, NONE);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	/* What cannot be read is not known, as long as it could be None. */
+	f.none = 0;
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, 0x8);
+	assert_int_equal(ask(&f, NULL, false), 0);
+	synthetic_done(&f.s);
+}
+
+static void a_thread_that_stands_still_is_not_asked_again(void **state)
+{
+	struct fixture f;
+
+	begin(&f);
+	assert_int_equal(ask(&f, NULL, true), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
+	assert_int_equal(ask(&f, NULL, true), STATE_EXCEPTION_KNOWN);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_done(&f.s);
+}
+
+static void the_chain_is_followed_through_generators(void **state)
+{
+	struct fixture f;
+
+	begin(&f);
+	for (unsigned i = 0; i < 5; i++)
+		put_item(&f, i, i % 2 ? 0 : NONE, i == 4 ? f.s.tstate + EXC_STATE : ITEM(i + 1));
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(0));
+	for (int times = 0; times < 2; times++)
+		assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	assert_int_equal(f.h.n, 5);
+	/* Any link tells, also one that was read before, and that at the base. */
+	put_item(&f, 3, ERROR, ITEM(4));
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	put_item(&f, 3, 0, ITEM(4));
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	/* Where the base is not known, its link ends the chain by having none before. */
+	f.s.target.layout.tstate.exc_state = ABSENT;
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, 0);
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	synthetic_done(&f.s);
+}
+
+static void a_generator_that_was_left_leads_to_where_the_chain_begins_now(void **state)
+{
+	uint8_t words[SIZE];
+	struct fixture f;
+
+	begin(&f);
+	put_item(&f, 0, 0, f.s.tstate + EXC_STATE);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(0));
+	memcpy(words, f.s.image + (f.s.tstate - SYNTHETIC_BASE), SIZE);
+	put_item(&f, 0, 0, 0);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, f.s.tstate + EXC_STATE);
+	assert_int_equal(ask(&f, words, false), STATE_EXCEPTION_KNOWN);
+	/* Entered again just now: not known. */
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(0));
+	assert_int_equal(ask(&f, words, false), 0);
+	synthetic_done(&f.s);
+}
+
+static void chains_that_do_not_hold_are_not_known_and_end(void **state)
+{
+	struct fixture f;
+
+	begin(&f);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, 3);
+	assert_int_equal(ask(&f, NULL, false), 0);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, 0);
+	assert_int_equal(ask(&f, NULL, false), 0);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, 0xfff0000000000000ull);
+	assert_int_equal(ask(&f, NULL, false), 0);
+	put_item(&f, 0, 0, ITEM(1));
+	put_item(&f, 1, 0, ITEM(0));
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(0));
+	assert_int_equal(ask(&f, NULL, false), 0);
+	for (unsigned i = 0; i < 100; i++)
+		put_item(&f, i, 0, ITEM(i + 1));
+	assert_int_equal(ask(&f, NULL, false), 0);
+	assert_true(f.h.n <= HANDLING_MAX);
+	synthetic_done(&f.s);
+}
+
+static void who_holds_the_gil_while_garbage_is_collected_collects_it(void **state)
+{
+	struct state_words w = {.gc_at = 0, .gc_frame_at = ABSENT};
+	const uint16_t both = STATE_GC | STATE_GIL;
+	uint64_t frame = 1;
+
+	assert_true(state_collects(&w, both, &frame));
+	assert_int_equal(frame, 0);
+	assert_false(state_collects(&w, STATE_GC, &frame));
+	assert_false(state_collects(&w, STATE_GIL, &frame));
+	/* Where the version tells the frame there has to be one. */
+	w.gc_frame_at = 8;
+	assert_false(state_collects(&w, both, &frame));
+	w.interp.bytes[9] = 1;
+	assert_true(state_collects(&w, both, &frame));
+	assert_int_equal(frame, 0x100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(none_and_null_are_no_exception),
+		cmocka_unit_test(a_thread_that_stands_still_is_not_asked_again),
+		cmocka_unit_test(the_chain_is_followed_through_generators),
+		cmocka_unit_test(a_generator_that_was_left_leads_to_where_the_chain_begins_now),
+		cmocka_unit_test(chains_that_do_not_hold_are_not_known_and_end),
+		cmocka_unit_test(who_holds_the_gil_while_garbage_is_collected_collects_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
