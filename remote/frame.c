@@ -20,6 +20,7 @@ struct known {
 	uint64_t addr;
 	uint64_t code, previous, ip; /* the raw words */
 	uint32_t stack;		     /* the stack up to and with it */
+	uint64_t generator;	     /* address of the innermost frame of one up to it; 0 none */
 	bool in_chunk, hidden;
 	const uint8_t *a, *b;
 };
@@ -104,6 +105,11 @@ void walker_free(struct walker *w)
 void walker_set_still(struct walker *w, bool still)
 {
 	w->still = still;
+}
+
+uint64_t walker_generator(const struct walker *w)
+{
+	return w->n_known ? w->known[w->n_known - 1].generator : 0;
 }
 
 const uint8_t *walker_words(const struct walker *w)
@@ -494,6 +500,7 @@ static bool callers_stood(const struct walker *w, uint64_t leaf)
 static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size_t shared, size_t n,
 				  bool truncated, uint32_t *ret_stack)
 {
+	uint64_t generator = shared ? w->known[shared - 1].generator : 0;
 	uint32_t stack = shared ? w->known[shared - 1].stack : 0;
 	enum walk_result r;
 
@@ -519,12 +526,15 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
 			return r;
+		if (f->generator)
+			generator = f->addr;
 		w->near[hash_addr(f->addr) & ((1 << NEAR_BITS) - 1)] = (uint16_t)w->n_known;
 		w->known[w->n_known++] = (struct known){.addr = f->addr,
 							.code = f->code,
 							.previous = f->previous,
 							.ip = f->ip,
 							.stack = stack,
+							.generator = generator,
 							.in_chunk = f->in_chunk,
 							.hidden = f->hidden,
 							.a = f->a,

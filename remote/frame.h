@@ -92,6 +92,10 @@ void walker_set_still(struct walker *w, bool still);
  * that is 0. The stack as it is when that frame is not in it, or memory is short. */
 uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack);
 
+/* The address of the innermost frame of the last walk that a generator or coroutine owns; 0 none,
+ * or the version does not tell. */
+uint64_t walker_generator(const struct walker *w);
+
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);
 

@@ -55,10 +55,10 @@ struct sampler {
 	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
-	uint64_t none;			   /* address of None; 0 not seen yet */
-	uint64_t opcodes_ns;		   /* when all frames' instructions were read anew */
-	bool ask_kernel;		   /* at this tick */
-	uint64_t gap[LOST_REASON_COUNT];   /* counted, not yet told */
+	struct handling_known handling;
+	uint64_t opcodes_ns;		 /* when all frames' instructions were read anew */
+	bool ask_kernel;		 /* at this tick */
+	uint64_t gap[LOST_REASON_COUNT]; /* counted, not yet told */
 	uint64_t gap_ns;
 
 	struct tables *read_tables; /* the other thread's */
@@ -304,6 +304,19 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 	return th->cpu;
 }
 
+/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
+ * held. */
+static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a,
+			     uint64_t generator, bool still)
+{
+	if (a->chased)
+		return;
+	a->chased = true;
+	a->handling =
+		state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
+			       walker_words(th->walker), th->addr, generator, still);
+}
+
 /* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
  */
 struct reading {
@@ -318,11 +331,14 @@ static void read_it(void *arg)
 {
 	struct reading *g = arg;
 
-	if (g->n)
-		g->r = gather(g->s, g->s->own, g->n, &g->a->sample.time_ns,
-			      &g->a->sample.gather_ns);
-	else
+	if (!g->n) {
 		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
+		return;
+	}
+	g->r = gather(g->s, g->s->own, g->n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+	g->a->chased = false;
+	if (g->r >= 0 && g->a->by_hand)
+		chase_exceptions(g->s, g->th, g->a, 0, false);
 }
 
 static void read_there(struct reading *g)
@@ -403,17 +419,6 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 	a->by_hand = false;
 }
 
-/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
- * stopped. */
-static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a, bool still)
-{
-	if (a->chased)
-		return;
-	a->chased = true;
-	a->handling = state_handling(&th->handling, &s->none, &s->target->layout, s->target->memory,
-				     walker_words(th->walker), th->addr, still);
-}
-
 /* By ptrace. false: the thread could not be stopped. */
 static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
 {
@@ -436,7 +441,7 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 		look_anew(s, th, false, a);
 	a->chased = false;
 	if (a->result == WALK_OK)
-		chase_exceptions(s, th, a, false);
+		chase_exceptions(s, th, a, 0, false);
 	count_stop(s, stop_resume(&s->stops, &stop));
 	a->sample.how = HOW_STOP;
 	return true;
@@ -488,7 +493,8 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	else if (state & STATE_GIL)
 		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
 	a->sample.state |= state;
-	chase_exceptions(s, th, a, th->rested && walker_rests(th->walker));
+	chase_exceptions(s, th, a, a->sample.how == HOW_MOVING ? 0 : walker_generator(th->walker),
+			 th->rested && walker_rests(th->walker));
 	a->sample.state |= a->handling;
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);

@@ -211,9 +211,9 @@ static int read_links(struct handling *h, const struct layout *l, struct memory 
 
 /* Follows the chain through links outside the thread state. */
 static enum answer follow(struct handling *h, uint64_t *none, const struct layout *l,
-			  struct memory *m, const uint8_t *words, uint64_t addr)
+			  struct memory *m, const uint8_t *words, uint64_t addr, uint64_t item)
 {
-	uint64_t item = word_at(words, l->tstate.exc_info), now = 0;
+	uint64_t now = 0;
 	uint64_t base = l->tstate.exc_state == ABSENT ? 0 : addr + (uint64_t)l->tstate.exc_state;
 	uint8_t items[HANDLING_MAX][HANDLING_ITEM];
 	bool read[HANDLING_MAX] = {false};
@@ -255,21 +255,39 @@ static enum answer follow(struct handling *h, uint64_t *none, const struct layou
 	return UNKNOWN;
 }
 
-uint16_t state_handling(struct handling *h, uint64_t *none, const struct layout *l,
-			struct memory *m, const uint8_t *thread_words, uint64_t addr, bool still)
+/* In a generator its link stands less than this before its frame, and no other's does. */
+#define LINK_BEFORE 64
+
+/* Where the chain begins. base: its last link; 0 not known. */
+static uint64_t first_link(struct handling_known *known, uint64_t item, uint64_t base,
+			   uint64_t generator)
 {
+	if (!generator || !base)
+		return item;
+	if (generator - item < LINK_BEFORE)
+		known->before = (uint32_t)(generator - item);
+	return item == base && known->before ? generator - known->before : item;
+}
+
+uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,
+			struct memory *m, const uint8_t *thread_words, uint64_t addr,
+			uint64_t generator, bool still)
+{
+	uint64_t base = l->tstate.exc_state == ABSENT ? 0 : addr + (uint64_t)l->tstate.exc_state;
 	enum answer answer;
+	uint64_t item;
 
 	if (l->tstate.exc_info == ABSENT || l->tstate.current_exception == ABSENT ||
 	    l->err_stackitem.previous + 8 > HANDLING_ITEM)
 		return 0;
 	if (still && h->state)
 		return h->state;
-	if (l->tstate.exc_state != ABSENT &&
-	    word_at(thread_words, l->tstate.exc_info) == addr + (uint64_t)l->tstate.exc_state)
-		answer = is_exception(none, l, m, word_at(thread_words, l->tstate.exc_state));
+	item = first_link(known, word_at(thread_words, l->tstate.exc_info), base, generator);
+	if (item == base && base)
+		answer = is_exception(&known->none, l, m,
+				      word_at(thread_words, l->tstate.exc_state));
 	else
-		answer = follow(h, none, l, m, thread_words, addr);
+		answer = follow(h, &known->none, l, m, thread_words, addr, item);
 	h->state = answer == UNKNOWN ? 0
 				     : STATE_EXCEPTION_KNOWN | (answer == YES ? STATE_HANDLING : 0);
 	return h->state;

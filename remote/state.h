@@ -48,6 +48,12 @@ bool state_collects(const struct state_words *w, uint16_t state, uint64_t *ret_f
 #define HANDLING_MAX  32 /* links that are remembered: coroutines that await each other */
 #define HANDLING_ITEM 32 /* bytes of a _PyErr_StackItem: four words to 3.10, two later */
 
+/* What is known of all threads of a process. Zeroed it is new. */
+struct handling_known {
+	uint64_t none;	 /* address of None */
+	uint32_t before; /* how far before the frame of a generator its own link stands */
+};
+
 /* What is remembered of one thread. Zeroed it is new. */
 struct handling {
 	uint64_t addrs[HANDLING_MAX]; /* the links seen last, from exc_info on */
@@ -60,9 +66,13 @@ struct handling {
  * _PyErr_GetTopmostException(): the first link with an exception in the chain that begins at
  * exc_info. Its last link is in the thread state itself, and is all there is outside of generators
  * and coroutines. Links in those are read now, some microseconds after the words; a chain that does
- * not hold any more is not known. *none is what is known of the address of None (0: not yet).
- * still: the words are those of the last time, and the thread did not move since. */
-uint16_t state_handling(struct handling *h, uint64_t *none, const struct layout *l,
-			struct memory *m, const uint8_t *thread_words, uint64_t addr, bool still);
+ * not hold any more is not known. generator: the address of the innermost frame on the stack that a
+ * generator or coroutine owns, 0 for none or not known. Its link leaves the chain some instructions
+ * before the frame leaves the stack, and two words are not copied at one instant: where there is
+ * such a frame, but no link of any, the chain begins at its own. still: the words are those of the
+ * last time, and the thread did not move since. */
+uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,
+			struct memory *m, const uint8_t *thread_words, uint64_t addr,
+			uint64_t generator, bool still);
 
 #endif

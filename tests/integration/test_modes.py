@@ -466,7 +466,7 @@ class Slow(dict):
     def items(self):
         print("ready", flush=True)
         while True:
-            time.sleep(0.01)
+            time.sleep(60)
 json.dumps(Slow(a=1), indent=1)
 """
 

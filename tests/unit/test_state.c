@@ -22,7 +22,7 @@ enum { EXC_INFO = 64, EXC_STATE = 80, SIZE = 96 };
 struct fixture {
 	struct synthetic s;
 	struct handling h;
-	uint64_t none;
+	struct handling_known known;
 };
 
 static void put_type(struct synthetic *s, uint64_t object, uint64_t type, const char *name)
@@ -37,7 +37,7 @@ static void begin(struct fixture *f)
 	struct layout *l = &f->s.target.layout;
 
 	memset(&f->h, 0, sizeof(f->h));
-	f->none = 0;
+	memset(&f->known, 0, sizeof(f->known));
 	synthetic_init(&f->s);
 	l->tstate.exc_info = EXC_INFO;
 	l->tstate.exc_state = EXC_STATE;
@@ -52,12 +52,17 @@ static void begin(struct fixture *f)
 }
 
 /* As the words are now, and what they were when `words` is given. */
-static uint16_t ask(struct fixture *f, const uint8_t *words, bool still)
+static uint16_t ask_of(struct fixture *f, const uint8_t *words, uint64_t generator, bool still)
 {
 	const uint8_t *now = f->s.image + (f->s.tstate - SYNTHETIC_BASE);
 
-	return state_handling(&f->h, &f->none, &f->s.target.layout, f->s.target.memory,
-			      words ? words : now, f->s.tstate, still);
+	return state_handling(&f->h, &f->known, &f->s.target.layout, f->s.target.memory,
+			      words ? words : now, f->s.tstate, generator, still);
+}
+
+static uint16_t ask(struct fixture *f, const uint8_t *words, bool still)
+{
+	return ask_of(f, words, 0, still);
 }
 
 static void put_item(struct fixture *f, unsigned i, uint64_t value, uint64_t previous)
@@ -74,14 +79,14 @@ static void none_and_null_are_no_exception(void **state)
 	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
 	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
 	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
-	assert_int_equal(f.none, 0);
+	assert_int_equal(f.known.none, 0);
 	synthetic_put(&f.s, f.s.tstate + EXC_STATE, NONE);
 	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
-	assert_int_equal(f.none, NONE);
+	assert_int_equal(f.known.none, NONE);
 	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
 	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
 	/* What cannot be read is not known, as long as it could be None. */
-	f.none = 0;
+	f.known.none = 0;
 	synthetic_put(&f.s, f.s.tstate + EXC_STATE, 0x8);
 	assert_int_equal(ask(&f, NULL, false), 0);
 	synthetic_done(&f.s);
@@ -143,6 +148,35 @@ static void a_generator_that_was_left_leads_to_where_the_chain_begins_now(void *
 	synthetic_done(&f.s);
 }
 
+static void a_generators_frame_without_its_link_has_it_all_the_same(void **state)
+{
+	struct fixture f;
+	uint64_t frame;
+
+	begin(&f);
+	frame = ITEM(0) + 40;
+	put_item(&f, 0, ERROR, f.s.tstate + EXC_STATE);
+	/* How far before the frame it stands is not known yet, and 64 bytes are too far. */
+	assert_int_equal(ask_of(&f, NULL, frame, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(0));
+	assert_int_equal(ask_of(&f, NULL, frame + 24, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(f.known.before, 0);
+	assert_int_equal(ask_of(&f, NULL, frame, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(f.known.before, 40);
+	/* Another link than the last is taken as it is: that of a generator of C code, say. */
+	put_item(&f, 1, 0, f.s.tstate + EXC_STATE);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, ITEM(1));
+	assert_int_equal(ask_of(&f, NULL, frame + 400, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, f.s.tstate + EXC_STATE);
+	assert_int_equal(ask_of(&f, NULL, frame, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	/* It has left its callers by now, and handles it still. */
+	put_item(&f, 0, ERROR, 0);
+	assert_int_equal(ask_of(&f, NULL, frame, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(ask_of(&f, NULL, 0, false), STATE_EXCEPTION_KNOWN);
+	synthetic_done(&f.s);
+}
+
 static void chains_that_do_not_hold_are_not_known_and_end(void **state)
 {
 	struct fixture f;
@@ -190,6 +224,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_stands_still_is_not_asked_again),
 		cmocka_unit_test(the_chain_is_followed_through_generators),
 		cmocka_unit_test(a_generator_that_was_left_leads_to_where_the_chain_begins_now),
+		cmocka_unit_test(a_generators_frame_without_its_link_has_it_all_the_same),
 		cmocka_unit_test(chains_that_do_not_hold_are_not_known_and_end),
 		cmocka_unit_test(who_holds_the_gil_while_garbage_is_collected_collects_it),
 	};
