@@ -151,6 +151,12 @@ int report_check(const struct options *o, const struct model *m, bool recorded_n
 	return status;
 }
 
+/* Whether the options ask for less than all that was recorded. */
+static bool asks(const struct options *o)
+{
+	return o->mode > MODE_WALL || !selection_is_empty(&o->selected) || o->from_ns || o->to_ns;
+}
+
 static bool has_samples(const struct model *m)
 {
 	for (uint32_t i = 0; i < m->process_count; i++)
@@ -178,7 +184,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		message("%s has no place for opcodes: they are left out", format->name);
 	e = format->write(m, &options, out ? output_file(out) : stdout);
 	if (e == -ENODATA) {
-		if (has_samples(m))
+		if (asks(o) && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
 		else if (pid > 0)
 			message("process %d ended before there was anything to show", pid);

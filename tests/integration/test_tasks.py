@@ -323,8 +323,8 @@ def test_a_plain_dump_has_no_tasks(start, python3):
 
 def record_dump(path, pid, flags):
     """The recording that a dump is made of, as a session sends it."""
-    request = struct.pack("<IIIIiIQQQI7I", 0x31667270, 1, 2, flags, pid, 1, 1000000, 0, 0, 1000000,
-                          *[0] * 7)
+    request = struct.pack("<IIIIiIQQQI7I384x", 0x31667270, 2, 2, flags, pid, 1, 1000000, 0, 0,
+                          1000000, *[0] * 7)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         client.sendall(request)
