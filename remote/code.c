@@ -22,7 +22,7 @@ struct code_cache {
 	uint64_t code_type;  /* address of PyCode_Type, once seen; 0 */
 	struct code **slots; /* open addressing by address */
 	size_t size, count;
-	uint64_t replaced;
+	uint64_t replaced, serial;
 };
 
 int code_cache_new(struct code_cache **ret, struct memory *m, const struct layout *l,
@@ -272,6 +272,7 @@ struct code *code_cache_get(struct code_cache *c, uint64_t addr, uint64_t since,
 	}
 	code->addr = addr;
 	code->since = since;
+	code->serial = ++c->serial;
 	r = read_code(c, code);
 	if (r < 0) {
 		code_free(code);

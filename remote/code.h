@@ -25,6 +25,7 @@ struct code {
 	uint32_t first_traceable; /* bytes: where a frame is set up; 0 to 3.10 */
 	bool generator;		  /* generator, coroutine or asynchronous generator */
 	uint64_t since;		  /* the caller's number of the last gather before it was read */
+	uint64_t serial;	  /* of this reading: no other has it */
 	bool checked;		  /* its identity was compared since it was read: */
 	uint64_t stamp;		  /* the caller's, of when that was last done */
 	uint64_t identity[CODE_IDENTITY_WORDS];

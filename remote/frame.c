@@ -19,6 +19,7 @@
 struct known {
 	uint64_t addr;
 	uint64_t code, previous, ip; /* the raw words */
+	uint64_t serial;	     /* of the code object's reading */
 	uint32_t stack;		     /* the stack up to and with it */
 	uint64_t generator;	     /* address of the innermost frame of one up to it; 0 none */
 	bool in_chunk, hidden;
@@ -28,6 +29,7 @@ struct known {
 /* A frame of the walk under way. */
 struct fresh {
 	uint64_t addr, code, previous, ip;
+	uint64_t serial; /* of the code object's reading */
 	const uint8_t *a, *b;
 	bool in_chunk, hidden, generator; /* generator: owned by one */
 	bool entry;			  /* 3.11: called by C code */
@@ -43,6 +45,7 @@ struct walker {
 	struct known *known; /* base first */
 	size_t n_known, room_known;
 	bool has_walk;
+	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
 		bool known;    /* words and top are those of a proven walk */
 		uint64_t addr; /* of the top of the datastack that is watched */
@@ -292,48 +295,95 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 	return WALK_OK;
 }
 
-/* Whether the code objects of n fresh frames are known to have been what they are when the frames
- * were copied. Those that the stamp says may have been replaced are checked. */
-static enum walk_result check_codes(struct walker *w, struct walk_context *c, size_t n)
+/* Code objects that the stamp says may have been replaced, to be checked together. */
+struct suspects {
+	struct code *codes[CODE_CHECK_MAX];
+	size_t n;
+	bool replaced; /* some were, and are dropped, or could not be checked */
+};
+
+static void check_suspects(struct walk_context *c, struct suspects *s)
 {
-	struct code *old[CODE_CHECK_MAX];
-	size_t n_old = 0;
-	int r = 0, error = 0;
-	bool fresh = false;
+	if (s->n && code_cache_check(c->codes, s->codes, s->n, c->stamp) != 0)
+		s->replaced = true;
+	s->n = 0;
+}
+
+static void suspect(struct walk_context *c, struct suspects *s, struct code *code)
+{
+	if (code->checked && code->stamp == c->stamp)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->codes[i] == code)
+			return;
+	s->codes[s->n++] = code;
+	if (s->n == CODE_CHECK_MAX)
+		check_suspects(c, s);
+}
+
+static struct code *code_of(const struct walker *w, struct walk_context *c, uint64_t word,
+			    int *ret_error)
+{
+	return code_cache_get(c->codes, word & w->layout->frame.executable_mask, c->gathers,
+			      ret_error);
+}
+
+/* Whether the code objects of n fresh frames are known to have been what they are when the frames
+ * were copied. */
+static enum walk_result check_fresh(struct walker *w, struct walk_context *c, size_t n)
+{
+	struct suspects s = {.n = 0};
+	bool unknown = false;
+	int error = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct fresh *f = &w->fresh[i];
 		struct code *code;
-		size_t k = 0;
 
-		if (f->hidden)
+		if (w->fresh[i].hidden)
 			continue;
-		code = code_cache_get(c->codes, f->code & w->layout->frame.executable_mask,
-				      c->gathers, &error);
+		code = code_of(w, c, w->fresh[i].code, &error);
 		if (!code)
 			return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
-		fresh |= code->since >= c->gather;
-		if (code->checked && code->stamp == c->stamp)
-			continue;
-		while (k < n_old && old[k] != code)
-			k++;
-		if (k == n_old)
-			old[n_old++] = code;
-		if (n_old == CODE_CHECK_MAX) {
-			r |= code_cache_check(c->codes, old, n_old, c->stamp);
-			n_old = 0;
-		}
+		unknown |= code->since >= c->gather;
+		suspect(c, &s, code);
 	}
-	if (n_old)
-		r |= code_cache_check(c->codes, old, n_old, c->stamp);
+	check_suspects(c, &s);
 	/* Those that were replaced are read now, and like others that were not known before count
 	 * from the next gather on. */
-	for (size_t i = 0; r && i < n; i++)
+	for (size_t i = 0; s.replaced && i < n; i++)
 		if (!w->fresh[i].hidden)
-			code_cache_get(c->codes,
-				       w->fresh[i].code & w->layout->frame.executable_mask,
-				       c->gathers, &error);
-	return fresh || r ? WALK_MISS : WALK_OK;
+			code_of(w, c, w->fresh[i].code, &error);
+	return unknown || s.replaced ? WALK_MISS : WALK_OK;
+}
+
+/* The same for the first n frames of the last walk, whose words are unchanged: others may have come
+ * to stand at the same addresses. Then nothing is known any more. */
+static enum walk_result check_known(struct walker *w, struct walk_context *c, size_t n)
+{
+	struct suspects s = {.n = 0};
+	int error = 0;
+
+	if (w->codes_stamp == c->stamp)
+		return WALK_OK;
+	for (size_t i = 0; i < n; i++) {
+		struct code *code;
+
+		if (w->known[i].hidden)
+			continue;
+		code = code_of(w, c, w->known[i].code, &error);
+		if (code && code->serial == w->known[i].serial)
+			suspect(c, &s, code);
+		else
+			s.replaced = true;
+	}
+	check_suspects(c, &s);
+	if (!s.replaced)
+		return WALK_OK;
+	for (size_t i = 0; i < n; i++)
+		if (!w->known[i].hidden)
+			code_of(w, c, w->known[i].code, &error);
+	walker_forget(w);
+	return WALK_MISS;
 }
 
 /* The address of instruction 0 of the copy of the bytecode that a frame runs. */
@@ -451,6 +501,7 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	code = code_cache_get(c->codes, f->code & l->frame.executable_mask, c->gathers, &error);
 	if (!code)
 		return error == -ENOMEM ? WALK_MEMORY : WALK_TORN;
+	f->serial = code->serial;
 	/* A generator that yields loses its caller an instant before it stops being the leaf. */
 	if (f->previous == 0 && code->generator && !w->still)
 		return WALK_TORN;
@@ -512,7 +563,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 		if (!stack)
 			return WALK_MEMORY;
 	}
-	r = check_codes(w, c, n);
+	r = check_fresh(w, c, n);
 	if (r != WALK_OK)
 		return r;
 	if (c->opcodes)
@@ -533,6 +584,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 							.code = f->code,
 							.previous = f->previous,
 							.ip = f->ip,
+							.serial = f->serial,
 							.stack = stack,
 							.generator = generator,
 							.in_chunk = f->in_chunk,
@@ -544,6 +596,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	if (truncated)
 		w->n_known = 0;
 	w->has_walk = !truncated;
+	w->codes_stamp = c->stamp;
 	*ret_stack = stack;
 	return WALK_OK;
 }
@@ -600,7 +653,11 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 			return r;
 		addr = w->fresh[n++].previous;
 	}
+	r = check_known(w, c, shared);
+	if (r != WALK_OK)
+		return r;
 	if (n == 0 && w->has_walk && shared == w->n_known) {
+		w->codes_stamp = c->stamp;
 		*ret_repeat = true;
 		*ret_stack = shared ? w->known[shared - 1].stack : 0;
 		return WALK_OK;
@@ -692,11 +749,14 @@ static bool leaf_stays(const struct walker *w, const struct memory_range *ranges
 					    w->known[w->n_known - 1].addr;
 }
 
-bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uint32_t *ret_stack)
+bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *ranges,
+			uint32_t *ret_stack)
 {
 	if (!ranges[0].failed && !ranges[1].failed &&
 	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
-	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges)) {
+	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges) &&
+	    check_known(w, c, w->n_known) == WALK_OK) {
+		w->codes_stamp = c->stamp;
 		*ret_stack = w->known[w->n_known - 1].stack;
 		return true;
 	}

@@ -74,7 +74,8 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 bool walker_rests(const struct walker *w);
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out);
 /* Whether it does, by a gather of those ranges: then *ret_stack. If not, a whole walk must tell. */
-bool walker_still_rests(struct walker *w, const struct memory_range *ranges, uint32_t *ret_stack);
+bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *ranges,
+			uint32_t *ret_stack);
 
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */

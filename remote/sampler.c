@@ -569,7 +569,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		if (!th->rested)
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
-		else if (walker_still_rests(th->walker, s->ranges + th->first_range,
+		else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->first_range,
 					    &a.sample.stack)) {
 			a.repeat = true;
 			a.result = WALK_OK;

@@ -275,6 +275,37 @@ static void a_code_object_is_taken_as_what_it_was_before_and_after(void **state)
 	end(&f);
 }
 
+static void a_callers_code_object_is_not_taken_for_another_at_its_address(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	/* The caller was left, and another one calls from the same instruction. */
+	synthetic_put(&f.s, f.s.codes[1] + 32, synthetic_get(&f.s, f.s.codes[6] + 32));
+	synthetic_step(&f.s, 2);
+	f.c.stamp++;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_6 function_2");
+	/* Nor when the whole stack looks like before. */
+	synthetic_put(&f.s, f.s.codes[1] + 32, synthetic_get(&f.s, f.s.codes[5] + 32));
+	f.c.stamp++;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_5 function_2");
+	end(&f);
+}
+
 static void a_code_object_freed_and_replaced_is_read_anew(void **state)
 {
 	struct fixture f;
@@ -467,6 +498,7 @@ int main(void)
 		cmocka_unit_test(a_shorter_stack_is_the_walk_without_its_top),
 		cmocka_unit_test(a_generator_elsewhere_is_missed_once_and_then_known),
 		cmocka_unit_test(a_code_object_is_taken_as_what_it_was_before_and_after),
+		cmocka_unit_test(a_callers_code_object_is_not_taken_for_another_at_its_address),
 		cmocka_unit_test(a_code_object_freed_and_replaced_is_read_anew),
 		cmocka_unit_test(a_thread_state_used_again_by_another_thread_has_changed),
 		cmocka_unit_test(a_chain_without_end_is_cut_and_says_so),
