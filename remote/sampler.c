@@ -627,8 +627,8 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 /* The stamp that code objects are checked against. From 3.14 the sum of the interpreters' counts of
  * freed code objects. Before that nothing tells that one was freed: while code objects are seen to
- * be replaced, and in the first second, each is checked at every gather that it is in; else by steps
- * of time. */
+ * be replaced, and in the first second, each is checked at every gather that it is in; else by
+ * steps of time. */
 #define CODE_CHECK_NS 10000000u
 #define CODE_CHURN_NS 1000000000u
 static uint64_t time_stamp(struct sampler *s, uint64_t now)
