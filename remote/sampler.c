@@ -627,7 +627,7 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 /* The stamp that code objects are checked against. From 3.14 the sum of the interpreters' counts of
  * freed code objects. Before that nothing tells that one was freed: while code objects are seen to
- * be replaced, and in the first second, each is checked at every tick that it is new in; else by
+ * be replaced, and in the first second, each is checked at every gather that it is new in; else by
  * steps of time. */
 #define CODE_CHECK_NS 10000000u
 #define CODE_CHURN_NS 1000000000u
@@ -639,7 +639,8 @@ static uint64_t time_stamp(struct sampler *s, uint64_t now)
 		s->codes_replaced = replaced;
 		s->churn_ns = now;
 	}
-	return now - s->churn_ns < CODE_CHURN_NS ? s->tick | 1ull << 63 : now / CODE_CHECK_NS;
+	return now - s->churn_ns < CODE_CHURN_NS ? s->walk.gathers | 1ull << 63
+						 : now / CODE_CHECK_NS;
 }
 
 static uint64_t stamp_now(struct sampler *s, uint64_t now)
