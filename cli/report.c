@@ -178,7 +178,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		message("%s has no place for opcodes: they are left out", format->name);
 	e = format->write(m, &options, out ? output_file(out) : stdout);
 	if (e == -ENODATA) {
-		if (has_samples(m))
+		if (m->samples == 0 && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
 		else if (pid > 0)
 			message("process %d ended before there was anything to show", pid);
