@@ -314,6 +314,24 @@ def test_async_mode_is_only_of_async_aware(python3):
     assert result.status == 2 and "running, all" in result.err
 
 
+@pytest.mark.parametrize("options", [["--mode", "gil"], ["--thread", "MainThread"],
+                                     ["--function", "main"], ["--source", "asyncio.*"]])
+def test_threads_are_not_chosen_among_tasks(options):
+    result = pyprof("dump", "--async-aware", *options, "1")
+    assert result.status == 2 and len(result.messages) == 1
+    assert options[0] in result.err and "--async-aware" in result.err
+
+
+def test_tasks_are_shown_beside_instructions_and_native_frames(start, python3):
+    target = start(python3, "tasks.py")
+    target.expect("parked")
+    shown = json.loads(pyprof("dump", "--async-aware", "--opcodes", "--native", "--mode", "wall",
+                              "--json", "-a", target.pid, check=True).out)
+    plain = dump(target.pid, "-a")
+    assert [task["name"] for task in shown["tasks"]] == [task["name"] for task in plain["tasks"]]
+    assert any(frame.get("opcode") for thread in shown["threads"] for frame in thread["frames"])
+
+
 def test_a_plain_dump_has_no_tasks(start, python3):
     target = start(python3, "tasks.py")
     target.expect("parked")
@@ -323,8 +341,8 @@ def test_a_plain_dump_has_no_tasks(start, python3):
 
 def record_dump(path, pid, flags):
     """The recording that a dump is made of, as a session sends it."""
-    request = struct.pack("<IIIIiIQQQI7I", 0x31667270, 1, 2, flags, pid, 1, 1000000, 0, 0, 1000000,
-                          *[0] * 7)
+    request = struct.pack("<IIIIiIQQQI7I384x", 0x31667270, 2, 2, flags, pid, 1, 1000000, 0, 0,
+                          1000000, *[0] * 7)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         client.sendall(request)
