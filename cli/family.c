@@ -496,7 +496,14 @@ static void hear(struct family *f, struct member *m)
 /* Nobody is missed without being told of, as far as we know of him at all. */
 static void count_missing(struct family *f, const struct member *m)
 {
-	if ((m->process && recording_process_facts(m->process)->samples) || m->told)
+	if (m->process) {
+		const struct recording_facts *facts = recording_process_facts(m->process);
+
+		/* Or read, and nothing of it was asked for. */
+		if (facts->samples || facts->totals.skipped)
+			return;
+	}
+	if (m->told)
 		return;
 	if (m->state == MEMBER_POSTPONED)
 		f->unserved++;

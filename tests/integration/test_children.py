@@ -559,3 +559,58 @@ def test_a_shell_is_recorded_without_the_recorder_that_it_started(python312, wor
         streams, _ = pyprof_reader.read(f.read())
     assert {s.header["pid"] for s in streams} == {pid}, err
     assert "1 process, together" in err
+
+
+# ---- with questions ----
+
+QUESTIONS = {
+    "mode": (["--mode", "cpu"], None),
+    "function": (["--function", "outer_1"], {1}),
+    "source": (["--source", "<numbers>"], {0, 1, 2}),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_is_put_to_each_process(python312, workdir, question):
+    options, numbers = QUESTIONS[question]
+    status, _, err, worked, _ = run(python312, workdir, "fork",
+                                    output=(*options, "--collapsed", "-o", "p.txt"))
+    assert status == 0, err
+    (target,) = [pid for pid, own in worked.items() if 0 in own]
+    shown = set()
+    for pid, own in worked.items():
+        name = "p.txt" if pid == target else f"p_{pid}.txt"
+        if numbers is not None and not numbers & own.keys():
+            # Whoever has nothing of it has no file.
+            assert not os.path.exists(os.path.join(workdir, name)), name
+            continue
+        sums = own_samples(read(workdir, name), pid)
+        shown |= set(sums)
+        assert set(sums) <= set(own) and sum(sums.values()) > 100 * sum(own.values()), (sums, own)
+    assert shown == (numbers or {0, 1, 2})
+
+
+def test_a_recording_of_several_is_asked_later_and_holds_their_instructions(python312, workdir):
+    status, _, err, worked, _ = run(python312, workdir, "fork",
+                                    output=("--opcodes", "--binary", "-o", "p.pyprof"))
+    assert status == 0, err
+    with open(os.path.join(workdir, "p.pyprof"), "rb") as f:
+        streams, _ = pyprof_reader.read(f.read())
+    assert {s.header["pid"] for s in streams} == set(worked)
+    assert all(s.leaf_ops for s in streams)
+    path = os.path.join(workdir, "p.pyprof")
+    result = pyprof("replay", "--mode", "gil", "--function", "inner_[12]", "--collapsed", "-o", "-",
+                    path, check=True)
+    # A frame for each process is what a stack begins with.
+    lines = result.out.splitlines()
+    assert {line.split(";")[0] for line in lines} == {
+        f"pid:{pid}" for pid, own in worked.items() if own.keys() & {1, 2}}
+    assert {re.search(r":inner_(\d+):", line)[1] for line in lines} == {"1", "2"}
+
+
+def test_a_question_that_no_process_answers_is_said_once(python312, workdir):
+    output = ("--function", "nobody", "--collapsed", "-o", "p.txt")
+    status, _, err, _, _ = run(python312, workdir, "fork", output=output)
+    assert status == 125 and len(re.findall("is of what was asked for", err)) == 1, err
+    assert "could not be read" not in err and "before they could" not in err, err
+    assert not glob.glob(os.path.join(workdir, "p*.txt"))

@@ -314,6 +314,24 @@ def test_async_mode_is_only_of_async_aware(python3):
     assert result.status == 2 and "running, all" in result.err
 
 
+@pytest.mark.parametrize("options", [["--mode", "gil"], ["--thread", "MainThread"],
+                                     ["--function", "main"], ["--source", "asyncio.*"]])
+def test_threads_are_not_chosen_among_tasks(options):
+    result = pyprof("dump", "--async-aware", *options, "1")
+    assert result.status == 2 and len(result.messages) == 1
+    assert options[0] in result.err and "--async-aware" in result.err
+
+
+def test_tasks_are_shown_beside_instructions_and_native_frames(start, python3):
+    target = start(python3, "tasks.py")
+    target.expect("parked")
+    shown = json.loads(pyprof("dump", "--async-aware", "--opcodes", "--native", "--mode", "wall",
+                              "--json", "-a", target.pid, check=True).out)
+    plain = dump(target.pid, "-a")
+    assert [task["name"] for task in shown["tasks"]] == [task["name"] for task in plain["tasks"]]
+    assert any(frame.get("opcode") for thread in shown["threads"] for frame in thread["frames"])
+
+
 def test_a_plain_dump_has_no_tasks(start, python3):
     target = start(python3, "tasks.py")
     target.expect("parked")
