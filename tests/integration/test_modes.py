@@ -9,7 +9,7 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import (PYPROF, Result, alone, collapsed, counts, leaf_counts, pyprof, pythons,
+from support import (PYPROF, VERSIONS, Result, alone, collapsed, counts, leaf_counts, pyprof, pythons,
                      version_of, wait_for)
 
 GIL, CPU_KNOWN, CPU, WAIT_KNOWN, WAIT, CPU_TIME = 2, 4, 8, 0x400, 0x800, 0x4000
@@ -242,7 +242,9 @@ def test_a_mode_while_recording_has_the_same_truth(name, mode, start, workdir):
 
 
 @pytest.mark.timing
-def test_threads_that_want_the_gil_hold_it_or_wait_for_it(interpreter, start, workdir):
+@pytest.mark.parametrize("version", [v for v in VERSIONS if not v.endswith("t")])
+def test_threads_that_want_the_gil_hold_it_or_wait_for_it(version, start, workdir):
+    interpreter = find_interpreter(version)
     code = textwrap.dedent("""\
         import threading, time
         def work():
@@ -254,8 +256,6 @@ def test_threads_that_want_the_gil_hold_it_or_wait_for_it(interpreter, start, wo
         print("ready", flush=True)
         time.sleep(60)
         """)
-    if interpreter["name"].endswith("t"):
-        pytest.skip("there is no GIL to wait for")
     target = start(pythons.command(interpreter, ["-c", code]))
     target.expect("ready")
     out = os.path.join(workdir, "out.pyprof")
