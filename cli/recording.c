@@ -166,6 +166,7 @@ void recording_free(struct recording *r)
 	stream_reader_free(r->reader);
 	free(r->processes);
 	free(r->places);
+	pid_list_done(&r->present);
 	free(r);
 }
 
@@ -729,7 +730,6 @@ int recording_replay(const char *path, const struct pid_list *pids, struct model
 		status = e < 0 ? explain(e, path) : pids ? explain_missing(r, path) : 0;
 	}
 	close(fd);
-	pid_list_done(&r->present);
 	recording_free(r);
 	free(buffer);
 	return status;
