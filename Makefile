@@ -129,7 +129,7 @@ check-integration:
 
 FUZZ_B = build-fuzz
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_FLAGS = -g -O1 -Wno-missing-field-initializers -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 fuzzers:
 	@$(MAKE) --no-print-directory B=$(FUZZ_B) CC=$(CLANG) CFLAGS='$(FUZZ_FLAGS)' \

@@ -408,13 +408,14 @@ static size_t chunk_range(const struct chunk *c, uint32_t from, uint32_t to, uin
 	return to > from;
 }
 
-static size_t span_ranges(const struct windows *w, size_t from, size_t to, uint8_t *copies,
+/* `copy` is where among the copies: 0, or `room` for the second. */
+static size_t span_ranges(const struct windows *w, size_t from, size_t to, size_t copy,
 			  struct memory_range *out)
 {
 	for (size_t i = from; i < to; i++)
 		*out++ = (struct memory_range){.addr = w->spans[i].addr,
 					       .len = w->spans[i].len,
-					       .buf = copies + w->spans[i].at};
+					       .buf = w->copies + copy + w->spans[i].at};
 	return to - from;
 }
 
@@ -432,7 +433,7 @@ size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
 
 		n += chunk_range(c, c->twice_from, c->len, c->a, out + n);
 	}
-	n += span_ranges(w, 0, w->n_twice, w->copies, out + n);
+	n += span_ranges(w, 0, w->n_twice, 0, out + n);
 	out[n++] = (struct memory_range){
 		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
 	for (size_t i = w->n_chunks; i > 0; i--) {
@@ -440,10 +441,10 @@ size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
 
 		n += chunk_range(c, 0, c->twice_from, c->a, out + n);
 	}
-	n += span_ranges(w, w->n_twice, w->n_spans, w->copies, out + n);
+	n += span_ranges(w, w->n_twice, w->n_spans, 0, out + n);
 	if (w->once)
 		return n;
-	n += span_ranges(w, 0, w->n_twice, w->copies + w->room, out + n);
+	n += span_ranges(w, 0, w->n_twice, w->room, out + n);
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		const struct chunk *c = &w->chunks[i - 1];
 

@@ -1,12 +1,14 @@
 """Loops that are specialised, and what their instructions are.
 
-Prints "ready"; for each line on stdin, JSON of function: [[line, opcode], ...] as they are then, plain
-and specialised, and of opcode: its name.
+Prints "ready"; for each line on stdin, JSON of function: [[line, opcode], ...], plain and as they are
+specialised in any of ten looks. One look is not enough: to hand the GIL over, the interpreter takes the
+specialised form of the instruction away at which it does so.
 """
 import dis
 import json
 import sys
 import threading
+import time
 
 
 class Point:
@@ -57,13 +59,18 @@ def describe(code):
         for offset in range(0, len(code.co_code), 2):
             line = starts.get(offset, line)
             lines[offset] = line
-    return sorted({(lines[i.offset] or -1, i.opcode) for kind in kinds
-                   for i in dis.get_instructions(code, **kind)})
+    return {(lines[i.offset] or -1, i.opcode) for kind in kinds
+            for i in dis.get_instructions(code, **kind)}
 
 
 def report():
     for _ in sys.stdin:
-        print(json.dumps({f.__qualname__: describe(f.__code__) for f in FUNCTIONS}), flush=True)
+        seen = {f.__qualname__: set() for f in FUNCTIONS}
+        for _ in range(10):
+            for f in FUNCTIONS:
+                seen[f.__qualname__] |= describe(f.__code__)
+            time.sleep(0.01)
+        print(json.dumps({name: sorted(pairs) for name, pairs in seen.items()}), flush=True)
 
 
 def main():
