@@ -18,7 +18,7 @@ static int take(struct recording *r, const struct options *o, struct output *out
 	status = record_take(r, o, out, &m);
 	if (status) {
 		/* Of a file that grows, what there is may be of use. */
-		if (o->output == OUTPUT_BINARY)
+		if (!o->format)
 			output_commit(out, NULL);
 		else
 			output_discard(out);

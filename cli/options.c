@@ -273,29 +273,15 @@ static int set_async_mode(struct options *o, const char *v, const char **why)
 	return o->async_running || strcmp(v, "all") == 0 ? 0 : -EINVAL;
 }
 
-static int set_output(struct options *o, enum output_kind kind, const char **why)
+/* format NULL: the recording itself. */
+static int set_format(struct options *o, const struct format *format, const char **why)
 {
 	*why = "only one output format can be chosen";
-	if (o->output_given && o->output != kind)
+	if (o->format_given && o->format != format)
 		return -EINVAL;
-	o->output = kind;
-	o->output_given = true;
+	o->format = format;
+	o->format_given = true;
 	return 0;
-}
-
-static int set_pstats(struct options *o, const char *v, const char **why)
-{
-	return set_output(o, OUTPUT_PSTATS, why);
-}
-
-static int set_collapsed(struct options *o, const char *v, const char **why)
-{
-	return set_output(o, OUTPUT_COLLAPSED, why);
-}
-
-static int set_binary(struct options *o, const char *v, const char **why)
-{
-	return set_output(o, OUTPUT_BINARY, why);
 }
 
 static int set_compression(struct options *o, const char *v, const char **why)
@@ -362,6 +348,7 @@ struct row {
 	unsigned groups;	    /* enum option_group: commands that have any of them take it */
 	char letter;		    /* or 0 */
 	const char *name, *metavar; /* metavar NULL: no value */
+	/* NULL: it chooses the format of that name */
 	int (*set)(struct options *o, const char *value, const char **ret_why);
 	const char *help;
 };
@@ -405,10 +392,10 @@ static const struct row rows[] = {
 	{GROUP_REPLAY, 0, "pid", "PID[,PID...]", set_pid,
 	 "only these processes of the recording (default: all, each below a frame pid:PID where "
 	 "there are several)"},
-	{GROUP_OUTPUT, 0, "pstats", NULL, set_pstats,
+	{GROUP_OUTPUT, 0, "pstats", NULL, NULL,
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
-	{GROUP_OUTPUT, 0, "collapsed", NULL, set_collapsed, "collapsed stacks, for flame graphs"},
-	{GROUP_BINARY, 0, "binary", NULL, set_binary, "the recording itself, for replay"},
+	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},
+	{GROUP_BINARY, 0, "binary", NULL, NULL, "the recording itself, for replay"},
 	{GROUP_BINARY, 0, "compression", "TYPE", set_compression,
 	 "of --binary: auto, zstd or none (default: auto)"},
 	{GROUP_OUTPUT, 'o', "output", "OUTFILE", set_outfile,
@@ -461,25 +448,27 @@ static int check_operands(const struct options *o)
 	return 0;
 }
 
-static void infer_output(struct options *o)
+static bool is_word_of(const char *words, const char *word)
 {
-	static const struct {
-		const char *extension;
-		enum output_kind kind;
-	} known[] = {
-		{"pyprof", OUTPUT_BINARY},    {"bin", OUTPUT_BINARY},
-		{"txt", OUTPUT_COLLAPSED},    {"collapsed", OUTPUT_COLLAPSED},
-		{"folded", OUTPUT_COLLAPSED}, {"pstats", OUTPUT_PSTATS},
-		{"prof", OUTPUT_PSTATS},
-	};
+	size_t len = strlen(word);
+
+	for (const char *at = words; len && at && (at = strstr(at, word)); at++)
+		if ((at == words || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+			return true;
+	return false;
+}
+
+static void infer_format(struct options *o)
+{
 	const char *dot = o->outfile ? strrchr(o->outfile, '.') : NULL;
 
-	if (o->output_given || !dot)
+	if (o->format_given || !dot)
 		return;
-	for (size_t i = 0; i < LENGTH(known); i++)
-		if (strcmp(dot + 1, known[i].extension) == 0 &&
-		    (known[i].kind != OUTPUT_BINARY || (o->command->groups & GROUP_BINARY)))
-			o->output = known[i].kind;
+	if ((o->command->groups & GROUP_BINARY) && is_word_of("pyprof bin", dot + 1))
+		o->format = NULL;
+	for (const struct format *const *f = format_all; *f; f++)
+		if (is_word_of((*f)->extensions, dot + 1))
+			o->format = *f;
 }
 
 int options_parse(struct options *ret, const struct command *command, int argc, char **argv)
@@ -491,6 +480,7 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 			    .rate_hz = 1000,
 			    .interval_ns = 1000000,
 			    .stop_budget = 0.015,
+			    .format = &format_pstats,
 			    .codec = STREAM_ZSTD};
 	size_t n_longs = 0, n_shorts = 0;
 	int value;
@@ -534,7 +524,8 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 					message_text(argv[optind - 1]), command->name);
 			return STATUS_USAGE;
 		}
-		if (row->set(&o, optarg, &why) < 0) {
+		if ((row->set ? row->set(&o, optarg, &why)
+			      : set_format(&o, format_find(row->name), &why)) < 0) {
 			message("%s: --%s %s: %s", command->name, row->name,
 				optarg ? message_text(optarg) : "", why);
 			return STATUS_USAGE;
@@ -547,7 +538,7 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		message("%s: --from is not before --to", command->name);
 		return STATUS_USAGE;
 	}
-	infer_output(&o);
+	infer_format(&o);
 	*ret = o;
 	return check_operands(&o);
 }

@@ -22,8 +22,6 @@ enum option_group {
 	GROUP_REPLAY = 1 << 7,
 };
 
-enum output_kind { OUTPUT_PSTATS, OUTPUT_COLLAPSED, OUTPUT_BINARY };
-
 struct options {
 	const struct command *command;
 	bool help;
@@ -45,8 +43,8 @@ struct options {
 	/* dump */
 	bool json, no_source, async_aware, async_mode_given, async_running;
 	/* output */
-	enum output_kind output;
-	bool output_given;
+	const struct format *format; /* NULL: --binary. format_pstats stands for its table too */
+	bool format_given;
 	enum stream_codec codec;
 	const char *outfile; /* NULL: the default */
 	enum format_sort sort;

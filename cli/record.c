@@ -31,7 +31,7 @@ void record_request(struct protocol_request *q, const struct options *o, pid_t p
 	put_pattern(q->function, o->selected.function);
 	put_pattern(q->source, o->selected.source);
 	/* Between two programs of one machine compression only costs. */
-	q->codec = o->output == OUTPUT_BINARY ? o->codec : STREAM_NONE;
+	q->codec = !o->format ? o->codec : STREAM_NONE;
 	q->interval_ns = o->interval_ns;
 	q->duration_ns = o->duration_ns;
 	q->stop_budget_ppm = (uint32_t)(o->stop_budget * 1e6 + 0.5);
@@ -45,7 +45,7 @@ int record_take(struct recording *r, const struct options *o, struct output *out
 	int status;
 
 	*ret_model = NULL;
-	if (o->output == OUTPUT_BINARY) {
+	if (!o->format) {
 		status = output_begin(out);
 		if (status)
 			return status;
@@ -244,7 +244,7 @@ int record_family(struct recording *r, const struct options *o, struct output *o
 	int status;
 
 	options_question(o, &question);
-	if (o->output != OUTPUT_BINARY && model_new(&m, &question) < 0) {
+	if (o->format && model_new(&m, &question) < 0) {
 		message("out of memory");
 		output_discard(out);
 		return STATUS_FAILED;

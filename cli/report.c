@@ -15,20 +15,15 @@
 #include "formats/format.h"
 
 /* What the original calls its files. */
-static const char *const default_names[][2] = {
-	[OUTPUT_PSTATS] = {"pstats", "pstats"},
-	[OUTPUT_COLLAPSED] = {"collapsed", "txt"},
-	[OUTPUT_BINARY] = {"binary", "pyprof"},
-};
-
 static void default_name(const struct options *o, pid_t pid, char *buf, size_t size)
 {
-	const char *const *name = default_names[o->output];
+	const char *name = o->format ? o->format->name : "binary";
+	const char *extension = o->format ? o->format->extension : "pyprof";
 
 	if (pid)
-		snprintf(buf, size, "%s_%d.%s", name[0], (int)pid, name[1]);
+		snprintf(buf, size, "%s_%d.%s", name, (int)pid, extension);
 	else
-		snprintf(buf, size, "%s_merged.%s", name[0], name[1]);
+		snprintf(buf, size, "%s_merged.%s", name, extension);
 }
 
 int report_open(struct output **ret, const struct options *o, pid_t pid)
@@ -38,10 +33,10 @@ int report_open(struct output **ret, const struct options *o, pid_t pid)
 	*ret = NULL;
 	default_name(o, pid, name, sizeof(name));
 	if (o->outfile)
-		return output_open(ret, o->outfile, name, o->output == OUTPUT_BINARY);
-	if (o->output == OUTPUT_PSTATS || !pid)
+		return output_open(ret, o->outfile, name, !o->format);
+	if (o->format == &format_pstats || !pid)
 		return 0;
-	return output_open(ret, name, name, o->output == OUTPUT_BINARY);
+	return output_open(ret, name, name, !o->format);
 }
 
 /* FILE.EXT to FILE_PID.EXT. name: what its file would be called by itself. */
@@ -70,8 +65,8 @@ static void descendant_name(const struct options *o, const char *pid, char *buf,
 	char name[96];
 
 	snprintf(name, sizeof(name), "%s_%s.%s",
-		 o->output != OUTPUT_PSTATS ? default_names[o->output][0] : "profile", pid,
-		 default_names[o->output][1]);
+		 o->format != &format_pstats ? o->format->name : "profile", pid,
+		 o->format->extension);
 	descendant_path(o, pid, name, buf, size);
 }
 
@@ -95,9 +90,7 @@ int report_open_descendant(struct output **ret, const struct options *o, pid_t p
 
 static const struct format *choose_format(const struct options *o, bool to_file)
 {
-	if (o->output == OUTPUT_COLLAPSED)
-		return &format_collapsed;
-	return to_file ? &format_pstats : &format_pstats_table;
+	return o->format == &format_pstats && !to_file ? &format_pstats_table : o->format;
 }
 
 /* Whether a stream before that of process i has the same text there. */
@@ -209,7 +202,7 @@ int report_write(const struct options *o, const struct model *m, struct output *
 {
 	int e;
 
-	if (!out && (o->outfile || o->output != OUTPUT_PSTATS)) {
+	if (!out && (o->outfile || o->format != &format_pstats)) {
 		e = report_open(&out, o, pid);
 		if (e)
 			return e;

@@ -280,6 +280,6 @@ static int collapsed_write(const struct model *m, const struct format_options *o
 const struct format format_collapsed = {
 	.name = "collapsed",
 	.extension = "txt",
-	.help = "one line a stack with its count, for flame graph tools",
+	.extensions = "txt collapsed folded",
 	.write = collapsed_write,
 };

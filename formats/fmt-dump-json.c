@@ -280,7 +280,6 @@ static int dump_json_write(const struct model *m, const struct format_options *o
 const struct format format_dump_json = {
 	.name = "dump-json",
 	.extension = "json",
-	.help = "the stack of each thread as JSON",
 	.opcodes = true,
 	.write = dump_json_write,
 };

@@ -236,7 +236,6 @@ static int dump_write(const struct model *m, const struct format_options *option
 
 const struct format format_dump = {
 	.name = "dump",
-	.help = "the stack of each thread",
 	.opcodes = true,
 	.write = dump_write,
 };

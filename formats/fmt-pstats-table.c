@@ -397,6 +397,5 @@ static int pstats_table_write(const struct model *m, const struct format_options
 
 const struct format format_pstats_table = {
 	.name = "pstats-table",
-	.help = "a table of lines and functions on the terminal",
 	.write = pstats_table_write,
 };

@@ -192,7 +192,7 @@ static int pstats_write(const struct model *m, const struct format_options *opti
 const struct format format_pstats = {
 	.name = "pstats",
 	.extension = "pstats",
-	.help = "a file for Python's pstats module",
+	.extensions = "pstats prof",
 	.binary = true,
 	.write = pstats_write,
 };

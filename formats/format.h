@@ -36,11 +36,11 @@ struct format_options {
 };
 
 struct format {
-	const char *name;      /* as the option: "collapsed" for --collapsed */
-	const char *extension; /* of a default name, without the dot; NULL: for a terminal */
-	const char *help;      /* one line */
-	bool binary;	       /* not for a terminal */
-	bool opcodes;	       /* shows the instructions of frames */
+	const char *name;	/* as the option: "collapsed" for --collapsed */
+	const char *extension;	/* of a default name, without the dot; NULL: for a terminal */
+	const char *extensions; /* of -o: words, any of which picks this format; NULL: none */
+	bool binary;		/* not for a terminal */
+	bool opcodes;		/* shows the instructions of frames */
 	/* 0, -ENOMEM, -ENODATA when there are no samples (nothing is written then), or -errno of
 	 * the writing. Does not close or flush out. */
 	int (*write)(const struct model *m, const struct format_options *options, FILE *out);

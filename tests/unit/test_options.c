@@ -38,7 +38,7 @@ static void the_defaults_are_the_documented_ones(void **state)
 	assert_false(o.all_threads);
 	assert_false(o.blocking);
 	assert_true(o.stop_budget > 0.0149 && o.stop_budget < 0.0151);
-	assert_int_equal(o.output, OUTPUT_PSTATS);
+	assert_ptr_equal(o.format, &format_pstats);
 	assert_int_equal(o.codec, STREAM_ZSTD);
 	assert_int_equal(o.sort, SORT_NSAMPLES);
 	assert_string_equal(o.operands[0], "42");
@@ -150,15 +150,15 @@ static void the_extension_picks_the_format(void **state)
 	struct options o;
 
 	assert_int_equal(parse(&o, &command_attach, "-o", "x.pyprof", "1", NULL), 0);
-	assert_int_equal(o.output, OUTPUT_BINARY);
+	assert_null(o.format);
 	assert_int_equal(parse(&o, &command_attach, "-o", "x.txt", "1", NULL), 0);
-	assert_int_equal(o.output, OUTPUT_COLLAPSED);
+	assert_ptr_equal(o.format, &format_collapsed);
 	assert_int_equal(parse(&o, &command_attach, "-o", "x.pstats", "1", NULL), 0);
-	assert_int_equal(o.output, OUTPUT_PSTATS);
+	assert_ptr_equal(o.format, &format_pstats);
 	assert_int_equal(parse(&o, &command_attach, "--pstats", "-o", "x.txt", "1", NULL), 0);
-	assert_int_equal(o.output, OUTPUT_PSTATS);
+	assert_ptr_equal(o.format, &format_pstats);
 	assert_int_equal(parse(&o, &command_replay, "-o", "x.pyprof", "in", NULL), 0);
-	assert_int_equal(o.output, OUTPUT_PSTATS);
+	assert_ptr_equal(o.format, &format_pstats);
 }
 
 static void what_is_not_known_is_a_usage_error(void **state)
