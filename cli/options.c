@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "cli/message.h"
+#include "cli/output.h"
 #include "daemon/protocol.h"
 #include "formats/model.h"
 
@@ -602,5 +603,6 @@ void options_question(const struct options *o, struct model_options *ret)
 		.selected = o->selected,
 		.from_ns = o->from_ns,
 		.to_ns = o->to_ns,
+		.timeline = o->format && o->format->timeline ? output_scratch : NULL,
 	};
 }

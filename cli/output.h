@@ -33,6 +33,10 @@ int output_commit(struct output *o, const char *what);
 /* There is nothing to keep. Frees o; takes NULL. */
 void output_discard(struct output *o);
 
+/* A file without a name, to write and read back, in $TMPDIR or /var/tmp; the caller's. NULL and
+ * errno. */
+FILE *output_scratch(void);
+
 /* Flushes the standard output and says when that fails: 0 or STATUS_FAILED. */
 int output_flush_stdout(void);
 

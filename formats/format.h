@@ -41,6 +41,7 @@ struct format {
 	const char *extensions; /* of -o: words, any of which picks this format; NULL: none */
 	bool binary;		/* not for a terminal */
 	bool opcodes;		/* shows the instructions of frames */
+	bool timeline;		/* reads model_samples() */
 	/* 0, -ENOMEM, -ENODATA when there are no samples (nothing is written then), or -errno of
 	 * the writing. Does not close or flush out. */
 	int (*write)(const struct model *m, const struct format_options *options, FILE *out);

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "formats/table.h"
+#include "formats/timeline.h"
 
 #define ARENA_BLOCK (256u << 10)
 #define GAP_FACTOR  10 /* intervals */
@@ -70,6 +71,7 @@ struct cpu_share {
 
 struct model_private {
 	struct model_options options;
+	struct timeline timeline;
 	struct cpu_share *cpu; /* by thread; in MODE_CPU only */
 	uint32_t cpu_cap;
 	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */
@@ -124,6 +126,7 @@ int model_new(struct model **ret, const struct model_options *options)
 	m->p = p;
 	if (options)
 		p->options = *options;
+	p->timeline.open = p->options.timeline;
 	m->mode = p->options.mode;
 	m->opcodes = p->options.opcodes;
 	p->string_cap = 64;
@@ -193,6 +196,7 @@ void model_free(struct model *m)
 	table_done(&p->counts);
 	table_done(&p->tasks);
 	free(p->awaiters);
+	timeline_done(&p->timeline);
 	free(p);
 	free(m);
 }
@@ -843,7 +847,30 @@ static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_
 static bool has_question(const struct model_options *o, const struct local *l)
 {
 	return o->states || o->not_states || o->main_only || o->from_ns || o->to_ns || o->native ||
-	       o->selected.thread || selects_functions(o) || l->mode != MODE_WALL || l->sifted;
+	       o->selected.thread || selects_functions(o) || o->timeline || l->mode != MODE_WALL ||
+	       l->sifted;
+}
+
+static void keep(struct model_private *p, const struct stream_batch *b, size_t i, uint32_t thread,
+		 uint32_t node, uint64_t weight)
+{
+	struct model_sample s = {
+		.time_ns = b->time_ns[i],
+		.ns = weight,
+		.cpu_ns = b->cpu_ns[i],
+		.thread = thread,
+		.node = node,
+		.state = b->state[i],
+		.how = b->how[i],
+	};
+
+	timeline_put(&p->timeline, &s);
+}
+
+int model_samples(const struct model *m, int (*take)(void *arg, const struct model_sample *s),
+		  void *arg)
+{
+	return timeline_each(&m->p->timeline, take, arg);
 }
 
 /* A sample that there is a question to: *ret_count 0 when it is not of the profile. */
@@ -869,6 +896,8 @@ static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, s
 		if (count == 0)
 			return -ENOMEM;
 		note_state(t, node, b->state[i], b->how[i]);
+		if (p->options.timeline)
+			keep(p, b, i, thread, node, weight);
 	}
 	if (l->mode == MODE_CPU && !p->options.one_look)
 		return take_cpu(m, l, thread, count, b->state[i], b->cpu_ns[i], weight);
@@ -1103,6 +1132,17 @@ static int by_process(const void *a, const void *b, void *arg)
 	return (i > k) - (i < k);
 }
 
+/* Where samples of processes alternate, this walks up to the root again for each. */
+static int regroup_sample(void *arg, struct model_sample *s)
+{
+	struct grouping *g = arg;
+
+	if (s->node == 0)
+		return 0;
+	s->node = place_of(g, g->m->threads[s->thread].process, s->node);
+	return s->node ? 0 : -ENOMEM;
+}
+
 static int regroup(struct grouping *g)
 {
 	struct model *m = g->m;
@@ -1140,6 +1180,9 @@ static int regroup(struct grouping *g)
 			r = -ENOMEM;
 	}
 	free(order);
+	/* Its file's errors are for who reads it. */
+	if (r == 0 && timeline_change(&p->timeline, regroup_sample, g) == -ENOMEM)
+		r = -ENOMEM;
 	return r;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "formats/stream-select.h"
 #include "formats/stream.h"
@@ -101,6 +102,17 @@ struct model_count {
 };
 #define MODEL_GAP_NS 100000000
 
+/* One sample of the profile: only those that are counted in it. */
+struct model_sample {
+	uint64_t time_ns; /* CLOCK_MONOTONIC of the recording host */
+	uint64_t ns;	  /* the time since the thread's sample before, in every mode */
+	uint64_t cpu_ns;  /* the CPU time since then, with STREAM_STATE_CPU_TIME_KNOWN */
+	uint32_t thread, node;
+	uint16_t state; /* bits of enum stream_state */
+	uint8_t how;	/* enum stream_how */
+	uint8_t pad[5];
+};
+
 #define MODEL_MAX_WARNINGS 64
 
 struct model_options {
@@ -115,6 +127,9 @@ struct model_options {
 	struct selection selected; /* strings are borrowed while the model is fed */
 	/* Only samples from..to after the first one of their stream, ns; to_ns 0: no end. */
 	uint64_t from_ns, to_ns;
+	/* Not NULL: samples are also kept one by one, for model_samples(), in the file that this
+	 * opens for reading and writing; NULL and errno when it cannot. The model closes it. */
+	FILE *(*timeline)(void);
 };
 
 struct model_private;
@@ -156,6 +171,12 @@ int model_check(const struct model *m, char *buf, size_t size);
  * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one
  * process nothing changes. The model takes nothing more afterwards. 0, -ENOMEM. */
 int model_group_processes(struct model *m);
+
+/* The samples one by one, with model_options.timeline: those of each thread in the order of time,
+ * threads mixed as they came. 0, what take returned when not 0, or -errno when the file they are
+ * kept in failed, now or earlier. May be called any number of times. */
+int model_samples(const struct model *m, int (*take)(void *arg, const struct model_sample *s),
+		  void *arg);
 
 /* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or
  * -ENOMEM; a table over 2^31 entries is -ENOMEM too. */

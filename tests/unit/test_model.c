@@ -2,11 +2,88 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "tests/unit/stream_fixture.h"
+
+struct sum {
+	const struct model *m;
+	uint64_t *samples, *ns; /* of each count */
+	uint64_t last[16];	/* by thread */
+};
+
+static int add_sample(void *arg, const struct model_sample *s)
+{
+	struct sum *sum = arg;
+
+	assert_true(s->time_ns >= sum->last[s->thread % 16]);
+	sum->last[s->thread % 16] = s->time_ns;
+	for (uint32_t i = 0; i < sum->m->count_count; i++) {
+		if (sum->m->counts[i].thread != s->thread || sum->m->counts[i].node != s->node)
+			continue;
+		sum->samples[i]++;
+		sum->ns[i] += s->ns;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* What the samples one by one add up to. */
+static void assert_samples_are_the_counts(const struct model *m)
+{
+	struct sum sum = {.m = m,
+			  .samples = calloc(m->count_count, sizeof(uint64_t)),
+			  .ns = calloc(m->count_count, sizeof(uint64_t))};
+
+	assert_non_null(sum.samples);
+	assert_non_null(sum.ns);
+	assert_int_equal(model_samples(m, add_sample, &sum), 0);
+	for (uint32_t i = 0; i < m->count_count; i++) {
+		assert_int_equal(sum.samples[i], m->counts[i].count);
+		assert_int_equal(sum.ns[i], m->counts[i].ns);
+	}
+	free(sum.samples);
+	free(sum.ns);
+}
+
+static void samples_are_kept_one_by_one(void **state)
+{
+	const struct fixture f = {
+		.samples = 5000, .step_ns = 1000000, .threads = 4, .stacks = 100, .seed = 4};
+	struct bytes b = {0};
+	struct model *m;
+
+	fixture_record(&b, &f);
+	m = fixture_model(b.data, b.len, &(struct model_options){.timeline = tmpfile});
+	assert_int_equal(m->samples, f.samples);
+	assert_samples_are_the_counts(m);
+	assert_samples_are_the_counts(m); /* again */
+	model_free(m);
+	bytes_done(&b);
+}
+
+static FILE *full(void)
+{
+	return fopen("/dev/full", "w+");
+}
+
+static void a_file_of_samples_that_fails_is_told(void **state)
+{
+	const struct fixture f = {
+		.samples = 5000, .step_ns = 1000000, .threads = 4, .stacks = 100, .seed = 4};
+	struct bytes b = {0};
+	struct model *m;
+
+	fixture_record(&b, &f);
+	m = fixture_model(b.data, b.len, &(struct model_options){.timeline = full});
+	assert_int_equal(m->samples, f.samples);
+	assert_int_equal(model_samples(m, add_sample, NULL), -ENOSPC);
+	model_free(m);
+	bytes_done(&b);
+}
 
 static void sums_are_those_of_the_samples(void **state)
 {
@@ -22,7 +99,7 @@ static void sums_are_those_of_the_samples(void **state)
 	struct model *m;
 
 	fixture_record(&b, &f);
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, NULL);
 	assert_int_equal(m->warning_count, 0);
 	assert_int_equal(m->samples, f.samples);
 	assert_int_equal(m->process_count, 1);
@@ -106,7 +183,7 @@ static struct model *two_processes(int32_t first_pid, int32_t second_pid)
 		assert_int_equal(stream_writer_finish(w[i], &end), 0);
 		stream_writer_free(w[i]);
 	}
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, &(struct model_options){.timeline = tmpfile});
 	bytes_done(&b);
 	return m;
 }
@@ -146,6 +223,7 @@ static void of_several_processes_each_gets_a_frame_of_its_own(void **state)
 	assert_int_equal(without, 2);
 	for (uint32_t i = 1; i < m->node_count; i++)
 		assert_true(m->nodes[i].parent < i);
+	assert_samples_are_the_counts(m);
 	/* Once is enough. */
 	frames = m->node_count;
 	assert_int_equal(model_group_processes(m), 0);
@@ -470,6 +548,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_are_those_of_the_samples),
+		cmocka_unit_test(samples_are_kept_one_by_one),
+		cmocka_unit_test(a_file_of_samples_that_fails_is_told),
 		cmocka_unit_test(of_several_processes_each_gets_a_frame_of_its_own),
 		cmocka_unit_test(two_streams_of_one_process_get_none),
 		cmocka_unit_test(a_weight_is_the_time_since_the_sample_before_up_to_a_cap),
