@@ -23,12 +23,12 @@
 #define GATHER_TRIES	 3
 #define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 2000u
-#define HAND_ASLEEP_NS	 200000u /* with deadlines nearer than this the hand is waited for awake */
-#define RESIDE_NS	 200000u /* and with nearer ones than this the hand makes no ticks */
-#define RESIDE_TICKS	 2	 /* it goes when it held nobody for so many ... */
-#define RESIDE_SPAN_NS	 50000000u   /* ... and comes with what the budget gives in this time */
-#define AWAY_TICKS	 256	     /* it stays away when it could not hold a thread */
-#define CPU_STALE_NS	 4000000u    /* a thread may be on another CPU by now */
+#define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
+#define RESIDE_NS	 200000u  /* and with nearer ones than this the hand makes no ticks */
+#define RESIDE_TICKS	 2	  /* it goes when it held nobody for so many ... */
+#define RESIDE_SPAN_NS	 5000000u /* ... and comes with what the budget gives in this time */
+#define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
+#define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define FAIL_SCALE	 65536u
@@ -1041,6 +1041,7 @@ static void step(struct loop *l)
 {
 	struct sampler *s = l->s;
 	const uint64_t interval = s->options.interval_ns;
+	uint64_t began;
 	int r;
 
 	if (interval && l->now < l->deadline) {
@@ -1057,7 +1058,8 @@ static void step(struct loop *l)
 	}
 	if (interval && l->now < l->deadline)
 		return;
-	r = tick(s, l->now);
+	began = l->now;
+	r = tick(s, began);
 	if (r == 0)
 		r = renew_tables(s);
 	l->now = now_ns();
@@ -1068,7 +1070,7 @@ static void step(struct loop *l)
 		end_loop(l, SAMPLER_DURATION);
 	} else if (interval) {
 		if (s->resident)
-			count_stop(s, l->now - l->deadline + hand_entry_ns(s->options.hand));
+			count_stop(s, l->now - began + hand_entry_ns(s->options.hand));
 		next_deadline(l);
 	}
 }
