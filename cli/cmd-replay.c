@@ -8,14 +8,11 @@
 /* The name of the result tells the recorded process; several are merged. */
 static pid_t recorded_pid(const struct model *m)
 {
-	for (uint32_t i = 1; i < m->process_count; i++)
-		if (m->processes[i].header.pid != m->processes[0].header.pid)
-			return 0;
-	return m->process_count ? m->processes[0].header.pid : 0;
+	return m->process_count && !model_has_several_processes(m) ? m->processes[0].header.pid : 0;
 }
 
 /* Who is in a profile of several processes. */
-static void say_merged(const struct model *m)
+static void say_merged(const struct options *o, const struct model *m)
 {
 	struct pid_list pids = {0};
 	char text[256];
@@ -23,11 +20,26 @@ static void say_merged(const struct model *m)
 	if (!m->grouped)
 		return;
 	for (uint32_t i = 0; i < m->process_count; i++)
-		if (m->processes[i].samples)
+		if (m->processes[i].samples && m->processes[i].header.pid)
 			pid_list_add(&pids, m->processes[i].header.pid);
 	pid_list_print(&pids, text, sizeof(text));
-	message("%zu processes in one profile: %s; --pid for some", pids.count, text);
+	if (o->operand_count > 1)
+		message("%d recordings in one profile, a frame for each process", o->operand_count);
+	else
+		message("%zu processes in one profile: %s; --pid for some", pids.count, text);
 	pid_list_done(&pids);
+}
+
+/* What is kept apart, and what not. */
+static int arrange(const struct options *o, struct model *m)
+{
+	int e = 0;
+
+	if (o->fold_threads)
+		e = model_fold_threads(m, o->fold_processes);
+	if (e == 0 && !o->fold_processes)
+		e = model_group_processes(m);
+	return e;
 }
 
 static int replay(const struct options *o)
@@ -42,16 +54,15 @@ static int replay(const struct options *o)
 		message("out of memory");
 		return STATUS_FAILED;
 	}
-	for (int i = 0; !status && i < o->operand_count; i++)
-		status = recording_replay(o->operands[i], pids, m);
+	status = recording_replay(o->operands, o->operand_count, pids, m);
 	if (!status)
 		status = report_check(o, m, false);
-	if (!status && model_group_processes(m) < 0) {
+	if (!status && arrange(o, m) < 0) {
 		message("out of memory");
 		status = STATUS_FAILED;
 	}
 	if (!status)
-		say_merged(m);
+		say_merged(o, m);
 	if (!status)
 		status = report_write(o, m, NULL, recorded_pid(m));
 	model_free(m);
@@ -60,16 +71,19 @@ static int replay(const struct options *o)
 
 const struct command command_replay = {
 	.name = "replay",
-	.usage = "[options] FILE",
-	.about = "Turn a recording into another format; - is the standard input.",
+	.usage = "[options] FILE...",
+	.about =
+		"Turn recordings, pyprof's and those of Python's profiling.sampling, into another\n"
+		"format; several become one profile. - is the standard input.",
 	.examples = "  pyprof replay service.pyprof\n"
 		    "  pyprof replay --collapsed -o stacks.txt service.pyprof\n"
 		    "  pyprof replay --pid 1240 service.pyprof\n"
 		    "  pyprof replay --mode cpu --from 10 --to 20 service.pyprof\n"
-		    "  pyprof replay --sort tottime -l 40 service.pyprof\n",
+		    "  pyprof replay --sort tottime -l 40 service.pyprof\n"
+		    "  pyprof replay --collapsed -o all.txt --fold process,thread *.pyprof\n",
 	.groups = GROUP_OUTPUT | GROUP_REPLAY,
 	.operands_min = 1,
-	.operands_max = 1,
+	.operands_max = -1,
 	.failure = STATUS_FAILED,
 	.exec = replay,
 };

@@ -125,13 +125,13 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 /* pid: whose profile it is, where there are others; else 0. */
 static int check_question(const struct model *m, pid_t pid)
 {
-	char text[256];
+	char text[512];
 	int e = model_check(m, text, sizeof(text));
 
 	if (e < 0 && pid)
 		message("process %d: %s", (int)pid, text);
 	else if (e < 0)
-		message("%s", text);
+		message("%s", message_text(text));
 	return e < 0 && e != -EAGAIN ? STATUS_FAILED : 0;
 }
 
