@@ -1,3 +1,6 @@
+#include <string.h>
+#include <sys/stat.h>
+
 #include "cli/command.h"
 #include "cli/message.h"
 #include "cli/options.h"
@@ -12,22 +15,48 @@ static pid_t recorded_pid(const struct model *m)
 }
 
 /* Who is in a profile of several processes. */
-static void say_merged(const struct options *o, const struct model *m)
+static void say_merged(const struct model *m)
 {
-	struct pid_list pids = {0};
+	struct pid_list pids = {0}, sources = {0};
 	char text[256];
 
 	if (!m->grouped)
 		return;
-	for (uint32_t i = 0; i < m->process_count; i++)
-		if (m->processes[i].samples && m->processes[i].header.pid)
-			pid_list_add(&pids, m->processes[i].header.pid);
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct model_process *p = &m->processes[i];
+
+		if (p->samples && p->header.pid)
+			pid_list_add(&pids, p->header.pid);
+		if (p->samples)
+			pid_list_add(&sources, (pid_t)p->source);
+	}
 	pid_list_print(&pids, text, sizeof(text));
-	if (o->operand_count > 1)
-		message("%d recordings in one profile, a frame for each process", o->operand_count);
+	if (sources.count > 1)
+		message("%zu recordings in one profile, with a frame for each process",
+			sources.count);
 	else
 		message("%zu processes in one profile: %s; --pid for some", pids.count, text);
 	pid_list_done(&pids);
+	pid_list_done(&sources);
+}
+
+/* Whether the result would take the place of what it is made from, which is told. */
+static bool overwrites_input(const struct options *o)
+{
+	struct stat out, in;
+
+	if (!o->outfile || strcmp(o->outfile, "-") == 0 || stat(o->outfile, &out) < 0 ||
+	    !S_ISREG(out.st_mode))
+		return false;
+	for (int i = 0; i < o->operand_count; i++) {
+		if (stat(o->operands[i], &in) < 0 || in.st_dev != out.st_dev ||
+		    in.st_ino != out.st_ino)
+			continue;
+		message("%s is a recording to be read: it is not overwritten",
+			message_text(o->outfile));
+		return true;
+	}
+	return false;
 }
 
 /* What is kept apart, and what not. */
@@ -49,6 +78,8 @@ static int replay(const struct options *o)
 	struct model *m;
 	int status = 0;
 
+	if (overwrites_input(o))
+		return STATUS_USAGE;
 	options_question(o, &question);
 	if (model_new(&m, &question) < 0) {
 		message("out of memory");
@@ -62,7 +93,7 @@ static int replay(const struct options *o)
 		status = STATUS_FAILED;
 	}
 	if (!status)
-		say_merged(o, m);
+		say_merged(m);
 	if (!status)
 		status = report_write(o, m, NULL, recorded_pid(m));
 	model_free(m);

@@ -843,7 +843,7 @@ static int read_header(struct reader *r, const struct tach_input *in, uint8_t he
 		return -EINVAL;
 	r->swapped = magic != TACH_MAGIC;
 	if (get32(r, head + HEADER_VERSION) != TACH_VERSION)
-		return -EPROTONOSUPPORT;
+		return get32(r, head + HEADER_VERSION) ? -EPROTONOSUPPORT : -EINVAL;
 	r->start_us = get64(r, head + HEADER_START);
 	r->promised = get64(r, head + HEADER_SAMPLES);
 	r->strings_at = get64(r, head + HEADER_STRINGS);
@@ -892,7 +892,7 @@ static int tell_damage(struct reader *r)
 	uint64_t missing = r->promised > r->delivered ? r->promised - r->delivered : 0;
 
 	if (!r->has_footer)
-		warn(r, "the recording is cut: not all names are in it");
+		warn(r, "the recording is cut, or something follows it: names may be missing");
 	else if (r->name_count < r->string_count || r->known_frames < r->frame_count)
 		warn(r, "the tables of names are damaged");
 	if (r->lost)
