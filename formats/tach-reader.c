@@ -66,8 +66,8 @@ enum status {
 #define RECORD_MAX 4096 /* bytes of a record with a whole stack, more than any has */
 #define BUFFER	   (256u << 10)
 #define ROWS	   4096
-#define MAX_MEMO   (1u << 18) /* pushes that are remembered */
-#define MEMO_FROM  4	      /* frames; fewer are looked up one by one */
+#define PUSHES	   (1u << 17) /* that are remembered: one for each place, the last one */
+#define PUSH_FROM  4	      /* frames; fewer are looked up one by one */
 #define LOST	   UINT32_MAX
 
 /* Bytes of a part of the file, unpacked where they are packed. */
@@ -98,10 +98,11 @@ struct node {
 	uint32_t depth;
 };
 
-/* The stack that some frames on another one make, found by their bytes. */
+/* The stack that some frames on another one make, by the XXH3 of their bytes: 64 bits of it, 32
+ * more, and those that say where this is kept. */
 struct push {
-	uint64_t low, high; /* XXH3, 128 bits */
-	uint32_t node, pad;
+	uint64_t high;
+	uint32_t low, node; /* node 0: free */
 };
 
 struct thread_key {
@@ -127,7 +128,9 @@ struct reader {
 
 	uint8_t *names, *frames; /* flags by number */
 	uint32_t name_count, names_cap, known_frames, frames_cap;
-	struct table functions, nodes, pushes, threads;
+	struct table functions, nodes, threads;
+	struct push *pushes;
+	uint32_t last_thread;
 	uint32_t ids; /* stacks told to the handler */
 
 	uint64_t times[ROWS], cpu[ROWS];
@@ -532,13 +535,13 @@ static uint32_t add_node(struct reader *r, uint32_t parent, uint32_t frame)
 /* Where count numbers end, NULL when they do not: each one's last byte has no high bit. */
 static const uint8_t *numbers_end(const uint8_t *at, const uint8_t *end, uint32_t count)
 {
-	const uint64_t high = 0x8080808080808080;
+	const uint64_t ones = 0x0101010101010101;
 
 	while (count > 8 && end - at >= 8) {
 		uint64_t word;
 
 		memcpy(&word, at, sizeof(word));
-		count -= (uint32_t)__builtin_popcountll(~word & high);
+		count -= (uint32_t)(((~word >> 7 & ones) * ones) >> 56);
 		at += 8;
 	}
 	for (; count > 0; at++) {
@@ -549,34 +552,32 @@ static const uint8_t *numbers_end(const uint8_t *at, const uint8_t *end, uint32_
 	return at;
 }
 
+/* Where it is remembered what so many frames from at to end make on top of node. */
+static struct push *find_push(struct reader *r, const uint8_t *at, const uint8_t *end,
+			      uint32_t count, uint32_t node)
+{
+	XXH128_hash_t hash =
+		XXH3_128bits_withSeed(at, (size_t)(end - at), node | (uint64_t)count << 32);
+	struct push *push = &r->pushes[hash.low64 % PUSHES];
+
+	if (push->high != hash.high64 || push->low != hash.low64 >> 32)
+		*push = (struct push){hash.high64, (uint32_t)(hash.low64 >> 32), 0};
+	return push;
+}
+
 /* count frames, the leaf first, on top of node: the node that they make. False: they are none, or
  * the error of the reader is set. */
 static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint32_t *node)
 {
 	uint32_t frames[TACH_DEPTH];
-	const uint8_t *begin = c->at;
-	struct push key = {0}, *push = NULL;
+	struct push *push = NULL;
 
-	if (count >= MEMO_FROM) {
+	if (count >= PUSH_FROM) {
 		const uint8_t *end = numbers_end(c->at, c->end, count);
-		uint32_t before = r->pushes.count, i;
-		XXH128_hash_t hash;
 
 		if (!end)
 			return false;
-		hash = XXH3_128bits_withSeed(begin, (size_t)(end - begin),
-					     *node | (uint64_t)count << 32);
-		key.low = hash.low64;
-		key.high = hash.high64;
-		if (before >= MAX_MEMO) {
-			table_done(&r->pushes);
-			if (table_init(&r->pushes, sizeof(key), offsetof(struct push, node)) < 0)
-				return stop(r, -ENOMEM) == 0;
-		}
-		i = table_intern(&r->pushes, &key);
-		if (i == 0)
-			return stop(r, -ENOMEM) == 0;
-		push = (struct push *)(void *)r->pushes.items + i;
+		push = find_push(r, c->at, end, count, *node);
 		if (push->node) {
 			*node = push->node;
 			c->at = end;
@@ -726,8 +727,12 @@ static bool read_repeats(struct reader *r, struct feed *f, struct cursor *c, uin
 static uint32_t find_thread(struct reader *r, const uint8_t *p, struct thread **ret)
 {
 	struct thread_key key = {get64(r, p), get32(r, p + 8), 0};
-	uint32_t before = r->threads.count, i = table_intern(&r->threads, &key);
+	uint32_t before = r->threads.count, i = r->last_thread;
 
+	*ret = (struct thread *)(void *)r->threads.items + i;
+	if (i && memcmp(&(*ret)->key, &key, sizeof(key)) == 0)
+		return i;
+	r->last_thread = i = table_intern(&r->threads, &key);
 	if (i == 0)
 		stop(r, -ENOMEM);
 	if (i == 0 || i > MAX_THREAD_IDS)
@@ -952,15 +957,16 @@ int tach_read(const struct tach_input *in, const struct stream_handler *h, void 
 	r->arg = arg;
 	for (unsigned i = 0; i < 256; i++)
 		r->state_of[i] = state_of_status((uint8_t)i);
-	if (table_init(&r->functions, sizeof(struct function_key), sizeof(struct function_key)) ==
+	r->pushes = calloc(PUSHES, sizeof(*r->pushes));
+	if (r->pushes &&
+	    table_init(&r->functions, sizeof(struct function_key), sizeof(struct function_key)) ==
 		    0 &&
 	    table_init(&r->nodes, sizeof(struct node), offsetof(struct node, id)) == 0 &&
-	    table_init(&r->pushes, sizeof(struct push), offsetof(struct push, node)) == 0 &&
 	    table_init(&r->threads, sizeof(struct thread), sizeof(struct thread_key)) == 0)
 		e = read_all(r, in, &facts);
 	table_done(&r->functions);
 	table_done(&r->nodes);
-	table_done(&r->pushes);
+	free(r->pushes);
 	table_done(&r->threads);
 	free(r->names);
 	free(r->frames);
