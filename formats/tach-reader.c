@@ -66,7 +66,7 @@ enum status {
 #define RECORD_MAX 4096 /* bytes of a record with a whole stack, more than any has */
 #define BUFFER	   (256u << 10)
 #define ROWS	   4096
-#define PUSHES	   (1u << 17) /* that are remembered: one for each place, the last one */
+#define PUSHES	   (1u << 17) /* that are remembered */
 #define PUSH_FROM  4	      /* frames; fewer are looked up one by one */
 #define LOST	   UINT32_MAX
 
@@ -558,10 +558,15 @@ static struct push *find_push(struct reader *r, const uint8_t *at, const uint8_t
 {
 	XXH128_hash_t hash =
 		XXH3_128bits_withSeed(at, (size_t)(end - at), node | (uint64_t)count << 32);
-	struct push *push = &r->pushes[hash.low64 % PUSHES];
+	uint32_t low = (uint32_t)(hash.low64 >> 32);
+	struct push *pair = &r->pushes[hash.low64 % PUSHES & ~1u], *push;
 
-	if (push->high != hash.high64 || push->low != hash.low64 >> 32)
-		*push = (struct push){hash.high64, (uint32_t)(hash.low64 >> 32), 0};
+	/* Two places, side by side. */
+	for (push = pair; push < pair + 2; push++)
+		if (push->node && push->high == hash.high64 && push->low == low)
+			return push;
+	push = pair + (pair->node && (!pair[1].node || hash.low64 & 1));
+	*push = (struct push){hash.high64, low, 0};
 	return push;
 }
 
