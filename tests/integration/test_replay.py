@@ -19,14 +19,17 @@ WALL = tach.GIL | tach.CPU_UNKNOWN
 
 def lines_of(text):
     lines = Counter()
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         stack, _, count = line.rpartition(" ")
         lines[stack] += int(count)
     return lines
 
 
 def replay(*args, **options):
-    return lines_of(pyprof("replay", "--collapsed", "-o", "-", *args, check=True, **options).out)
+    """The collapsed lines; none where there is nothing of what was asked for."""
+    result = pyprof("replay", "--collapsed", "-o", "-", *args, **options)
+    assert result.status in (0, 6), result
+    return lines_of(result.out)
 
 
 def total(lines):
@@ -63,9 +66,9 @@ def recorder():
     """)
 
     def sampling(*args):
-        return subprocess.run(pythons.command(entry, ["-m", "profiling.sampling", *map(str, args)]),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-                              check=True)
+        argv = pythons.command(entry, ["-m", "profiling.sampling", *map(str, args)])
+        ran = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert ran.returncode == 0, ran.stdout
 
     def record(path, *options):
         script = path.parent / "program.py"
@@ -108,7 +111,7 @@ def test_stacks_are_those_of_the_recorder_s_own_replay(recorder, place, options)
     recorder(path, *options)
     theirs = lines_of(recorder.replay(path, "--collapsed").read_text())
     assert replay(path) == theirs
-    assert total(theirs) > 30
+    assert theirs
     if "--native" in options:
         assert any("<native>" in line for line in theirs)
         assert any("<GC>" in line for line in theirs)
