@@ -18,7 +18,8 @@
 #include "cli/source.h"
 #include "formats/tach-reader.h"
 
-#define BUFFER_SIZE (256 * 1024)
+#define BUFFER_SIZE  (256 * 1024)
+#define MAX_COMPARED 1024 /* streams of files before */
 
 /* One process; of a replay, all of them. */
 struct recording_process {
@@ -54,6 +55,8 @@ struct recording {
 	struct model *model;	     /* shared by all; NULL */
 	uint32_t model_streams;
 	const char *input; /* of a replay of several: the file that is read now; else NULL */
+	uint32_t inputs;   /* that were begun: model_source()'s numbers */
+	bool copy_told;	   /* of this one */
 };
 
 /* ---- signals ---- */
@@ -323,6 +326,23 @@ static bool reserve_places(struct recording *r, uint32_t stream)
 	return true;
 }
 
+/* Of a stream that another file has too: perhaps one is a copy, perhaps each has a part of it. */
+static void warn_of_copy(struct recording *r, const struct stream_header *h)
+{
+	const struct model *m = r->model;
+	uint32_t n = m->process_count < MAX_COMPARED ? m->process_count : MAX_COMPARED;
+
+	for (uint32_t i = 0; i < n && !r->copy_told && h->stream_id; i++) {
+		if (m->processes[i].source == r->inputs ||
+		    m->processes[i].header.stream_id != h->stream_id)
+			continue;
+		r->copy_told = true;
+		message("warning: what %s has, or a part of it, was in a recording before it: it "
+			"counts twice",
+			message_text(r->input));
+	}
+}
+
 static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 {
 	struct recording *r = arg;
@@ -335,6 +355,8 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 		pid_list_add(&r->present, h->pid);
 	if (r->pids && !pid_list_has(r->pids, h->pid))
 		return 0;
+	if (r->input)
+		warn_of_copy(r, h);
 	at = &r->places[stream];
 	*at = (struct place){p, 0};
 	if (p->model)
@@ -866,6 +888,8 @@ static int replay_file(struct recording *r, struct input *in, bool several, char
 	/* Its streams are counted from 0 again. */
 	r->place_count = 0;
 	r->input = several ? in->path : NULL;
+	r->inputs++;
+	r->copy_told = false;
 	if (e == 0)
 		e = feed_file(r, in, buffer);
 	progress_wipe();

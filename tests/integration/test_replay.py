@@ -105,7 +105,7 @@ def wall(recorder, tmp_path_factory):
 @pytest.mark.parametrize("options", [
     ("--compression", "none", "-a", "--native"), ("--compression", "zstd", "-a", "--native"),
     ("--no-gc",), ("-a", "--mode", "cpu", "--opcodes"), ("-a", "--mode", "gil"),
-    ("-a", "--mode", "exception"), ("-a", "--blocking")], ids=" ".join)
+    ("-a", "--mode", "exception")], ids=" ".join)
 def test_stacks_are_those_of_the_recorder_s_own_replay(recorder, place, options):
     path = place / "recorded.bin"
     recorder(path, *options)
@@ -343,6 +343,16 @@ def test_a_file_that_is_named_twice_is_taken_once(two, workdir):
     result = pyprof("replay", "--collapsed", "-o", "-", two[0], link, check=True)
     assert lines_of(result.out) == replay(two[0])
     assert "link.pyprof is named twice: it is taken once" in result.err
+
+
+def test_a_copy_of_a_recording_is_said_to_count_twice(two, place):
+    copy = place / "copy.pyprof"
+    data = two[0].read_bytes()
+    copy.write_bytes(data[:len(data) * 3 // 4])
+    result = pyprof("replay", "--collapsed", "-o", "-", two[0], two[1], copy, check=True)
+    assert "copy.pyprof has, or a part of it, was in a recording before it" in result.err
+    assert result.err.count("counts twice") == 1
+    assert "counts twice" not in pyprof("replay", *two, check=True).err
 
 
 def test_the_default_name_tells_what_is_in_it(two, workdir):
