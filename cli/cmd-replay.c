@@ -40,6 +40,27 @@ static void say_merged(const struct model *m)
 	pid_list_done(&sources);
 }
 
+/* What a count of samples stands for differs where rates do. */
+static void say_rates(const struct model *m)
+{
+	double lowest = 0, highest = 0;
+
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		double rate = m->processes[i].header.rate_hz;
+
+		if (!m->processes[i].samples || rate <= 0)
+			continue;
+		if (lowest == 0 || rate < lowest)
+			lowest = rate;
+		if (rate > highest)
+			highest = rate;
+	}
+	if (highest > 1.02 * lowest)
+		message("recorded at %.0f to %.0f samples/s: the same time counts more where there "
+			"were more",
+			lowest, highest);
+}
+
 /* Whether the result would take the place of what it is made from, which is told. */
 static bool overwrites_input(const struct options *o)
 {
@@ -92,8 +113,10 @@ static int replay(const struct options *o)
 		message("out of memory");
 		status = STATUS_FAILED;
 	}
-	if (!status)
+	if (!status) {
 		say_merged(m);
+		say_rates(m);
+	}
 	if (!status)
 		status = report_write(o, m, NULL, recorded_pid(m));
 	model_free(m);

@@ -69,6 +69,10 @@ enum status {
 #define PUSHES	   (1u << 17) /* that are remembered */
 #define PUSH_FROM  4	      /* frames; fewer are looked up one by one */
 #define LOST	   UINT32_MAX
+/* Stacks of one file: well over what its bytes are packed from, but a small file cannot take all
+ * the memory there is. */
+#define MIN_NODES    (1u << 20)
+#define NODES_A_BYTE 32
 
 /* Bytes of a part of the file, unpacked where they are packed. */
 struct feed {
@@ -132,6 +136,7 @@ struct reader {
 	struct push *pushes;
 	uint32_t last_thread;
 	uint32_t ids; /* stacks told to the handler */
+	uint64_t max_nodes;
 
 	uint64_t times[ROWS], cpu[ROWS];
 	uint32_t row_threads[ROWS], row_stacks[ROWS];
@@ -502,7 +507,7 @@ static const struct node *node_at(const struct reader *r, uint32_t i)
 	return (const struct node *)(const void *)r->nodes.items + i;
 }
 
-/* The node of a frame that was called by parent; 0 when there is an error. */
+/* The node of a frame that was called by parent; 0 when there is an error, or too many of them. */
 static uint32_t add_node(struct reader *r, uint32_t parent, uint32_t frame)
 {
 	struct node key = {.parent = parent, .frame = frame}, *n;
@@ -510,10 +515,8 @@ static uint32_t add_node(struct reader *r, uint32_t parent, uint32_t frame)
 	uint8_t flag = frame < r->known_frames ? r->frames[frame] : FRAME_LOST;
 	struct stream_stack stack = {caller, frame + 1};
 
-	if (before >= MAX_TOTAL_IDS) {
-		stop(r, -ENOMEM);
+	if (before >= r->max_nodes)
 		return 0;
-	}
 	i = table_intern(&r->nodes, &key);
 	if (i == 0) {
 		stop(r, -ENOMEM);
@@ -594,7 +597,7 @@ static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint
 			return false;
 	for (uint32_t i = count; i-- > 0;) {
 		*node = add_node(r, *node, frames[i]);
-		if (r->error)
+		if (r->error || *node == 0)
 			return false;
 	}
 	if (push)
@@ -854,6 +857,9 @@ static int read_header(struct reader *r, const struct tach_input *in, uint8_t he
 	r->swapped = magic != TACH_MAGIC;
 	if (get32(r, head + HEADER_VERSION) != TACH_VERSION)
 		return get32(r, head + HEADER_VERSION) ? -EPROTONOSUPPORT : -EINVAL;
+	r->max_nodes = MIN_NODES + NODES_A_BYTE * in->size;
+	if (in->size > MAX_TOTAL_IDS || r->max_nodes > MAX_TOTAL_IDS)
+		r->max_nodes = MAX_TOTAL_IDS;
 	r->start_us = get64(r, head + HEADER_START);
 	r->promised = get64(r, head + HEADER_SAMPLES);
 	r->strings_at = get64(r, head + HEADER_STRINGS);

@@ -323,6 +323,15 @@ def test_recordings_of_both_kinds_are_one_profile(two, place):
         f"file:{path}", f"file:{other}/made.bin"}
 
 
+def test_different_rates_are_said(two, place):
+    path = place / "fast.bin"
+    path.write_bytes(made(interval=100))
+    said = "recorded at 1000 to 10000 samples/s"
+    assert said in pyprof("replay", two[0], path, check=True).err
+    path.write_bytes(made())
+    assert "samples/s" not in pyprof("replay", two[0], path, check=True).err
+
+
 def test_a_question_that_one_recording_cannot_answer_names_it(two, place):
     path = place / "made.bin"
     path.write_bytes(made())
