@@ -236,6 +236,24 @@ static int set_pid(struct options *o, const char *v, const char **why)
 	return pid_list_parse(&o->pids, v);
 }
 
+static int set_fold(struct options *o, const char *v, const char **why)
+{
+	*why = "what can be folded: process, thread, or both with a comma";
+	for (;;) {
+		size_t len = strcspn(v, ",");
+
+		if (len == 7 && memcmp(v, "process", len) == 0)
+			o->fold_processes = true;
+		else if (len == 6 && memcmp(v, "thread", len) == 0)
+			o->fold_threads = true;
+		else
+			return -EINVAL;
+		if (!v[len])
+			return 0;
+		v += len + 1;
+	}
+}
+
 static int set_module(struct options *o, const char *v, const char **why)
 {
 	o->module = true;
@@ -393,6 +411,8 @@ static const struct row rows[] = {
 	{GROUP_REPLAY, 0, "pid", "PID[,PID...]", set_pid,
 	 "only these processes of the recording (default: all, each below a frame pid:PID where "
 	 "there are several)"},
+	{GROUP_REPLAY, 0, "fold", "WHAT[,WHAT]", set_fold,
+	 "no difference between: process, thread (default: they are kept apart)"},
 	{GROUP_OUTPUT, 0, "pstats", NULL, NULL,
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
 	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},

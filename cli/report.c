@@ -26,6 +26,22 @@ static void default_name(const struct options *o, pid_t pid, char *buf, size_t s
 		snprintf(buf, size, "%s_merged.%s", name, extension);
 }
 
+/* Of a profile that is there and has no one pid: the file that it is made of tells which it is. */
+static void default_name_without_pid(const struct options *o, const struct model *m, char *buf,
+				     size_t size)
+{
+	const char *path = o->operands[0], *slash = strrchr(path, '/'), *dot;
+
+	default_name(o, 0, buf, size);
+	if (o->operand_count != 1 || model_has_several_processes(m) || strcmp(path, "-") == 0)
+		return;
+	path = slash ? slash + 1 : path;
+	dot = strrchr(path, '.');
+	snprintf(buf, size, "%s_%.*s.%s", o->format->name,
+		 (int)(dot && dot > path ? (size_t)(dot - path) : strlen(path)), path,
+		 o->format->extension);
+}
+
 int report_open(struct output **ret, const struct options *o, pid_t pid)
 {
 	char name[64];
@@ -125,13 +141,13 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 /* pid: whose profile it is, where there are others; else 0. */
 static int check_question(const struct model *m, pid_t pid)
 {
-	char text[256];
+	char text[512];
 	int e = model_check(m, text, sizeof(text));
 
 	if (e < 0 && pid)
 		message("process %d: %s", (int)pid, text);
 	else if (e < 0)
-		message("%s", text);
+		message("%s", message_text(text));
 	return e < 0 && e != -EAGAIN ? STATUS_FAILED : 0;
 }
 
@@ -200,10 +216,16 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
 {
-	int e;
+	char name[NAME_MAX + 64];
+	int e = 0;
 
 	if (!out && (o->outfile || o->format != &format_pstats)) {
-		e = report_open(&out, o, pid);
+		if (o->outfile || pid) {
+			e = report_open(&out, o, pid);
+		} else {
+			default_name_without_pid(o, m, name, sizeof(name));
+			e = output_open(&out, name, name, false);
+		}
 		if (e)
 			return e;
 	}

@@ -126,7 +126,10 @@ struct stream_header {
 	/* How descendants were found: "connector", "children", "scan"; "" when they were not. */
 	char subprocesses[16];
 	bool free_threaded, all_threads, blocking;
-	int32_t pid;	    /* as the recording host sees it */
+	/* Not of our own recordings: read from a file of profiling.sampling (tach-reader.h). It has
+	 * <native> frames only where they were asked for, and no CPU times. */
+	bool tachyon;
+	int32_t pid;	    /* as the recording host sees it; 0 unknown */
 	int32_t parent;	    /* who started it, of a process found as a descendant; else 0 */
 	uint64_t stream_id; /* random, one a session */
 	double rate_hz;	    /* asked; 0: as fast as it goes */
