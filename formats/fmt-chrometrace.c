@@ -42,8 +42,10 @@ struct chrometrace {
 	struct places places; /* by function */
 	struct moments moments;
 	struct track *tracks; /* by thread */
-	struct bytes text;    /* what an event says of each function */
-	size_t *text_at;      /* by function; one more */
+	struct bytes text;    /* what events say of each function: its name, and the rest */
+	struct text {
+		size_t name, rest;
+	} * text_at; /* where they begin, by function; one more */
 	uint32_t *path;
 	bool any; /* an event was written */
 };
@@ -154,10 +156,15 @@ static int make_text(struct chrometrace *c)
 		const struct model_string *name = &m->strings[function->name];
 		const struct model_string *file = &m->strings[function->file];
 
+		sink_text(s, ",\"name\":");
+		sink_json(s, name->bytes, name->len);
+		sink_drain(s);
+		if (fflush(f) != 0)
+			s->error = -ENOMEM;
+		c->text_at[i].rest = len;
 		sink_text(s, ",\"cat\":\"");
 		sink_text(s, category(function->kind));
-		sink_text(s, "\",\"name\":");
-		sink_json(s, name->bytes, name->len);
+		sink_byte(s, '"');
 		if (function->file) {
 			sink_text(s, ",\"args\":{\"file\":");
 			sink_json(s, file->bytes, file->len);
@@ -169,7 +176,7 @@ static int make_text(struct chrometrace *c)
 		sink_drain(s);
 		if (fflush(f) != 0)
 			s->error = -ENOMEM;
-		c->text_at[i + 1] = len;
+		c->text_at[i + 1].name = len;
 	}
 	r = sink_finish(s, c->text_at ? 0 : -ENOMEM);
 	if (f && fclose(f) != 0)
@@ -180,21 +187,19 @@ static int make_text(struct chrometrace *c)
 
 /* ---- slices ---- */
 
-static void open_slice(struct chrometrace *c, uint32_t thread, uint32_t place, uint64_t at)
+/* Readers pair the end with the beginning by the name. */
+static void put_slice(struct chrometrace *c, const char *phase, uint32_t thread, uint32_t place,
+		      uint64_t at)
 {
-	uint32_t function = places_get(&c->places, place)->group;
+	const struct text *text = &c->text_at[places_get(&c->places, place)->group];
+	bool begins = phase[0] == 'B';
 
-	begin_event(c, "B", thread);
+	begin_event(c, phase, thread);
 	put_time(c, at);
-	sink_put(c->out, c->text.data + c->text_at[function],
-		 c->text_at[function + 1] - c->text_at[function]);
-}
-
-static void close_slice(struct chrometrace *c, uint32_t thread, uint64_t at)
-{
-	begin_event(c, "E", thread);
-	put_time(c, at);
-	sink_byte(c->out, '}');
+	sink_put(c->out, c->text.data + text->name,
+		 (begins ? text[1].name : text->rest) - text->name);
+	if (!begins)
+		sink_byte(c->out, '}');
 }
 
 /* From the slices that are open to those of place, at one moment. */
@@ -209,7 +214,7 @@ static void change_place(struct chrometrace *c, uint32_t thread, uint32_t place,
 		const struct place *b = places_get(&c->places, to);
 
 		if (a->depth >= b->depth) {
-			close_slice(c, thread, at);
+			put_slice(c, "E", thread, from, at);
 			from = a->parent;
 		}
 		if (b->depth >= a->depth) {
@@ -218,7 +223,7 @@ static void change_place(struct chrometrace *c, uint32_t thread, uint32_t place,
 		}
 	}
 	while (n > 0)
-		open_slice(c, thread, c->path[--n], at);
+		put_slice(c, "B", thread, c->path[--n], at);
 	c->tracks[thread].place = place;
 }
 
