@@ -15,6 +15,7 @@
 #include "formats/locations.h"
 #include "formats/places.h"
 #include "formats/sink.h"
+#include "formats/tracks.h"
 
 struct cost {
 	uint64_t samples, ns;
@@ -311,12 +312,15 @@ static int put_threads(struct callgrind *c)
 	const struct model *m = c->m;
 	struct base_call *calls;
 	struct table table;
+	uint32_t *tracks = NULL;
 	int r = table_init(&table, sizeof(struct base_call), offsetof(struct base_call, cost));
 
+	if (r == 0)
+		r = tracks_find(&tracks, m);
 	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
 		const struct model_count *count = &m->counts[i];
 		struct cost cost = {count->count, count->ns};
-		struct base_call key = {.thread = count->thread};
+		struct base_call key = {.thread = tracks[count->thread]};
 		uint32_t place = c->places.by_node[count->node], at;
 
 		if (place)
@@ -338,6 +342,7 @@ static int put_threads(struct callgrind *c)
 		else
 			put_cost(c, 0, &calls[i].cost);
 	}
+	free(tracks);
 	table_done(&table);
 	return r;
 }

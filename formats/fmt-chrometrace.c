@@ -10,6 +10,7 @@
 #include "formats/moments.h"
 #include "formats/places.h"
 #include "formats/sink.h"
+#include "formats/tracks.h"
 
 #define TID_STEP (1u << 22) /* above any tid (Linux: PID_MAX_LIMIT) */
 
@@ -42,6 +43,7 @@ struct chrometrace {
 	struct places places; /* by function */
 	struct moments moments;
 	struct track *tracks; /* by thread */
+	uint32_t *track_of;   /* of each thread: another's, when it is the same */
 	struct bytes text;    /* what events say of each function: its name, and the rest */
 	struct text {
 		size_t name, rest;
@@ -100,7 +102,7 @@ static int name_tracks(struct chrometrace *c)
 		const char *command = m->processes[t->process].header.command;
 		uint32_t at;
 
-		if (!t->samples && !t->seen)
+		if (!t->seen || c->track_of[i] != i)
 			continue;
 		at = table_intern(&seen, &key);
 		if (at == 0) {
@@ -252,20 +254,20 @@ static void change_state(struct chrometrace *c, uint32_t thread, uint32_t open, 
 static int take_sample(void *arg, const struct model_sample *s)
 {
 	struct chrometrace *c = arg;
-	struct track *track = &c->tracks[s->thread];
-	uint32_t process = c->m->threads[s->thread].process, open = 0;
+	uint32_t thread = c->track_of[s->thread], process = c->m->threads[thread].process, open = 0;
+	struct track *track = &c->tracks[thread];
 	uint64_t begin = moments_begin(&c->moments, process, s);
 
 	for (unsigned i = 0; i < STATES; i++)
 		open |= (uint32_t)((s->state & states[i].any) != 0) << i;
 	if (begin > track->end) {
-		change_place(c, s->thread, 0, track->end);
-		change_state(c, s->thread, 0, track->end);
+		change_place(c, thread, 0, track->end);
+		change_state(c, thread, 0, track->end);
 	} else {
 		begin = track->end;
 	}
-	change_place(c, s->thread, c->places.by_node[s->node], begin);
-	change_state(c, s->thread, open, begin);
+	change_place(c, thread, c->places.by_node[s->node], begin);
+	change_state(c, thread, open, begin);
 	track->end = moments_at(&c->moments, process, s->time_ns);
 	return c->out->error;
 }
@@ -307,6 +309,8 @@ static int prepare(struct chrometrace *c)
 	if (r == 0)
 		r = moments_init(&c->moments, m);
 	if (r == 0)
+		r = tracks_find(&c->track_of, m);
+	if (r == 0)
 		r = make_text(c);
 	if (r < 0)
 		return r;
@@ -332,6 +336,7 @@ static int chrometrace_write(const struct model *m, const struct format_options 
 	}
 	free(c.path);
 	free(c.tracks);
+	free(c.track_of);
 	free(c.text_at);
 	free(c.text.data);
 	moments_done(&c.moments);

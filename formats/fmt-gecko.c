@@ -11,6 +11,7 @@
 #include "formats/sink.h"
 #include "formats/spool.h"
 #include "formats/table.h"
+#include "formats/tracks.h"
 
 #define PROCESSED_VERSION 57
 #define GECKO_VERSION	  31
@@ -111,6 +112,7 @@ struct gecko {
 	struct sink *out;
 	struct moments moments;
 	struct spool *samples, *intervals;
+	uint32_t *tracks; /* of each thread */
 	struct table extras;
 	/* An idle leaf is a stack of its own, and a frame, for its category. */
 	struct numbering stacks, idle_stacks, frames, idle_frames, functions, files;
@@ -304,7 +306,7 @@ static int sort_sample(void *arg, const struct model_sample *s)
 
 	if (s->state & STREAM_STATE_CPU_TIME_KNOWN)
 		g->cpu_time = true;
-	return spool_add(g->samples, s->thread, &t);
+	return spool_add(g->samples, g->tracks[s->thread], &t);
 }
 
 /* It neither runs nor could: it waits for something else than the GIL. */
@@ -1002,6 +1004,8 @@ static int prepare(struct gecko *g)
 	int r = moments_init(&g->moments, m);
 
 	if (r == 0)
+		r = tracks_find(&g->tracks, m);
+	if (r == 0)
 		r = table_init(&g->extras, sizeof(struct extra), sizeof(struct extra));
 	if (r == 0)
 		r = numbering_init(&g->stacks, m->node_count);
@@ -1035,6 +1039,7 @@ static int gecko_write(const struct model *m, const struct format_options *optio
 		g.out = sink_new(out);
 		r = sink_finish(g.out, g.out ? put_all(&g) : 0);
 	}
+	free(g.tracks);
 	spool_free(g.samples);
 	spool_free(g.intervals);
 	numbering_done(&g.stacks);

@@ -131,9 +131,10 @@ static uint64_t word(const struct pprof *p, enum word w)
 static uint64_t put_string(struct pprof *p, const char *text, size_t len)
 {
 	p->text.len = 0;
-	if (bytes_reserve(&p->text, 3 * len + 1))
+	/* Readers print them as they are, on terminals too. */
+	if (bytes_reserve(&p->text, 10 * len + 1))
 		p->text.len =
-			escape_text((char *)p->text.data, p->text.cap, text, len, ESCAPE_UTF8);
+			escape_text((char *)p->text.data, p->text.cap, text, len, ESCAPE_TERMINAL);
 	protobuf_bytes(&p->whole, PROFILE_STRING, p->text.data, p->text.len);
 	gather(p);
 	return p->next_string++;

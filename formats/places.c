@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "formats/tracks.h"
+
 int places_init(struct places *p, const struct model *m, const uint32_t *groups, bool without_base)
 {
 	int r = table_init(&p->table, sizeof(struct place), offsetof(struct place, depth));
@@ -53,13 +55,16 @@ static int by_thread(const void *a, const void *b)
 
 int places_count(const struct places *p, const struct model *m, struct table *ret)
 {
+	uint32_t *tracks;
 	int r = table_init(ret, sizeof(struct place_count), offsetof(struct place_count, samples));
 
+	if (r == 0)
+		r = tracks_find(&tracks, m);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < m->count_count; i++) {
 		const struct model_count *count = &m->counts[i];
-		struct place_count key = {.thread = count->thread,
+		struct place_count key = {.thread = tracks[count->thread],
 					  .place = p->by_node[count->node]};
 		uint32_t at;
 
@@ -67,15 +72,16 @@ int places_count(const struct places *p, const struct model *m, struct table *re
 			continue;
 		at = table_intern(ret, &key);
 		if (at == 0) {
-			table_done(ret);
-			return -ENOMEM;
+			r = -ENOMEM;
+			break;
 		}
 		((struct place_count *)(void *)ret->items)[at].samples += count->count;
 		((struct place_count *)(void *)ret->items)[at].ns += count->ns;
 	}
+	free(tracks);
 	/* From here on it is an array: nothing is looked up any more. */
 	if (ret->count > 2)
 		qsort((struct place_count *)(void *)ret->items + 1, ret->count - 1,
 		      sizeof(struct place_count), by_thread);
-	return 0;
+	return r;
 }

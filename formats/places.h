@@ -15,7 +15,7 @@ struct place {
 
 /* How often a thread was seen on exactly this place, and for how long. */
 struct place_count {
-	uint32_t thread, place;
+	uint32_t thread, place; /* thread: of tracks_find() */
 	uint64_t samples, ns;
 };
 

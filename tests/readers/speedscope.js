@@ -1,5 +1,5 @@
 // Reads profiles with speedscope's own importers, without its page, and prints what it made of
-// them as JSON: for each file its profiles, each with the totals of its frames.
+// them as JSON: for each file its profiles, each with its frames and what is on which stack.
 //
 // usage: node speedscope.js RELEASE-FOLDER FILE...
 "use strict";
@@ -31,22 +31,21 @@ function importers(folder) {
 }
 
 function describe(profile) {
-  const frames = [];
-  profile.forEachFrame((f) => frames.push({
-    name: f.name, file: f.file || null, line: f.line === undefined ? null : f.line,
-    self: f.getSelfWeight(), total: f.getTotalWeight(),
-  }));
-  const edges = {};
+  const stacks = [];
+  const path = [];
   const walk = (node) => {
     for (const child of node.children) {
-      const key = `${node.frame.name}\u0000${child.frame.name}`;
-      edges[key] = (edges[key] || 0) + child.getTotalWeight();
+      path.push(child.frame.name);
+      if (child.getSelfWeight()) stacks.push([path.slice(), child.getSelfWeight()]);
       walk(child);
+      path.pop();
     }
   };
   walk(profile.getGroupedCalltreeRoot());
-  return {name: profile.getName(), unit: profile.getWeightUnit(),
-          total: profile.getTotalNonIdleWeight(), frames, edges};
+  const frames = [];
+  profile.forEachFrame((f) => frames.push({name: f.name, file: f.file || null,
+                                           line: f.line === undefined ? null : f.line}));
+  return {name: profile.getName(), unit: profile.getWeightUnit(), frames, stacks};
 }
 
 async function main([folder, ...files]) {
