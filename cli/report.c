@@ -178,8 +178,10 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 			 pid_t pid, bool say)
 {
 	const struct format *format;
-	struct format_options options = {
-		.sort = o->sort, .limit = o->limit, .no_summary = o->no_summary};
+	struct format_options options = {.sort = o->sort,
+					 .limit = o->limit,
+					 .no_summary = o->no_summary,
+					 .scratch = output_scratch};
 	const char *what;
 	int e;
 

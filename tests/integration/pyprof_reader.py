@@ -125,6 +125,14 @@ def column(data, encoding, n, threads):
     return values
 
 
+def decode(text):
+    """Names are what CPython has, and the kernel's, which are any bytes."""
+    try:
+        return text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "surrogateescape")
+
+
 class Stream:
     def __init__(self, number):
         self.number = number
@@ -158,7 +166,7 @@ class Stream:
             if kind == FRAME:
                 self.ops.pop(number, None)
             if kind == STRING:
-                entry = c.take(c.varint()).decode("utf-8", "surrogatepass")
+                entry = decode(c.take(c.varint()))
             elif kind == FUNCTION:
                 entry = (c.varint(), c.varint(), c.zigzag(), c.varint())
                 needs = [(STRING, entry[0]), (STRING, entry[1])]
