@@ -127,8 +127,9 @@ static void find_encoding(const char *text, char ret[MAX_ENCODING])
 
 static bool is_utf8(const char *name)
 {
-	return !name[0] || strncasecmp(name, "utf-8", 5) == 0 || strncasecmp(name, "utf_8", 5) == 0 ||
-	       strcasecmp(name, "utf8") == 0 || strcasecmp(name, "ascii") == 0;
+	return !name[0] || strncasecmp(name, "utf-8", 5) == 0 ||
+	       strncasecmp(name, "utf_8", 5) == 0 || strcasecmp(name, "utf8") == 0 ||
+	       strcasecmp(name, "ascii") == 0;
 }
 
 /* Python's names have underscores where others have none or a dash. */

@@ -58,8 +58,7 @@ static void descendant_path(const struct options *o, const char *pid, const char
 	const char *base, *dot;
 	struct stat st;
 
-	if (!o->outfile ||
-	    (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
+	if (!o->outfile || (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
 		snprintf(buf, size, "%s%s%s", o->outfile ? o->outfile : "", o->outfile ? "/" : "",
 			 name);
 		return;
@@ -221,8 +220,8 @@ static int finish(const struct options *o, struct output *out, const struct form
 
 	if (main_result && o->browser && out && !output_is_stdout(out))
 		place = strdup(output_name(out));
-	status = out ? output_commit(out, main_result ? format->name : NULL)
-		     : output_flush_stdout();
+	status =
+		out ? output_commit(out, main_result ? format->name : NULL) : output_flush_stdout();
 	if (!status && main_result)
 		show(o, place);
 	free(place);

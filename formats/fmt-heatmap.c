@@ -56,8 +56,7 @@ static void find_top(struct heatmap *w)
 			continue;
 		if (w->n_top < HEATMAP_TOP)
 			w->n_top++;
-		memmove(&w->top[at + 1], &w->top[at],
-			(w->n_top - at - 1) * sizeof(w->top[0]));
+		memmove(&w->top[at + 1], &w->top[at], (w->n_top - at - 1) * sizeof(w->top[0]));
 		w->top[at].line = i;
 	}
 }
@@ -154,8 +153,9 @@ static void put_facts(FILE *out, const struct heatmap *w)
 		fprintf(out, "<li>and %" PRIu32 " more</li>\n", more);
 	fprintf(out, "<li>Shares are of %" PRIu64 " samples, which stand for ", m->samples);
 	heat_page_time(out, m->ns);
-	fprintf(out, " of %s%s. Self is what a line did itself, total is with all that it called; a "
-		     "line that calls itself counts once a sample.</li>\n",
+	fprintf(out,
+		" of %s%s. Self is what a line did itself, total is with all that it called; a "
+		"line that calls itself counts once a sample.</li>\n",
 		m->mode == MODE_CPU ? "CPU time" : "time of threads",
 		m->mode == MODE_GIL	    ? " with the GIL"
 		: m->mode == MODE_EXCEPTION ? " with an exception"
@@ -211,7 +211,8 @@ static void put_file(FILE *out, const struct heatmap *w, uint32_t i)
 	put_levels(out, w, &f->stat);
 	fputs(">", out);
 	put_cells(out, w, &f->stat);
-	fprintf(out, "<td class=\"count\" data-n=\"%" PRIu32 "\">%" PRIu32 "</td><td class=\"name\">",
+	fprintf(out,
+		"<td class=\"count\" data-n=\"%" PRIu32 "\">%" PRIu32 "</td><td class=\"name\">",
 		f->lines, f->lines);
 	if (w->page[i])
 		fprintf(out, "<a href=\"%" PRIu32 ".html\">", w->page[i]);
@@ -246,8 +247,8 @@ static void put_group(FILE *out, const struct heatmap *w, enum heat_kind kind,
 		files += heat_file(&w->heat, order[i])->kind == kind;
 	if (!files)
 		return;
-	fprintf(out, "<section class=\"files\"><h2>%s <small>%" PRIu32 " file%s, self ", names[kind],
-		files, files == 1 ? "" : "s");
+	fprintf(out, "<section class=\"files\"><h2>%s <small>%" PRIu32 " file%s, self ",
+		names[kind], files, files == 1 ? "" : "s");
 	heat_page_value(out, w, "b", "v", s->direct, s->direct_ns);
 	fputs(", total ", out);
 	heat_page_value(out, w, "b", "v", s->cumulative, s->cumulative_ns);
