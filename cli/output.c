@@ -541,7 +541,7 @@ void output_discard(struct output *o)
 		remove_folder(o->folder, o->folder->fd, o->temporary);
 	else if (o->temporary)
 		unlink(o->temporary);
-	else if (o->regular && !o->existed)
+	else if (o->regular && !o->existed && !o->folder)
 		unlink(o->path);
 	output_free(o);
 }
