@@ -1,4 +1,5 @@
 """The heatmap: what its pages count, what they do with hostile input, and when a folder is replaced."""
+import html
 import os
 import re
 import shutil
@@ -81,18 +82,29 @@ class Page(HTMLParser):
             self.marks = [text + data for text in self.marks]
 
 
-def read_folder(folder):
-    """All pages by the name of their file; the index under "index"."""
-    pages = {}
-    for name in os.listdir(folder):
-        assert OWN.fullmatch(name), name
-        if not name.endswith(".html"):
-            continue
-        page = Page(os.path.join(folder, name))
-        page.name = name
-        key = "index" if name == "index.html" else page.title.strip().removesuffix(" - heatmap")
-        pages[key] = page
-    return pages
+class Pages(dict):
+    """All pages of a folder by the name of their file, the index under "index"; taken apart when
+    they are asked for."""
+
+    def __init__(self, folder):
+        super().__init__()
+        for name in os.listdir(folder):
+            assert OWN.fullmatch(name), name
+            if not name.endswith(".html"):
+                continue
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as f:
+                title = html.unescape(re.search("<title>(.*?) - heatmap\n?</title>", f.read())[1])
+            self["index" if name == "index.html" else title] = path
+
+    def __getitem__(self, key):
+        path = super().__getitem__(key)
+        page = Page(path)
+        page.name = os.path.basename(path)
+        return page
+
+
+read_folder = Pages
 
 
 def check_page(page, folder):
@@ -149,10 +161,14 @@ def test_lines_count_what_stacks_say(recorded, workdir):
     assert total["program.py", 8] > total["program.py", 7] >= total["program.py", 3] > 10
     with open(script) as f:
         assert [rows[n + 1]["code"] for n in range(len(rows))] == f.read().splitlines()
-    for page in pages.values():
-        check_page(page, folder)
+    for name in pages:
+        check_page(pages[name], folder)
     index = "".join(pages["index"].text)
-    assert "Project" in index and f"of {sum(c for *_, c in stacks)} samples" in index
+    bare = int(re.search(r"\(no Python frame\)", index) and
+               re.search(r'data-n="(\d+)"[^>]*>[^<]*</td><td>\(no Python', pages["index"].source)[1]
+               or 0)
+    assert "Project" in index
+    assert f"of {sum(c for *_, c in stacks) + bare} samples" in index
 
 
 def test_calls_are_links(recorded, workdir):
@@ -299,9 +315,9 @@ def test_hostile_names_and_text(workdir):
     pyprof("run", "--heatmap", "-r", "1khz", "-o", folder, script, cwd=workdir, check=True)
     assert sorted(os.listdir(workdir)) == ["out", "program.py", "text.py"]
     pages = read_folder(folder)
-    for page in pages.values():
-        check_page(page, folder)
-        assert len(page.source) < 1 << 20
+    for name in pages:
+        check_page(pages[name], folder)
+        assert len(pages[name].source) < 1 << 20
     index = "".join(pages["index"].text)
     assert "<img src=x onerror=alert(1)>.py" in index and "\\u202egnp.py" in index
     assert "line\\nbreak\\t\\x1b[31m.py" in index and "n" * 400 not in index
