@@ -583,7 +583,7 @@ static void open_mark(const struct page *p, const struct heat_spot *s, const str
 static void put_code(const struct page *p, uint32_t number, struct model_string line)
 {
 	const struct heat *h = &p->w->heat;
-	uint32_t ends[MAX_SPOTS], depth = 0, at = 0, marks = 0, begin, end;
+	uint32_t ends[MAX_SPOTS] = {0}, depth = 0, at = 0, marks = 0, begin, end;
 	bool cut = line.len > MAX_LINE;
 
 	while (line.len > MAX_LINE)
@@ -639,6 +639,19 @@ static void remember(struct heatmap *w, uint32_t number, const struct model_stri
 	}
 }
 
+/* What is known of a line whose source is not: its function. */
+static void put_stand_in(const struct page *p, int32_t n, uint32_t number,
+			 const uint32_t *functions)
+{
+	const struct model *m = p->w->m;
+	uint32_t function = number ? heat_line(&p->w->heat, number)->function : *functions;
+	const struct model_string *name = &m->strings[m->functions[function].name];
+
+	fprintf(p->out, "<small>%s ", n == 0 ? "line not known, in" : number ? "in" : "function");
+	html_clipped(p->out, name->bytes, name->len, MAX_NAME);
+	fputs("</small>", p->out);
+}
+
 /* Row n, where the cursors stand at it or beyond. */
 static void put_row(struct page *p, int32_t n)
 {
@@ -677,9 +690,10 @@ static void put_row(struct page *p, int32_t n)
 	else
 		fputs("<b class=\"vt\"></b>", p->out);
 	fputs("</span><code>", p->out);
-	put_code(p, number, line);
-	if (n == 0)
-		fputs("<i>line not known</i>", p->out);
+	if (n > 0 && (uint32_t)n <= p->line_count)
+		put_code(p, number, line);
+	else
+		put_stand_in(p, n, number, functions);
 	fputs("</code>", p->out);
 	if (panel) {
 		fputs("</summary>", p->out);

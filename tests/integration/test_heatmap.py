@@ -254,7 +254,8 @@ def test_missing_and_changed_source_is_said(workdir):
     os.unlink(script)
     gone = page()
     assert "No such file" in notes(gone)[0]
-    assert gone.rows[8]["vt"] > 100 and 100 not in gone.rows
+    assert gone.rows[8]["vt"] > 100 and gone.rows[8]["code"] == "in <module>"
+    assert gone.rows[4]["code"] == "function busy" and 100 not in gone.rows
     os.mkfifo(script)
     assert "no text" in notes(page())[0]
     os.unlink(script)

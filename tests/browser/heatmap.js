@@ -1,15 +1,12 @@
 /* What the pages of the heatmap do in a browser, from file:// as they are opened. */
 "use strict";
-const assert = require("node:assert");
-const {execFileSync} = require("node:child_process");
+const assert = require("node:assert/strict");
+const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
-const os = require("node:os");
 const path = require("node:path");
-const {after, before, beforeEach, afterEach, test} = require("node:test");
-const {chromium} = require(process.env.PLAYWRIGHT || "playwright-core");
+const harness = require("./harness.js");
 
-const TOP = path.dirname(path.dirname(__dirname));
-const PYPROF = path.join(TOP, process.env.PYPROF_BUILD || "build", "pyprof");
+const pyprof = process.argv[2];
 
 const MAIN = `import time
 import helper
@@ -34,45 +31,39 @@ const HELPER = `def inner(n):
 `;
 const CALL = 132;   // the line of work(40) in MAIN
 
-let directory, folder, browser, page, said;
+let folder, page;
 
-before(async () => {
-	directory = fs.mkdtempSync(path.join(os.tmpdir(), "pyprof-browser-"));
-	folder = path.join(directory, "out");
+/* One folder for all tests: of a real program, whose lines are known. */
+function make() {
+	const directory = path.join(harness.folder, "heatmap");
+
+	fs.mkdirSync(directory);
 	fs.writeFileSync(path.join(directory, "main.py"), MAIN);
 	fs.writeFileSync(path.join(directory, "helper.py"), HELPER);
-	execFileSync(PYPROF, ["run", "--heatmap", "--opcodes", "-r", "2khz", "-o", folder,
-		path.join(directory, "main.py")], {stdio: ["ignore", "ignore", "pipe"]});
-	browser = await chromium.launch({
-		executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-		args: process.getuid() === 0 ? ["--no-sandbox"] : [],
-	});
-});
+	execFileSync(pyprof, ["run", "--heatmap", "--opcodes", "-r", "2khz", "-o", path.join(directory, "out"),
+		path.join(directory, "main.py")], { stdio: ["ignore", "ignore", "pipe"] });
+	return path.join(directory, "out");
+}
 
-after(async () => {
-	await browser?.close();
-	fs.rmSync(directory, {recursive: true, force: true});
-});
+/* A test with a page of its own. Nothing may be said on the console, no error and no word of the
+ * policy, and nothing outside of the folder asked for. */
+const test = (name, run, options = {}) => harness.test(`heatmap: ${name}`, async browser => {
+	const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+	const said = [];
 
-const open = async (options) => {
-	const context = await browser.newContext({viewport: {width: 1280, height: 800}, ...options});
-
+	folder ??= make();
 	page = await context.newPage();
-	said = [];
-	page.on("console", (m) => said.push(m.text()));
-	page.on("pageerror", (e) => said.push(String(e)));
-	page.on("request", (r) => {
-		if (!r.url().startsWith("file://" + folder) && !r.url().startsWith("data:"))
-			said.push("asked for " + r.url());
-	});
-	page.on("requestfailed", (r) => said.push("failed: " + r.url()));
-};
-
-beforeEach(() => open({}));
-/* Nothing on the console: no error, and no word of the content security policy. */
-afterEach(async () => {
-	assert.deepStrictEqual(said, []);
-	await page.context().close();
+	page.on("console", m => said.push(m.text()));
+	page.on("pageerror", e => said.push(String(e)));
+	page.on("request", r => r.url().startsWith("file://" + harness.folder) || r.url().startsWith("data:") ||
+		said.push("asked for " + r.url()));
+	page.on("requestfailed", r => said.push("failed: " + r.url()));
+	try {
+		await run();
+	} finally {
+		await context.close();
+	}
+	assert.deepEqual(said, []);
 });
 
 const url = (name) => "file://" + path.join(folder, name);
@@ -178,8 +169,6 @@ test("expressions have a colour of their own", async () => {
 });
 
 test("the theme is the system's until it is chosen", async () => {
-	await page.context().close();
-	await open({colorScheme: "dark"});
 	await show("index.html");
 	const dark = await colour("body");
 	await page.emulateMedia({colorScheme: "light"});
@@ -190,7 +179,7 @@ test("the theme is the system's until it is chosen", async () => {
 	assert.strictEqual(await colour("body"), dark);
 	await show(pageOf("main.py"));
 	assert.strictEqual(await colour("body"), dark);
-});
+}, { colorScheme: "dark" });
 
 test("the index is searched and sorted", async () => {
 	await show("index.html");
@@ -236,11 +225,36 @@ test("a narrow screen does not scroll sideways but for the code", async () => {
 });
 
 test("without scripts it can be read", async () => {
-	await page.context().close();
-	await open({javaScriptEnabled: false});
 	await show(pageOf("helper.py") + "#L4");
 	assert.ok(await page.locator("#L4").isVisible());
 	assert.ok(!await page.getByRole("button", {name: "Total"}).isVisible());
 	await page.locator("#L4 > summary .g").click();
 	assert.ok(await page.locator("#L4 .p").isVisible());
+}, { javaScriptEnabled: false });
+
+test("what a target is called does nothing", async () => {
+	const directory = path.join(harness.folder, "hostile"), out = path.join(directory, "out");
+	const names = ["<img src=x onerror=alert(1)>.py", "\"><script>alert(1)</script>.py", "javascript:alert(1)",
+		"a\" onmouseover=\"alert(1)", "</title><script>alert(2)</script>"];
+
+	fs.mkdirSync(directory);
+	fs.writeFileSync(path.join(directory, "main.py"), `import time
+for name in ${JSON.stringify(names)}:
+    exec(compile("import time; time.sleep(.1)  # </code><script>alert(3)</script>", name, "exec"))
+`);
+	execFileSync(pyprof, ["run", "--heatmap", "-o", out, path.join(directory, "main.py")], { stdio: "ignore" });
+	const before = folder;
+	folder = out;
+	try {
+		page.on("dialog", dialog => assert.fail(dialog.message()));
+		for (const name of ["1.html", "2.html", "3.html", "4.html", "5.html", "index.html"]) {
+			await show(name);
+			assert.equal(await page.evaluate(() => document.scripts.length), 1, name);
+			assert.equal(await page.locator("img, iframe").count(), 0, name);
+		}
+		for (const name of names)
+			assert.ok(await page.getByText(name.split("/").pop(), { exact: true }).count(), name);
+	} finally {
+		folder = before;
+	}
 });
