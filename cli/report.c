@@ -174,17 +174,18 @@ static bool has_samples(const struct model *m)
 
 /* With the sources that a format may want, as they are to be had from here. */
 static int write_format(const struct format *format, const struct model *m,
-			struct format_options *options, struct output *out, pid_t pid)
+			const struct format_options *options, struct output *out, pid_t pid)
 {
+	struct format_options with_source = *options;
 	struct listing listing;
 	int e;
 
 	if (!format->write_folder)
 		return format->write(m, options, out ? output_file(out) : stdout);
 	listing_init(&listing, pid);
-	options->source_file = listing_read;
-	options->arg = &listing;
-	e = format->write_folder(m, options, output_folder(out));
+	with_source.source_file = listing_read;
+	with_source.arg = &listing;
+	e = format->write_folder(m, &with_source, output_folder(out));
 	listing_done(&listing);
 	return e;
 }
