@@ -403,6 +403,8 @@ static const struct row rows[] = {
 	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},
 	{GROUP_OUTPUT, 0, "heatmap", NULL, NULL,
 	 "a folder of pages: the source, coloured by samples, line by line"},
+	{GROUP_OUTPUT, 0, "svg", NULL, NULL,
+	 "a flame graph as one picture, for tickets and papers"},
 	{GROUP_BINARY, 0, "binary", NULL, NULL, "the recording itself, for replay"},
 	{GROUP_BINARY, 0, "compression", "TYPE", set_compression,
 	 "of --binary: auto, zstd or none (default: auto)"},

@@ -78,6 +78,7 @@ extern const struct format format_pstats;	/* the marshal file that pstats.Stats 
 extern const struct format format_pstats_table; /* the table on a terminal */
 extern const struct format format_dump;		/* each thread's last sample, as text */
 extern const struct format format_dump_json;
+extern const struct format format_svg;	   /* a flame graph to look at, without a script */
 extern const struct format format_heatmap; /* a folder: a page a source file */
 
 /* All of them, ended by NULL. */

@@ -511,6 +511,7 @@ static void nothing_of_a_target_is_markup(void **state)
 	check_html("a\tb\n\x01", "a\\tb\\n\\x01", "a\tb<i>\\n</i><i>\\x01</i>");
 	check_html("\xe2\x80\xae\xff\xc3\xa9", "\\u202e\\xff\xc3\xa9",
 		   "<i>\\u202e</i><i>\\xff</i>\xc3\xa9");
+	check_html("\xef\xbf\xbe", "\\ufffe", "<i>\\ufffe</i>");
 	/* Cut between characters. */
 	out = open_memstream(&got, &len);
 	html_clipped(out, "ab\xc3\xa9zz", 6, 3);
