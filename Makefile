@@ -81,6 +81,17 @@ $(B)/obj/%.o: %.c
 	$(call say,CC $<)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# What pages are made of, byte for byte: formats/web.h declares it.
+WEB = $(wildcard formats/web/*.css formats/web/*.js)
+$(B)/libformats.a: $(WEB:%=$(B)/obj/%.o)
+$(WEB:%=$(B)/obj/%.o): $(B)/obj/%.o: %
+	@mkdir -p $(@D)
+	$(call say,WEB $<)
+	$(Q)name=web_$$(echo $(<F) | tr .- __); \
+	printf '.section .rodata\n.global %s_start, %s_end\n%s_start: .incbin "%s"\n%s_end: .byte 0\n%s\n' \
+		$$name $$name $$name $< $$name '.section .note.GNU-stack,"",@progbits' | \
+		$(CC) -c -x assembler -o $@ -
+
 $(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
