@@ -29,7 +29,7 @@ VERSION := $(shell sed -n 's/^.define PYPROF_VERSION "\(.*\)"/\1/p' daemon/versi
 # What needs no compiler; the rest asks pkg-config, once setup has had its chance.
 PLAIN = setup setup-check demo check clean dist install-man opcodes
 ifneq ($(filter-out $(PLAIN),$(or $(MAKECMDGOALS),all)),)
-PKGS = libelf libzstd libcjson libseccomp libcap-ng libxxhash
+PKGS = libelf libzstd libcjson libseccomp libcap-ng libxxhash zlib
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && echo yes),yes)
 $(error libraries are missing: run "make setup" for them)
 endif
@@ -80,6 +80,16 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The pages that formats write: put together from their sources, and carried inside the program.
+WEB = formats/web
+FLAME_SCRIPTS = $(patsubst %,$(WEB)/%.js,data tree theme paint graph strip side export flame)
+$(B)/web/flame.html: $(WEB)/bundle $(WEB)/flame.html $(WEB)/flame.css $(FLAME_SCRIPTS)
+	@mkdir -p $(@D)
+	$(call say,WEB $@)
+	$(Q)$(PYTHON) $(WEB)/bundle $(WEB)/flame.html $(WEB)/flame.css $(FLAME_SCRIPTS) > $@
+$(B)/obj/formats/web.o: $(B)/web/flame.html
+$(B)/obj/formats/web.o: CPPFLAGS += -Wa,-I$(B)
 
 $(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
 	$(call say,LD $@)

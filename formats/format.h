@@ -33,6 +33,7 @@ struct format_options {
 	 * Returns 0, or -errno when it is not to be had. NULL: no source is shown. */
 	int (*source_line)(void *arg, const char *file, int line, char *buf, size_t size);
 	void *arg;
+	const struct model *base; /* what diff-flamegraph compares with */
 };
 
 struct format {
@@ -52,6 +53,8 @@ extern const struct format format_pstats;	/* the marshal file that pstats.Stats 
 extern const struct format format_pstats_table; /* the table on a terminal */
 extern const struct format format_dump;		/* each thread's last sample, as text */
 extern const struct format format_dump_json;
+extern const struct format format_flamegraph;	   /* a page for a browser */
+extern const struct format format_diff_flamegraph; /* the same, compared with options' base */
 
 /* All of them, ended by NULL. */
 extern const struct format *const format_all[];

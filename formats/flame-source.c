@@ -1,0 +1,171 @@
+/* The lines that frames stand at, and those around them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/escape.h"
+#include "formats/flame.h"
+
+#define MAX_LOCATIONS 4000 /* the heaviest are shown */
+#define AROUND	      2	   /* lines before and behind */
+#define MAX_LINE      200  /* bytes of a line */
+#define MAX_BYTES     (1u << 20)
+
+/* A line of a file. */
+struct location {
+	uint32_t file; /* a string of the model */
+	int32_t line;
+	uint64_t weight;
+};
+
+struct wanted {
+	uint32_t file, line;
+};
+
+static int by_weight(const void *a, const void *b)
+{
+	const struct location *i = a, *k = b;
+
+	if (i->weight != k->weight)
+		return i->weight < k->weight ? 1 : -1;
+	if (i->file != k->file)
+		return i->file < k->file ? -1 : 1;
+	return (i->line > k->line) - (i->line < k->line);
+}
+
+static int by_file(const void *a, const void *b)
+{
+	const struct wanted *i = a, *k = b;
+
+	if (i->file != k->file)
+		return i->file < k->file ? -1 : 1;
+	return (i->line > k->line) - (i->line < k->line);
+}
+
+/* What was counted at each line and below it. */
+static int weigh(const struct model *m, struct table *locations)
+{
+	uint64_t *weight = calloc(m->node_count, sizeof(*weight));
+	int r = weight ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < m->count_count && r == 0; i++)
+		weight[m->counts[i].node] += m->counts[i].count;
+	for (uint32_t i = m->node_count; i-- > 1 && r == 0;) {
+		const struct model_frame *frame = &m->frames[m->nodes[i].frame];
+		struct location key = {m->functions[frame->function].file, frame->line, 0};
+		uint32_t k;
+
+		weight[m->nodes[i].parent] += weight[i];
+		if (weight[i] == 0 || key.file == 0 || key.line <= 0)
+			continue;
+		k = table_intern(locations, &key);
+		if (k == 0)
+			r = -ENOMEM;
+		else
+			((struct location *)(void *)locations->items)[k].weight += weight[i];
+	}
+	free(weight);
+	return r;
+}
+
+/* The lines to ask for, by file; *ret_count. NULL: memory is short. */
+static struct wanted *choose(struct table *locations, uint32_t *ret_count)
+{
+	struct location *l = (void *)locations->items;
+	uint32_t n = locations->count - 1, count = 0, kept = 0;
+	struct wanted *wanted;
+
+	qsort(l + 1, n, sizeof(*l), by_weight);
+	if (n > MAX_LOCATIONS)
+		n = MAX_LOCATIONS;
+	wanted = calloc((size_t)n * (2 * AROUND + 1) + 1, sizeof(*wanted));
+	if (!wanted)
+		return NULL;
+	for (uint32_t i = 1; i <= n; i++) {
+		int64_t end = (int64_t)l[i].line + AROUND;
+
+		for (int64_t line = l[i].line - AROUND; line <= end; line++)
+			if (line > 0)
+				wanted[count++] = (struct wanted){l[i].file, (uint32_t)line};
+	}
+	qsort(wanted, count, sizeof(*wanted), by_file);
+	for (uint32_t i = 0; i < count; i++)
+		if (kept == 0 || by_file(&wanted[kept - 1], &wanted[i]) != 0)
+			wanted[kept++] = wanted[i];
+	*ret_count = kept;
+	return wanted;
+}
+
+/* The lines of one file that are to be had. */
+static uint32_t read_lines(const struct format_options *o, const char *file,
+			   const struct wanted *wanted, uint32_t n, struct bytes *to)
+{
+	char raw[MAX_LINE + 1], text[10 * MAX_LINE + 1];
+	uint32_t found = 0, before = 0;
+
+	for (uint32_t i = 0; i < n && to->len < MAX_BYTES; i++) {
+		size_t len;
+		int e = o->source_line(o->arg, file, (int)wanted[i].line, raw, sizeof(raw));
+
+		if (e == -ENOENT && found == 0 && i > AROUND)
+			break;
+		if (e < 0)
+			continue;
+		/* Tabs are for the page to show. */
+		for (char *c = raw; *c; c++)
+			if (*c == '\t')
+				*c = ' ';
+		len = escape_text(text, sizeof(text), raw, strlen(raw), ESCAPE_TERMINAL);
+		bytes_varint(to, wanted[i].line - before);
+		bytes_varint(to, len);
+		bytes_put(to, text, len);
+		before = wanted[i].line;
+		found++;
+	}
+	return found;
+}
+
+int flame_put_sources(const struct flame *f, const struct format_options *o, struct page *p)
+{
+	const struct model *m = f->sides[0].m;
+	struct table locations;
+	struct wanted *wanted = NULL;
+	struct bytes lines = {0}, all = {0};
+	uint32_t count = 0, files = 0;
+	int r = table_init(&locations, sizeof(struct location), offsetof(struct location, weight));
+
+	if (r == 0 && o->source_line)
+		r = weigh(m, &locations);
+	if (r == 0) {
+		wanted = choose(&locations, &count);
+		r = wanted ? 0 : -ENOMEM;
+	}
+	for (uint32_t i = 0, end; i < count && all.len < MAX_BYTES; i = end) {
+		const struct model_string *file = &m->strings[wanted[i].file];
+		uint32_t found;
+
+		for (end = i; end < count && wanted[end].file == wanted[i].file; end++)
+			;
+		/* What is no path ends early. */
+		if (strlen(file->bytes) != file->len)
+			continue;
+		lines.len = 0;
+		found = read_lines(o, file->bytes, wanted + i, end - i, &lines);
+		if (found == 0)
+			continue;
+		files++;
+		/* It is there: a function is of this file. */
+		bytes_varint(&all, flame_add_text((struct flame *)f, file->bytes, file->len));
+		bytes_varint(&all, found);
+		bytes_put(&all, lines.data, lines.len);
+	}
+	page_varint(p, files);
+	page_put(p, all.data, all.len);
+	if (lines.failed || all.failed)
+		r = -ENOMEM;
+	bytes_done(&lines);
+	bytes_done(&all);
+	free(wanted);
+	table_done(&locations);
+	return r;
+}
