@@ -81,15 +81,26 @@ $(B)/obj/%.o: %.c
 	$(call say,CC $<)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# The pages that formats write: put together from their sources, and carried inside the program.
-WEB = formats/web
-FLAME_SCRIPTS = $(patsubst %,$(WEB)/%.js,data tree theme paint graph strip side export flame)
-$(B)/web/flame.html: $(WEB)/bundle $(WEB)/flame.html $(WEB)/flame.css $(FLAME_SCRIPTS)
+# What pages are made of, byte for byte: formats/web.h declares it. The flame graph's is put together
+# of its sources first.
+FLAME = formats/web/flame
+FLAME_SCRIPTS = $(patsubst %,$(FLAME)/%.js,data tree theme paint graph strip side export flame)
+$(B)/web/flame.html: $(FLAME)/bundle $(FLAME)/page.html $(FLAME)/style.css $(FLAME_SCRIPTS)
 	@mkdir -p $(@D)
 	$(call say,WEB $@)
-	$(Q)$(PYTHON) $(WEB)/bundle $(WEB)/flame.html $(WEB)/flame.css $(FLAME_SCRIPTS) > $@
-$(B)/obj/formats/web.o: $(B)/web/flame.html
-$(B)/obj/formats/web.o: CPPFLAGS += -Wa,-I$(B)
+	$(Q)$(PYTHON) $(FLAME)/bundle $(FLAME)/page.html $(FLAME)/style.css $(FLAME_SCRIPTS) > $@
+WEB = $(wildcard formats/web/*.css formats/web/*.js)
+WEB_OBJECTS = $(WEB:%=$(B)/obj/%.o) $(B)/obj/formats/web/flame.html.o
+$(B)/libformats.a: $(WEB_OBJECTS)
+$(WEB:%=$(B)/obj/%.o): $(B)/obj/%.o: %
+$(B)/obj/formats/web/flame.html.o: $(B)/web/flame.html
+$(WEB_OBJECTS):
+	@mkdir -p $(@D)
+	$(call say,WEB $<)
+	$(Q)name=web_$$(echo $(<F) | tr .- __); \
+	printf '.section .rodata\n.global %s_start, %s_end\n%s_start: .incbin "%s"\n%s_end: .byte 0\n%s\n' \
+		$$name $$name $$name $< $$name '.section .note.GNU-stack,"",@progbits' | \
+		$(CC) -c -x assembler -o $@ -
 
 $(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
 	$(call say,LD $@)

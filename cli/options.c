@@ -329,6 +329,12 @@ static int set_no_summary(struct options *o, const char *v, const char **why)
 	return 0;
 }
 
+static int set_browser(struct options *o, const char *v, const char **why)
+{
+	o->browser = true;
+	return 0;
+}
+
 static int set_no_daemon(struct options *o, const char *v, const char **why)
 {
 	o->no_daemon = true;
@@ -396,6 +402,9 @@ static const struct row rows[] = {
 	{GROUP_OUTPUT, 0, "pstats", NULL, NULL,
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
 	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},
+	{GROUP_OUTPUT, 0, "flamegraph", NULL, NULL, "a flame graph: one page for a browser"},
+	{GROUP_OUTPUT, 0, "heatmap", NULL, NULL,
+	 "a folder of pages: the source, coloured by samples, line by line"},
 	{GROUP_BINARY, 0, "binary", NULL, NULL, "the recording itself, for replay"},
 	{GROUP_BINARY, 0, "compression", "TYPE", set_compression,
 	 "of --binary: auto, zstd or none (default: auto)"},
@@ -407,6 +416,8 @@ static const struct row rows[] = {
 	 "name (default: nsamples)"},
 	{GROUP_OUTPUT, 'l', "limit", "ROWS", set_limit, "rows of the table (default: 15)"},
 	{GROUP_OUTPUT, 0, "no-summary", NULL, set_no_summary, "leave out the table's summary"},
+	{GROUP_OUTPUT, 0, "browser", NULL, set_browser,
+	 "open what was written, if it is for one, in a browser"},
 	{GROUP_DUMP, 0, "json", NULL, set_json, "JSON instead of text"},
 	{GROUP_DUMP, 0, "no-source", NULL, set_no_source, "leave out the source lines"},
 	{GROUP_DUMP, 0, "async-aware", NULL, set_async_aware,

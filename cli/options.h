@@ -49,7 +49,7 @@ struct options {
 	const char *outfile; /* NULL: the default */
 	enum format_sort sort;
 	int limit; /* rows; 0: default */
-	bool no_summary;
+	bool no_summary, browser;
 	/* replay */
 	struct pid_list pids; /* empty: all */
 	/* session */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/browser.h"
+#include "cli/listing.h"
 #include "cli/message.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -20,10 +22,18 @@ static void default_name(const struct options *o, pid_t pid, char *buf, size_t s
 	const char *name = o->format ? o->format->name : "binary";
 	const char *extension = o->format ? o->format->extension : "pyprof";
 
+	/* A folder has no extension. */
 	if (pid)
-		snprintf(buf, size, "%s_%d.%s", name, (int)pid, extension);
+		snprintf(buf, size, "%s_%d%s%s", name, (int)pid, extension ? "." : "",
+			 extension ? extension : "");
 	else
-		snprintf(buf, size, "%s_merged.%s", name, extension);
+		snprintf(buf, size, "%s_merged%s%s", name, extension ? "." : "",
+			 extension ? extension : "");
+}
+
+static bool is_folder(const struct options *o)
+{
+	return o->format && o->format->write_folder;
 }
 
 int report_open(struct output **ret, const struct options *o, pid_t pid)
@@ -32,6 +42,8 @@ int report_open(struct output **ret, const struct options *o, pid_t pid)
 
 	*ret = NULL;
 	default_name(o, pid, name, sizeof(name));
+	if (is_folder(o) && (o->outfile || pid))
+		return output_open_folder(ret, o->outfile ? o->outfile : name, o->format);
 	if (o->outfile)
 		return output_open(ret, o->outfile, name, !o->format);
 	if (o->format == &format_pstats || !pid)
@@ -46,7 +58,8 @@ static void descendant_path(const struct options *o, const char *pid, const char
 	const char *base, *dot;
 	struct stat st;
 
-	if (!o->outfile || (stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
+	if (!o->outfile ||
+	    (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
 		snprintf(buf, size, "%s%s%s", o->outfile ? o->outfile : "", o->outfile ? "/" : "",
 			 name);
 		return;
@@ -64,9 +77,9 @@ static void descendant_name(const struct options *o, const char *pid, char *buf,
 {
 	char name[96];
 
-	snprintf(name, sizeof(name), "%s_%s.%s",
+	snprintf(name, sizeof(name), "%s_%s%s%s",
 		 o->format != &format_pstats ? o->format->name : "profile", pid,
-		 o->format->extension);
+		 o->format->extension ? "." : "", o->format->extension ? o->format->extension : "");
 	descendant_path(o, pid, name, buf, size);
 }
 
@@ -85,6 +98,8 @@ int report_open_descendant(struct output **ret, const struct options *o, pid_t p
 	else
 		snprintf(text, sizeof(text), "%d", (int)pid);
 	descendant_name(o, text, path, sizeof(path));
+	if (is_folder(o))
+		return output_open_folder(ret, path, o->format);
 	return output_open(ret, path, path, false);
 }
 
@@ -158,6 +173,63 @@ static bool has_samples(const struct model *m)
 	return false;
 }
 
+/* With the sources that a format may want, as they are to be had from here. */
+static int write_format(const struct format *format, const struct model *m,
+			struct format_options *options, struct output *out, pid_t pid)
+{
+	struct listing listing;
+	int e;
+
+	listing_init(&listing, pid);
+	options->source_file = listing_read;
+	options->arg = &listing;
+	if (format->write_folder)
+		e = format->write_folder(m, options, output_folder(out));
+	else
+		e = format->write(m, options, out ? output_file(out) : stdout);
+	listing_done(&listing);
+	return e;
+}
+
+/* Shows what was written, where that was asked for. Nothing fails for it. */
+static void show(const struct options *o, const char *place)
+{
+	char *path;
+
+	if (!o->browser)
+		return;
+	if (!place) {
+		message("the standard output is not for a browser: --browser is left out");
+		return;
+	}
+	if (!is_folder(o) && strcmp(o->format->extension, "html") != 0 &&
+	    strcmp(o->format->extension, "svg") != 0) {
+		message("%s is not for a browser: --browser is left out", o->format->name);
+		return;
+	}
+	if (asprintf(&path, "%s%s", place, is_folder(o) ? "/index.html" : "") >= 0) {
+		browser_open(path);
+		free(path);
+	}
+}
+
+/* Commits out, and shows it when it is the main result. */
+static int finish(const struct options *o, struct output *out, const struct format *format,
+		  bool main_result)
+{
+	char *place = NULL;
+	int status;
+
+	if (main_result && o->browser && out && !output_is_stdout(out))
+		place = strdup(output_name(out));
+	status = out ? output_commit(out, main_result ? format->name : NULL)
+		     : output_flush_stdout();
+	if (!status && main_result)
+		show(o, place);
+	free(place);
+	return status;
+}
+
 static int write_profile(const struct options *o, const struct model *m, struct output *out,
 			 pid_t pid, bool say)
 {
@@ -175,7 +247,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	}
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
-	e = format->write(m, &options, out ? output_file(out) : stdout);
+	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
@@ -193,9 +265,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		output_discard(out);
 		return STATUS_FAILED;
 	}
-	if (!out)
-		return output_flush_stdout();
-	return output_commit(out, say ? format->name : NULL);
+	return finish(o, out, format, say);
 }
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)

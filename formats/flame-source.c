@@ -96,26 +96,51 @@ static struct wanted *choose(struct table *locations, uint32_t *ret_count)
 	return wanted;
 }
 
-/* The lines of one file that are to be had. */
-static uint32_t read_lines(const struct format_options *o, const char *file,
-			   const struct wanted *wanted, uint32_t n, struct bytes *to)
+/* Escaped, a tab as the spaces that it is; what is long is cut. */
+static size_t put_line(char *to, size_t size, const char *at, size_t len)
 {
-	char raw[MAX_LINE + 1], text[10 * MAX_LINE + 1];
-	uint32_t found = 0, before = 0;
+	char raw[MAX_LINE + 8];
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n < MAX_LINE; i++) {
+		if (at[i] != '\t') {
+			raw[n++] = at[i];
+			continue;
+		}
+		do
+			raw[n++] = ' ';
+		while (n % 8);
+	}
+	/* Not through a character. */
+	while (n >= MAX_LINE && (raw[n - 1] & 0x80) && --n)
+		;
+	return escape_text(to, size, raw, n, ESCAPE_TERMINAL);
+}
+
+/* The start of each line that is wanted is looked for once, from the line before. Returns how many
+ * were put. */
+static uint32_t put_lines(const struct format_source *source, const struct wanted *wanted,
+			  uint32_t n, struct bytes *to)
+{
+	const char *at = source->text, *end = at + source->len;
+	char text[10 * (MAX_LINE + 8) + 1];
+	uint32_t line = 1, found = 0, before = 0;
 
 	for (uint32_t i = 0; i < n && to->len < MAX_BYTES; i++) {
+		const char *stop;
 		size_t len;
-		int e = o->source_line(o->arg, file, (int)wanted[i].line, raw, sizeof(raw));
 
-		if (e == -ENOENT && found == 0 && i > AROUND)
+		for (; line < wanted[i].line && at < end; line++) {
+			stop = memchr(at, '\n', (size_t)(end - at));
+			at = stop ? stop + 1 : end;
+		}
+		if (at == end)
 			break;
-		if (e < 0)
-			continue;
-		/* Tabs are for the page to show. */
-		for (char *c = raw; *c; c++)
-			if (*c == '\t')
-				*c = ' ';
-		len = escape_text(text, sizeof(text), raw, strlen(raw), ESCAPE_TERMINAL);
+		stop = memchr(at, '\n', (size_t)(end - at));
+		len = (size_t)((stop ? stop : end) - at);
+		if (len && at[len - 1] == '\r')
+			len--;
+		len = put_line(text, sizeof(text), at, len);
 		bytes_varint(to, wanted[i].line - before);
 		bytes_varint(to, len);
 		bytes_put(to, text, len);
@@ -123,6 +148,30 @@ static uint32_t read_lines(const struct format_options *o, const char *file,
 		found++;
 	}
 	return found;
+}
+
+/* One file: nothing when it is not to be had, no lines when it was changed since. */
+static bool put_file(const struct flame *f, const struct format_options *o,
+		     const struct model_string *file, const struct wanted *wanted, uint32_t n,
+		     struct bytes *lines, struct bytes *to)
+{
+	const struct stream_header *h = &f->sides[0].m->processes[0].header;
+	struct format_source source;
+	uint32_t found = 0;
+
+	/* What is no path ends early; what begins so is none. */
+	if (strlen(file->bytes) != file->len || file->bytes[0] == '<' ||
+	    o->source_file(o->arg, file->bytes, &source) < 0)
+		return false;
+	lines->len = 0;
+	if (!h->start_real_ns || source.mtime_ns < (int64_t)h->start_real_ns)
+		found = put_lines(&source, wanted, n, lines);
+	free(source.text);
+	/* It is there: a function is of this file. */
+	bytes_varint(to, flame_add_text((struct flame *)f, file->bytes, file->len));
+	bytes_varint(to, found);
+	bytes_put(to, lines->data, lines->len);
+	return true;
 }
 
 int flame_put_sources(const struct flame *f, const struct format_options *o, struct page *p)
@@ -134,30 +183,17 @@ int flame_put_sources(const struct flame *f, const struct format_options *o, str
 	uint32_t count = 0, files = 0;
 	int r = table_init(&locations, sizeof(struct location), offsetof(struct location, weight));
 
-	if (r == 0 && o->source_line)
+	if (r == 0 && o->source_file)
 		r = weigh(m, &locations);
 	if (r == 0) {
 		wanted = choose(&locations, &count);
 		r = wanted ? 0 : -ENOMEM;
 	}
 	for (uint32_t i = 0, end; i < count && all.len < MAX_BYTES; i = end) {
-		const struct model_string *file = &m->strings[wanted[i].file];
-		uint32_t found;
-
 		for (end = i; end < count && wanted[end].file == wanted[i].file; end++)
 			;
-		/* What is no path ends early. */
-		if (strlen(file->bytes) != file->len)
-			continue;
-		lines.len = 0;
-		found = read_lines(o, file->bytes, wanted + i, end - i, &lines);
-		if (found == 0)
-			continue;
-		files++;
-		/* It is there: a function is of this file. */
-		bytes_varint(&all, flame_add_text((struct flame *)f, file->bytes, file->len));
-		bytes_varint(&all, found);
-		bytes_put(&all, lines.data, lines.len);
+		files += put_file(f, o, &m->strings[wanted[i].file], wanted + i, end - i, &lines,
+				  &all);
 	}
 	page_varint(p, files);
 	page_put(p, all.data, all.len);

@@ -41,7 +41,8 @@ static int write_page(const struct model *m, const struct model *base,
 		r = facts && p ? 0 : -ENOMEM;
 	}
 	if (r == 0)
-		r = page_begin(p, web_flame, (size_t)(web_flame_end - web_flame), out);
+		r = page_begin(p, web_flame_html_start,
+			       (size_t)(web_flame_html_end - web_flame_html_start), out);
 	if (r == 0) {
 		put_all(&f, strip, facts, o, p);
 		r = page_end(p);
