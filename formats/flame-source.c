@@ -112,8 +112,11 @@ static size_t put_line(char *to, size_t size, const char *at, size_t len)
 		while (n % 8);
 	}
 	/* Not through a character. */
-	while (n >= MAX_LINE && (raw[n - 1] & 0x80) && --n)
-		;
+	if (n >= MAX_LINE) {
+		while (n && (raw[n - 1] & 0xc0) == 0x80)
+			n--;
+		n -= n && (raw[n - 1] & 0x80);
+	}
 	return escape_text(to, size, raw, n, ESCAPE_TERMINAL);
 }
 

@@ -214,10 +214,27 @@ class App {
 		this.chooseThreads(members, true);
 	}
 
+	/* Names that several have, as those that kernels give, are told apart by the thread's number. */
 	threadLabel(i) {
-		const t = this.data.facts.threads[i], { facts } = this.data;
-		const process = facts.sides[0].processes.length > 1 && !t.base ? `${facts.sides[0].processes[t.process]?.pid ?? "?"} ` : "";
-		return process + (t.main ? t.name && t.name !== "MainThread" ? `${shorten(t.name, 60)} (main)` : "main" : t.name ? shorten(t.name, 60) : `thread ${t.tid}`);
+		if (!this.labels) {
+			const { facts } = this.data, { processes } = facts.sides[0], times = new Map();
+			const plain = facts.threads.map(t => {
+				const process = processes.length > 1 && !t.base ? `${processes[t.process]?.pid ?? "?"} ` : "";
+				const name = t.main && (!t.name || t.name === "MainThread") ? "main" : t.name || "thread";
+				return process + shorten(name, 60);
+			});
+			plain.forEach((name, k) => {
+				const key = `${Boolean(facts.threads[k].base)} ${name}`;
+				times.set(key, (times.get(key) ?? 0) + (this.data.counts[k].place.length ? 1 : 0));
+			});
+			this.labels = plain.map((name, k) => {
+				const t = facts.threads[k];
+				if (t.main)
+					return name.endsWith("main") ? name : `${name} (main)`;
+				return times.get(`${Boolean(t.base)} ${name}`) > 1 || name.endsWith("thread") ? `${name} ${t.tid}` : name;
+			});
+		}
+		return this.labels[i];
 	}
 
 	/* Threads with samples; those of the base belong to those of the same name. */
@@ -227,9 +244,7 @@ class App {
 			facts.threads.forEach((t, i) => {
 				if (!counts[i].place.length)
 					return;
-				let label = this.threadLabel(i);
-				if (known.has(label) && !this.data.diff)
-					label = `${label} ${t.tid}`;
+				const label = this.threadLabel(i);
 				const group = known.get(label) ?? { label, members: [], sums: [0, 0] };
 				group.members.push(i);
 				if (!t.base)
@@ -505,7 +520,7 @@ class App {
 		this.own = q.get("own") !== "0";
 		this.color = ["origin", "heat", ...this.data.diff ? ["change"] : []].includes(q.get("color")) ? q.get("color") : this.data.diff ? "change" : "origin";
 		this.threads.fill(1);
-		for (const i of (q.get("not") ?? "").split(".").map(Number))
+		for (const i of (q.get("not") ?? "").split(".").filter(Boolean).map(Number))
 			if (i in this.threads)
 				this.threads[i] = 0;
 		const [a, b] = (q.get("range") ?? "").split("-").map(Number);
