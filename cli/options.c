@@ -285,6 +285,18 @@ static int set_format(struct options *o, const struct format *format, const char
 	return 0;
 }
 
+static int set_diff_flamegraph(struct options *o, const char *v, const char **why)
+{
+	int r = set_format(o, &format_diff_flamegraph, why);
+
+	if (r == 0 && (!v[0] || strcmp(v, "-") == 0)) {
+		*why = "the recording to compare with, as --binary writes it";
+		return -EINVAL;
+	}
+	o->base = v;
+	return r;
+}
+
 static int set_compression(struct options *o, const char *v, const char **why)
 {
 	*why = "the choices are: auto, zstd, none";
@@ -403,6 +415,8 @@ static const struct row rows[] = {
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
 	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},
 	{GROUP_OUTPUT, 0, "flamegraph", NULL, NULL, "a flame graph: one page for a browser"},
+	{GROUP_OUTPUT, 0, "diff-flamegraph", "BASELINE", set_diff_flamegraph,
+	 "a flame graph of what changed since a recording"},
 	{GROUP_OUTPUT, 0, "heatmap", NULL, NULL,
 	 "a folder of pages: the source, coloured by samples, line by line"},
 	{GROUP_BINARY, 0, "binary", NULL, NULL, "the recording itself, for replay"},

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/base.h"
 #include "cli/browser.h"
 #include "cli/listing.h"
 #include "cli/message.h"
@@ -39,8 +40,13 @@ static bool is_folder(const struct options *o)
 int report_open(struct output **ret, const struct options *o, pid_t pid)
 {
 	char name[64];
+	int e = 0;
 
 	*ret = NULL;
+	if (o->base && (o->command->groups & GROUP_RECORD))
+		e = base_check(o);
+	if (e)
+		return e;
 	default_name(o, pid, name, sizeof(name));
 	if (is_folder(o) && (o->outfile || pid))
 		return output_open_folder(ret, o->outfile ? o->outfile : name, o->format);
@@ -236,8 +242,22 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	const struct format *format;
 	struct format_options options = {
 		.sort = o->sort, .limit = o->limit, .no_summary = o->no_summary};
+	struct model *base = NULL;
 	const char *what;
-	int e;
+	int e, status = 0;
+
+	if (o->base) {
+		status = base_open(&base, o);
+		if (!status)
+			status = base_compare(o, m, base);
+		if (status && !(o->command->groups & GROUP_RECORD)) {
+			model_free(base);
+			output_discard(out);
+			return status;
+		}
+		/* What was recorded is not lost for it. */
+		options.base = status ? NULL : base;
+	}
 
 	/* -o - is the file, on the standard output; the table is what a terminal gets. */
 	format = choose_format(o, out && !(output_is_stdout(out) && isatty(STDOUT_FILENO)));
@@ -248,6 +268,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
 	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
+	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
@@ -265,7 +286,8 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		output_discard(out);
 		return STATUS_FAILED;
 	}
-	return finish(o, out, format, say);
+	e = finish(o, out, format, say);
+	return e ? e : status;
 }
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)

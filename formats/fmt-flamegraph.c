@@ -74,7 +74,7 @@ const struct format format_flamegraph = {
 };
 
 const struct format format_diff_flamegraph = {
-	.name = "diff-flamegraph",
+	.name = "diff_flamegraph",
 	.extension = "html",
 	.opcodes = true,
 	.timeline = true,

@@ -69,7 +69,7 @@ class App {
 	}
 
 	get rootName() {
-		return `all ${this.inverted ? "(callers above)" : ""}`.trim();
+		return this.inverted ? "all, inverted" : "all";
 	}
 
 	keyColors() {
@@ -88,11 +88,17 @@ class App {
 			if (!known)
 				this.classes.set(view, known = new Int8Array(view.count).fill(99));
 			if (known[node] === 99)
-				known[node] = CHANGE_PLACE[changeClass(this.data, this.absolute, view, node, this.own && !this.inverted)];
+				known[node] = CHANGE_PLACE[this.classOf(view, node)];
 			return theme.change[known[node]];
 		}
 		const share = (this.inverted ? totalOf : selfOf)(view, node, this.unit) / (view.width[0] || 1);
 		return theme.heat[share < 0.001 ? 0 : share < 0.005 ? 1 : share < 0.02 ? 2 : share < 0.05 ? 3 : share < 0.15 ? 4 : 5];
+	}
+
+	/* Beside what only the base has the rest is but the way to it. */
+	classOf(view, node) {
+		const is = changeClass(this.data, this.absolute, view, node, this.own && !this.inverted);
+		return this.elided && is !== 5 ? 0 : is;
 	}
 
 	place(key) {
@@ -141,7 +147,11 @@ class App {
 
 	makePanes() {
 		const { data, keys, weights, unit, root } = this;
-		const arranged = raw => arrange(raw, keys, this.elided ? onlyElided(raw, unit) : unit, this.byName);
+		const arranged = raw => {
+			const only = data.diff ? onlyElided(raw, unit) : unit;
+			this.gone = data.diff ? raw.elided / (raw.total[BASE + unit][0] || 1) : 0;
+			return arrange(raw, keys, this.elided ? only : unit, this.byName);
+		};
 		const least = this.sums()[unit] / 4000;
 		if (root)
 			return [new Pane(arranged(treeUp(data, keys, weights, root, unit, least)), true, true),
@@ -361,7 +371,7 @@ class App {
 			parts.push(`itself ${showShare(selfOf(view, node, kind), whole)}`);
 		if (this.data.diff && key > 0) {
 			const c = change(this.data, this.absolute, view, node, this.own && !this.inverted);
-			parts.push(CHANGE_NAMES[CHANGE_PLACE[changeClass(this.data, this.absolute, view, node, this.own && !this.inverted)]] +
+			parts.push(CHANGE_NAMES[CHANGE_PLACE[this.classOf(view, node)]] +
 				(Number.isFinite(c.ratio) && c.z ? ` (${c.ratio > 0 ? "+" : "−"}${Math.abs(100 * c.ratio).toFixed(0)} %, ${Math.abs(c.z).toFixed(1)} σ)` : ""));
 		}
 		return parts;

@@ -1,6 +1,8 @@
 /* Draws trees: on a canvas, or on anything with the same few methods. */
 
-const ROW = 19, FONT = '12px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
+/* On a very large screen everything is larger. */
+const LARGE = innerWidth >= 2600, ROW = LARGE ? 24 : 19;
+const FONT = `${LARGE ? 15 : 12}px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace`;
 /* Narrower boxes, px, are drawn as one with their neighbours. */
 const NARROW = 1.5, LABEL = 22;
 
@@ -150,7 +152,7 @@ class SvgContext {
 
 	toString(title) {
 		return `<svg xmlns="http://www.w3.org/2000/svg" width="${this.width}" height="${this.height}" ` +
-			`viewBox="0 0 ${this.width} ${this.height}" font-family="monospace" font-size="12">` +
+			`viewBox="0 0 ${this.width} ${this.height}" font-family="monospace" font-size="${LARGE ? 15 : 12}">` +
 			`<title>${SvgContext.escape(title)}</title>\n${this.parts.join("\n")}\n</svg>\n`;
 	}
 }

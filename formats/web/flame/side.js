@@ -134,6 +134,11 @@ class Side {
 			rows.push(fact("range", app.strip.text));
 		if (side.mode !== "wall")
 			rows.push(fact("mode", side.mode));
+		if (app.data.diff) {
+			const base = facts.sides[1];
+			rows.push(fact("base: samples", showCount(sum[BASE + COUNT])), fact("base: time of threads", showTime(sum[BASE + NS])),
+				fact("base: recorded", showTime(base.span)), fact("only in the base", showShare(app.gone, 1), "share of the base that no stack of the profile has"));
+		}
 		if (side.interval)
 			rows.push(fact("a sample each", showTime(side.interval)));
 		rows.push(fact("functions", showCount(Array.from(app.table.total).filter(n => n > 0).length)));

@@ -1,7 +1,7 @@
 /* The strip: threads as rows, what they did as colour, from the first sample to the last. A range
  * that is dragged on it is what the graph is made of. */
 
-const STRIP_ROW = 15, STRIP_AXIS = 18, STRIP_LABEL = 108;
+const STRIP_ROW = LARGE ? 20 : 15, STRIP_AXIS = LARGE ? 24 : 18, STRIP_LABEL = LARGE ? 150 : 108;
 
 class Strip {
 	/* app: look(), setRange(range or null), threadLabel(i), threads (which are chosen). */
