@@ -138,6 +138,12 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libtests.a $(LIBS)
 
 unit-tests: $(UNIT_BINARIES)
 
+# Recordings with known answers, for the tests of pages.
+$(B)/browser/recordings: $(B)/obj/tests/browser/recordings.o $(B)/libformats.a
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 check: setup-check
 	@tests/check
 
@@ -145,6 +151,8 @@ check-unit:
 	@tests/check unit
 check-integration:
 	@tests/check integration
+check-browser:
+	@tests/check browser
 
 # ---- fuzzing: clang's libFuzzer with ASan and UBSan ----
 
@@ -193,7 +201,7 @@ bench: setup-check
 # ---- style ----
 
 C_FILES = $(wildcard $(PARTS:%=%/*.[ch]) remote/layouts/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
-	tests/targets/*.[ch] tests/bench/*.[ch])
+	tests/targets/*.[ch] tests/bench/*.[ch] tests/browser/*.[ch])
 HEADERS = $(filter %.h,$(C_FILES))
 
 lint:
@@ -229,6 +237,6 @@ clean:
 	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
 
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz opcodes bench bench-programs \
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration check-browser fuzzers fuzz opcodes bench bench-programs \
 	lint install uninstall dist clean
 .DELETE_ON_ERROR:

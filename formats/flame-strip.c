@@ -11,8 +11,8 @@
 /* Threads times bins: what the states of all take. */
 #define MAX_CELLS (4u << 20)
 /* Places seen in a bin, of all bins. */
-#define MIN_SEEN (16u << 10)
-#define MAX_SEEN (128u << 10)
+#define MIN_SEEN (24u << 10)
+#define MAX_SEEN (512u << 10)
 
 /* What a thread does, the most telling first where several are true. The page has these numbers. */
 enum doing {
@@ -137,11 +137,9 @@ static int prepare(struct flame_strip *s)
 	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
 		s->bins /= 2;
 	s->width = (s->span + s->bins - 1) / s->bins;
-	s->max_seen = s->flame->counts.count * 4;
+	s->max_seen = s->flame->counts.count < MAX_SEEN / 4 ? s->flame->counts.count * 4 : MAX_SEEN;
 	if (s->max_seen < MIN_SEEN)
 		s->max_seen = MIN_SEEN;
-	if (s->max_seen > MAX_SEEN)
-		s->max_seen = MAX_SEEN;
 	s->doing = calloc((size_t)threads * s->bins * DOING_COUNT, sizeof(*s->doing));
 	s->clocks = calloc(m->thread_count, sizeof(*s->clocks));
 	if (!s->doing || !s->clocks)

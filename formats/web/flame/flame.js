@@ -113,7 +113,12 @@ class App {
 	}
 
 	sums() {
-		return this.weights.map(w => w.reduce((a, b) => a + b, 0));
+		return this.knownSums ??= this.weights.map(w => {
+			let sum = 0;
+			for (let i = 0; i < w.length; i++)
+				sum += w[i];
+			return sum;
+		});
 	}
 
 	/* Everything anew from the weights on. keep: where it was zoomed to. */
@@ -125,7 +130,7 @@ class App {
 			this.keys.byLine = this.lines;
 		}
 		this.weights = weigh(this.data, this.threads, this.range);
-		this.knownTotals = this.known = this.classes = null;
+		this.knownTotals = this.knownSums = this.known = this.classes = null;
 		this.selected = null;
 		const panes = this.makePanes();
 		this.graph.show(panes);
@@ -133,16 +138,25 @@ class App {
 			this.zoomToPath(path, true);
 		else if (keep && zooms.length === panes.length && !path)
 			panes.forEach((p, i) => p.window = zooms[i].window.map(x => x * p.view.width[0]));
-		this.table = functionTable(this.data, this.keys, this.weights, this.unit);
-		this.find();
-		this.side.hotspots();
-		this.side.summary();
-		this.side.threads();
 		this.side.chosen(null);
 		this.side.legend();
 		this.strip?.draw();
+		/* What is large is seen before it is summed up. */
+		clearTimeout(this.sideTimer);
+		if (this.data.n > 20000)
+			this.sideTimer = setTimeout(() => this.fillSide(), 30);
+		else
+			this.fillSide();
+		this.find();
 		this.showState();
 		this.toHash();
+	}
+
+	fillSide() {
+		this.table = functionTable(this.data, this.keys, this.weights, this.unit);
+		this.side.hotspots();
+		this.side.summary();
+		this.side.threads();
 	}
 
 	makePanes() {
@@ -193,7 +207,7 @@ class App {
 		Object.assign(this, changes);
 		this.known = this.classes = null;
 		this.side.legend();
-		this.side.hotspots();
+		this.fillSide();
 		this.graph.ask();
 		this.showState();
 		this.toHash();
@@ -465,7 +479,7 @@ class App {
 			return;
 		this.known = null;
 		this.side.legend();
-		this.side.threads();
+		this.fillSide();
 		this.strip?.draw();
 		this.graph.ask();
 	}
@@ -583,7 +597,7 @@ class App {
 		$("zoom-all").addEventListener("click", () => this.graph.reset());
 		document.addEventListener("click", e => {
 			for (const menu of document.querySelectorAll("details.menu[open]"))
-				if (!menu.contains(e.target))
+				if (!menu.contains(e.target) || e.target.closest(".menu > div > button"))
 					menu.open = false;
 		});
 		document.addEventListener("keydown", e => this.key(e));
@@ -703,6 +717,7 @@ async function start() {
 	const data = await readData(text);
 	/* For the console, and for tests. */
 	globalThis.pyprof = new App(data);
+	performance.mark("drawn");
 }
 
 start().catch(error => {

@@ -58,7 +58,7 @@ function originOf(data, fn) {
 function moduleOf(file) {
 	if (!file || file.startsWith("<"))
 		return file;
-	const below = /(?:\/(?:site|dist)-packages\/|\/lib(?:64)?\/python\d[^/]*\/(?:lib-dynload\/)?)(.+)$/.exec(file);
+	const below = /\/(?:site|dist)-packages\/(.+)$/.exec(file) ?? /\/lib(?:64)?\/python\d[^/]*\/(?:lib-dynload\/)?(.+)$/.exec(file);
 	const path = below ? below[1] : file.split("/").slice(-2).join("/").replace(/^\//, "");
 	return path.replace(/\.pyw?$/, "").replace(/\/__init__$/, "").replace(/\//g, ".") || file;
 }
