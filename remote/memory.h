@@ -47,7 +47,8 @@ void memory_free(struct memory *m);
 int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len);
 
 /* Reads n ranges in order with as few system calls as possible (one, up to IOV_MAX ranges).
- * An unreadable range gets failed = 1 and the read goes on behind it.
+ * An unreadable range gets failed = 1 and the read goes on behind it. A range that begins less than
+ * 1 KiB behind the end of the one before costs only its bytes: what lies between is read too.
  * Returns 0 when at least the process could be read at all, -ESRCH or -EPERM otherwise.
  * Calls and bytes are counted (memory_counts). */
 int memory_gather(struct memory *m, struct memory_range *ranges, size_t n);

@@ -32,9 +32,9 @@ struct thread {
 	uint64_t cpu_ns; /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
-	uint64_t stop_until; /* tick */
-	size_t first_range;
-	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+	uint64_t stop_until;		 /* tick */
+	size_t first_range, words_range; /* words_range: of one that rested */
+	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
 };
 
 struct interpreter {

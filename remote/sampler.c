@@ -19,10 +19,15 @@
 #define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
 #define STOP_TRIES	 3
 #define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
+#define REST_GROUP	 16
 #define GATHER_TRIES	 3
 #define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 2000u
 #define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
+#define RESIDE_NS	 200000u  /* and with nearer ones than this the hand makes no ticks */
+#define RESIDE_TICKS	 2	  /* it goes when it held nobody for so many ... */
+#define RESIDE_SPAN_NS	 5000000u /* ... and comes with what the budget gives in this time */
+#define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
@@ -45,6 +50,9 @@ struct sampler {
 	struct stops stops;
 
 	struct roster who;
+	struct thread **ordered; /* those of who, by address */
+	size_t n_ordered;
+	uint64_t ordered_ns; /* the scan that it is of */
 	struct memory_range *ranges;
 	size_t room_ranges;
 	struct memory_range *own; /* of a look at one thread */
@@ -52,7 +60,11 @@ struct sampler {
 	struct state_words words_of_tick; /* kept during an attempt that reads newer ones */
 
 	uint64_t tick;
-	double budget_ns; /* what stops may still take */
+	bool resident;	     /* this tick is made by the hand, on held_cpu */
+	int held_cpu;	     /* where it last held a thread; -1: nowhere */
+	uint64_t held_tick;  /* when */
+	uint64_t away_until; /* tick: it could not */
+	double budget_ns;    /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
 	struct handling_known handling;
@@ -274,7 +286,8 @@ static int gather(struct sampler *s, struct memory_range *ranges, size_t n, uint
 	for (int i = 0; i < GATHER_TRIES; i++) {
 		*ret_time_ns = now_ns();
 		r = memory_gather(s->target->memory, ranges, n);
-		took = now_ns() - *ret_time_ns;
+		s->walk.gathered_ns = now_ns();
+		took = s->walk.gathered_ns - *ret_time_ns;
 		if (r < 0 || took < GATHER_NS + n * GATHER_RANGE_NS)
 			break;
 	}
@@ -350,7 +363,8 @@ static void read_there(struct reading *g)
 		read_it(g);
 	} else if (hand_work(s->options.hand, cpu_of(s, g->th, now_ns()), read_it, g,
 			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
-		count_stop(s, cost);
+		if (!s->resident)
+			count_stop(s, cost);
 	} else {
 		g->a->by_hand = false;
 		read_it(g);
@@ -412,11 +426,27 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 		look(s, th, true, a);
 	if (a->result == WALK_MISS)
 		look_anew(s, th, true, a);
-	if (failed(a))
+	if (failed(a)) {
 		th->cpu = -1;
-	else if (a->by_hand)
+	} else if (a->by_hand) {
 		a->sample.how = HOW_STOP;
+		s->held_cpu = th->cpu;
+		s->held_tick = s->tick;
+	}
 	a->by_hand = false;
+}
+
+/* It was on another CPU than we thought, or held between two instructions that belong together. */
+static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	for (int i = 1; i < STOP_TRIES && failed(a); i++) {
+		/* By a sleep: while we are awake it does not get on. */
+		if (i > 1)
+			wait_until(now_ns() + STOP_AGAIN_NS, UINT64_MAX);
+		look_by_hand(s, th, a);
+	}
+	if (failed(a))
+		s->away_until = s->tick + AWAY_TICKS;
 }
 
 /* By ptrace. false: the thread could not be stopped. */
@@ -569,8 +599,8 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		if (!th->rested)
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
-		else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->first_range,
-					    &a.sample.stack)) {
+		else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
+					    s->ranges + th->first_range, &a.sample.stack)) {
 			a.repeat = true;
 			a.result = WALK_OK;
 		} else {
@@ -592,7 +622,9 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 	}
 	if (failed(&a) && s->options.hand && may_hold(s, th))
 		look_by_hand(s, th, &a);
-	if (failed(&a)) {
+	if (failed(&a) && s->resident)
+		look_again(s, th, &a);
+	if (failed(&a) && !s->resident) {
 		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
 		 * stands still anyway. */
 		bool still = !is_running(s, th);
@@ -680,11 +712,65 @@ static void refresh_opcodes(struct sampler *s, uint64_t now)
 		walker_forget(s->who.threads[i]->walker);
 }
 
+static int by_address(const void *a, const void *b)
+{
+	const struct thread *const *i = a, *const *k = b;
+
+	return ((*i)->addr > (*k)->addr) - ((*i)->addr < (*k)->addr);
+}
+
+/* The threads in the order of their words, which changes with a scan only. */
+static int order_threads(struct sampler *s)
+{
+	struct thread **more;
+
+	if (s->ordered_ns == s->who.scanned_ns && s->n_ordered == s->who.n_threads)
+		return 0;
+	more = reallocarray(s->ordered, s->who.n_threads + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	s->ordered = more;
+	s->n_ordered = s->who.n_threads;
+	s->ordered_ns = s->who.scanned_ns;
+	if (s->n_ordered)
+		memcpy(more, s->who.threads, s->n_ordered * sizeof(*more));
+	qsort(more, s->n_ordered, sizeof(*more), by_address);
+	return 0;
+}
+
+/* Ranges of the threads that rest, from n on: how many there are then. Words that lie near each
+ * other are read as one; what else proves a thread's rest is read soon after its words. */
+static size_t add_resting(struct sampler *s, size_t n)
+{
+	for (size_t from = 0, to; from < s->n_ordered; from = to) {
+		unsigned group = 0;
+
+		for (to = from; to < s->n_ordered && group < REST_GROUP; to++) {
+			struct thread *th = s->ordered[to];
+
+			if (!th->rested)
+				continue;
+			group++;
+			th->words_range = n;
+			s->ranges[n++] = walker_rest_words(th->walker);
+		}
+		for (size_t i = from; i < to; i++) {
+			struct thread *th = s->ordered[i];
+
+			if (!th->rested)
+				continue;
+			th->first_range = n;
+			n += walker_rest_ranges(th->walker, s->ranges + n);
+		}
+	}
+	return n;
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
 	size_t n = 0, need;
-	uint64_t calls, bytes, number, stamp;
+	uint64_t calls, bytes, number, gathered, stamp;
 	uint32_t gather_ns = 0;
 	int r;
 
@@ -699,23 +785,21 @@ static int tick(struct sampler *s, uint64_t now)
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		need += walker_range_count(s->who.threads[i]->walker);
-	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
+	if (reserve(&s->ranges, &s->room_ranges, need) < 0 || order_threads(s) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
-		th->first_range = n;
-		th->rested = false;
 		/* A thread that is to be sampled by a stop is not read twice. */
 		th->gathered =
 			th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
 					 may_hold(s, th) && (s->options.hand || may_trace(s, now)));
-		if (th->gathered) {
-			th->rested = walker_rests(th->walker);
-			n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
-					: walker_ranges(th->walker, s->ranges + n, true);
-		}
+		th->rested = th->gathered && walker_rests(th->walker);
+		th->first_range = n;
+		if (th->gathered && !th->rested)
+			n += walker_ranges(th->walker, s->ranges + n, true);
 	}
+	n = add_resting(s, n);
 	/* Last, so that what they count had happened by then. */
 	for (size_t i = 0; n && i < s->who.n_interps; i++)
 		if (s->who.interps[i].seen)
@@ -724,12 +808,14 @@ static int tick(struct sampler *s, uint64_t now)
 	r = n ? gather(s, s->ranges, n, &now, &gather_ns) : 0;
 	if (r < 0)
 		return r;
+	gathered = s->walk.gathered_ns;
 	stamp = stamp_now(s, now);
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
 		/* A look at a thread before may have made newer ones. */
 		s->walk.gather = number;
+		s->walk.gathered_ns = gathered;
 		s->walk.stamp = stamp;
 		attempt(s, th, now, gather_ns);
 	}
@@ -913,71 +999,131 @@ static enum sampler_end end_of(struct sampler *s, int error)
 	}
 }
 
+struct loop {
+	struct sampler *s;
+	const _Atomic bool *stop;
+	uint64_t start, deadline, now;
+	bool over;
+	enum sampler_end end;
+};
+
+static void end_loop(struct loop *l, enum sampler_end end)
+{
+	l->end = end;
+	l->over = true;
+}
+
+static bool time_is_over(const struct loop *l)
+{
+	uint64_t duration = l->s->options.duration_ns;
+
+	return duration && l->now - l->start >= duration;
+}
+
+/* The next deadline that is not over already. */
+static void next_deadline(struct loop *l)
+{
+	struct sampler *s = l->s;
+	uint64_t interval = s->options.interval_ns, missed;
+
+	l->deadline += interval;
+	if (l->now < l->deadline + interval)
+		return;
+	missed = (l->now - l->deadline) / interval;
+	count(&s->counts.missed_ticks, missed);
+	count(&s->counts.missed, missed * s->who.n_threads);
+	count(&s->counts.due, missed * s->who.n_threads);
+	l->deadline += missed * interval;
+}
+
+/* A wait, and a tick when it is due. */
+static void step(struct loop *l)
+{
+	struct sampler *s = l->s;
+	const uint64_t interval = s->options.interval_ns;
+	uint64_t began;
+	int r;
+
+	if (interval && l->now < l->deadline) {
+		/* A long interval must not keep a stop waiting. */
+		uint64_t nap = l->now + 50000000u;
+
+		wait_until(l->deadline < nap ? l->deadline : nap, interval);
+		l->now = now_ns();
+		set(&s->counts.now_ns, l->now);
+	}
+	if (time_is_over(l)) {
+		end_loop(l, SAMPLER_DURATION);
+		return;
+	}
+	if (interval && l->now < l->deadline)
+		return;
+	began = l->now;
+	r = tick(s, began);
+	if (r == 0)
+		r = renew_tables(s);
+	l->now = now_ns();
+	set(&s->counts.now_ns, l->now);
+	if (r < 0) {
+		end_loop(l, end_of(s, r));
+	} else if (s->options.max_ticks && s->tick >= s->options.max_ticks) {
+		end_loop(l, SAMPLER_DURATION);
+	} else if (interval) {
+		if (s->resident)
+			count_stop(s, l->now - began + hand_entry_ns(s->options.hand));
+		next_deadline(l);
+	}
+}
+
+/* Whether ticks are to be made by the hand, where it last held a thread: while it would be sent
+ * there at each of them, and has something of the budget to stay for. */
+static bool may_reside(const struct sampler *s)
+{
+	if (!s->options.hand || s->options.interval_ns < RESIDE_NS ||
+	    !hand_is_prompt(s->options.hand) || s->tick < s->away_until || s->held_cpu < 0)
+		return false;
+	/* Only the thread that seized another can let it go. */
+	if (s->stops.n_pending)
+		return false;
+	if (!s->options.blocking && s->options.stop_budget < 1 &&
+	    s->budget_ns < (s->resident ? 0 : s->options.stop_budget * RESIDE_SPAN_NS))
+		return false;
+	return s->options.blocking || s->held_tick + RESIDE_TICKS > s->tick;
+}
+
+static void reside(void *arg)
+{
+	struct loop *l = arg;
+
+	l->s->resident = true;
+	while (!l->over && may_reside(l->s) && !atomic_load_explicit(l->stop, memory_order_relaxed))
+		step(l);
+	l->s->resident = false;
+}
+
 enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 {
-	const uint64_t interval = s->options.interval_ns, start = now_ns();
-	uint64_t deadline = start, now = start;
-	enum sampler_end end = SAMPLER_STOPPED;
+	const uint64_t start = now_ns();
+	struct loop l = {s, stop, start, start, start, false, SAMPLER_STOPPED};
+	uint64_t cost;
 
 	s->budget_filled_ns = start;
 	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 8;
 	set(&s->counts.start_ns, start);
-	while (!atomic_load_explicit(stop, memory_order_relaxed)) {
-		int r;
-
-		if (interval && now < deadline) {
-			/* A long interval must not keep a stop waiting. */
-			uint64_t nap = now + 50000000u;
-
-			wait_until(deadline < nap ? deadline : nap, interval);
-			now = now_ns();
-			set(&s->counts.now_ns, now);
-			if (s->options.duration_ns && now - start >= s->options.duration_ns) {
-				end = SAMPLER_DURATION;
-				break;
-			}
-			if (now < deadline)
-				continue;
-		}
-		if (s->options.duration_ns && now - start >= s->options.duration_ns) {
-			end = SAMPLER_DURATION;
-			break;
-		}
-		r = tick(s, now);
-		if (r == 0)
-			r = renew_tables(s);
-		if (r < 0) {
-			end = end_of(s, r);
-			break;
-		}
-		if (s->options.max_ticks && s->tick >= s->options.max_ticks) {
-			end = SAMPLER_DURATION;
-			break;
-		}
-		now = now_ns();
-		set(&s->counts.now_ns, now);
-		if (!interval)
-			continue;
-		deadline += interval;
-		if (now >= deadline + interval) {
-			uint64_t missed = (now - deadline) / interval;
-
-			count(&s->counts.missed_ticks, missed);
-			count(&s->counts.missed, missed * s->who.n_threads);
-			count(&s->counts.due, missed * s->who.n_threads);
-			deadline += missed * interval;
-		}
-	}
-	if (s->options.tasks && s->options.max_ticks && end == SAMPLER_DURATION) {
+	while (!l.over && !atomic_load_explicit(stop, memory_order_relaxed))
+		if (!may_reside(s) ||
+		    !hand_work(s->options.hand, s->held_cpu, reside, &l, true, &cost))
+			step(&l);
+	if (s->options.tasks && s->options.max_ticks && l.end == SAMPLER_DURATION) {
 		int r = take_tasks(s);
 
 		if (r < 0 && r != -EAGAIN)
-			end = end_of(s, r);
+			l.end = end_of(s, r);
 	}
 	set(&s->counts.now_ns, now_ns());
 	tell_gaps(s);
 	stop_done(&s->stops, BUDGET_SPAN_NS);
-	return end;
+	return l.end;
 }
 
 int sampler_new(struct sampler **ret, struct target *target, const struct sampler_options *options)
@@ -990,6 +1136,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	memset(s, 0, sizeof(*s));
 	s->target = target;
 	s->options = *options;
+	s->held_cpu = -1;
 	s->walk.target = target;
 	s->walk.opcodes = options->opcodes;
 	r = tables_new(&s->walk.tables);
@@ -1024,6 +1171,7 @@ void sampler_free(struct sampler *s)
 	tables_free(handed);
 	tables_free(s->read_tables);
 	code_cache_free(s->walk.codes);
+	free(s->ordered);
 	free(s->ranges);
 	free(s->own);
 	free(s->ring);
