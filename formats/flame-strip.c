@@ -32,6 +32,12 @@ struct seen {
 	uint64_t ns;
 };
 
+/* Where the last sample at a place went. */
+struct recent {
+	uint64_t when; /* thread and bin, plus 1; 0: nowhere */
+	uint32_t seen;
+};
+
 struct flame_strip {
 	const struct flame *flame;
 	const struct model *m;
@@ -40,7 +46,10 @@ struct flame_strip {
 	uint32_t bins, shift; /* a bin of places is 1 << shift bins of states */
 	uint32_t *doing;      /* by thread, bin, enum doing */
 	struct table seen;
-	uint32_t max_seen, last; /* last: where the sample before went */
+	uint32_t max_seen;
+	struct recent *recent;	     /* by place */
+	uint64_t bin_from, bin_size; /* of the bin that the sample before was in */
+	uint32_t bin;
 };
 
 static enum doing doing_of(uint16_t state)
@@ -64,7 +73,7 @@ static int widen(struct flame_strip *s)
 	int r = table_init(&s->seen, sizeof(struct seen), offsetof(struct seen, count));
 
 	s->shift++;
-	s->last = 0;
+	memset(s->recent, 0, s->flame->places.count * sizeof(*s->recent));
 	for (uint32_t i = 1; i < old.count && r == 0; i++) {
 		struct seen key = from[i], *to;
 		uint32_t k;
@@ -83,32 +92,46 @@ static int widen(struct flame_strip *s)
 	return r;
 }
 
+static uint32_t bin_of(struct flame_strip *s, const struct model_sample *sample)
+{
+	int64_t since = (int64_t)sample->time_ns + s->clocks[sample->thread] - s->from;
+	uint64_t at = since > 0 ? (uint64_t)since : 0;
+
+	if (at - s->bin_from >= s->bin_size) {
+		s->bin = (uint32_t)(at / s->width);
+		if (s->bin >= s->bins)
+			s->bin = s->bins - 1;
+		s->bin_from = s->bin * s->width;
+		s->bin_size = s->width;
+	}
+	return s->bin;
+}
+
 static int take(void *arg, const struct model_sample *sample)
 {
 	struct flame_strip *s = arg;
-	uint32_t thread = sample->thread - 1, bin, place = s->flame->sides[0].place[sample->node];
-	int64_t at = (int64_t)sample->time_ns + s->clocks[sample->thread] - s->from;
+	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
+	uint32_t bin = bin_of(s, sample);
+	struct recent *recent = &s->recent[place];
 	struct seen key, *to;
+	uint64_t when;
 
-	if (at < 0)
-		at = 0;
-	bin = (uint32_t)((uint64_t)at / s->width);
-	if (bin >= s->bins)
-		bin = s->bins - 1;
 	s->doing[((size_t)thread * s->bins + bin) * DOING_COUNT + doing_of(sample->state)]++;
 	if (place == 0)
 		return 0;
-	key = (struct seen){.bin = bin >> s->shift, .thread = thread, .place = place};
-	to = (struct seen *)(void *)s->seen.items + s->last;
-	if (s->last == 0 || memcmp(to, &key, offsetof(struct seen, count)) != 0) {
-		s->last = table_intern(&s->seen, &key);
-		if (s->last == 0)
+	bin >>= s->shift;
+	when = ((uint64_t)thread << 32 | bin) + 1;
+	if (recent->when != when) {
+		key = (struct seen){.bin = bin, .thread = thread, .place = place};
+		recent->seen = table_intern(&s->seen, &key);
+		recent->when = when;
+		if (recent->seen == 0)
 			return -ENOMEM;
-		to = (struct seen *)(void *)s->seen.items + s->last;
 	}
+	to = (struct seen *)(void *)s->seen.items + recent->seen;
 	to->count++;
 	to->ns += s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns;
-	if (s->seen.count > s->max_seen && s->bins >> s->shift > 1)
+	if (s->seen.count > s->max_seen && (s->bins - 1) >> s->shift)
 		return widen(s);
 	return 0;
 }
@@ -142,7 +165,8 @@ static int prepare(struct flame_strip *s)
 		s->max_seen = MIN_SEEN;
 	s->doing = calloc((size_t)threads * s->bins * DOING_COUNT, sizeof(*s->doing));
 	s->clocks = calloc(m->thread_count, sizeof(*s->clocks));
-	if (!s->doing || !s->clocks)
+	s->recent = calloc(s->flame->places.count, sizeof(*s->recent));
+	if (!s->doing || !s->clocks || !s->recent)
 		return -ENOMEM;
 	for (uint32_t i = 1; i < m->thread_count; i++)
 		s->clocks[i] = flame_clock(m, m->threads[i].process);
@@ -181,6 +205,7 @@ void flame_strip_free(struct flame_strip *s)
 	table_done(&s->seen);
 	free(s->doing);
 	free(s->clocks);
+	free(s->recent);
 	free(s);
 }
 
