@@ -48,8 +48,9 @@ static char *make_url(const char *path)
 	return url;
 }
 
-/* The words of one entry of $BROWSER with the URL in the place of %s, or behind them. Splits command
- * in place; argv has MAX_WORDS + 2. False: there is no word. In the child: nothing is freed. */
+/* The words of one entry of $BROWSER with the URL in the place of %s, or behind them. Splits
+ * command in place; argv has MAX_WORDS + 2. False: there is no word. In the child: nothing is
+ * freed. */
 static bool split_command(char *command, char *url, char **argv)
 {
 	bool placed = false;
@@ -142,8 +143,8 @@ static bool try_variable(const char *browsers, char *url)
 	char *copy = strdup(browsers);
 	bool started = false;
 
-	for (char *save = NULL, *entry = copy ? strtok_r(copy, ":", &save) : NULL; entry && !started;
-	     entry = strtok_r(NULL, ":", &save))
+	for (char *save = NULL, *entry = copy ? strtok_r(copy, ":", &save) : NULL;
+	     entry && !started; entry = strtok_r(NULL, ":", &save))
 		started = start(entry, url);
 	free(copy);
 	return started;

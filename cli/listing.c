@@ -30,8 +30,12 @@ static int open_path(pid_t pid, const char *name)
 
 void listing_init(struct listing *l, pid_t pid)
 {
+	struct stat its, ours;
+
 	l->root = pid ? open_path(pid, "root") : -1;
 	l->cwd = pid ? open_path(pid, "cwd") : -1;
+	l->foreign = l->root >= 0 && fstat(l->root, &its) == 0 && stat("/", &ours) == 0 &&
+		     (its.st_dev != ours.st_dev || its.st_ino != ours.st_ino);
 }
 
 void listing_done(struct listing *l)
@@ -42,27 +46,28 @@ void listing_done(struct listing *l)
 		close(l->cwd);
 }
 
-/* A file in the root of the target, whose symbolic links mean what they mean to it. What it calls
- * its source may be a pipe or a device: nothing waits for these. */
-static int open_inside(int root, const char *file)
-{
-	struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+/* What a target calls its source may be a pipe or a device: nothing waits for these. */
+#define OPEN_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
-	return (int)syscall(SYS_openat2, root, file, &how, sizeof(how));
+static int open_resolved(int dir, const char *file, unsigned long long resolve)
+{
+	struct open_how how = {.flags = OPEN_FLAGS, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
+
+	return (int)syscall(SYS_openat2, dir, file, &how, sizeof(how));
 }
 
+/* In another root symbolic links mean what they mean there, and what is not there is not looked for
+ * here. */
 static int open_source(const struct listing *l, const char *file)
 {
-	const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = -1;
 
 	if (file[0] == '/' && l->root >= 0)
-		fd = open_inside(l->root, file);
+		fd = open_resolved(l->root, file, RESOLVE_IN_ROOT);
 	else if (file[0] != '/' && l->cwd >= 0)
-		fd = openat(l->cwd, file, flags | O_NOFOLLOW);
-	if (fd < 0)
-		fd = open(file, flags);
+		fd = open_resolved(l->cwd, file, l->foreign ? RESOLVE_NO_SYMLINKS : 0);
+	if (fd < 0 && !l->foreign)
+		fd = open(file, OPEN_FLAGS);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -127,8 +132,9 @@ static void find_encoding(const char *text, char ret[MAX_ENCODING])
 
 static bool is_utf8(const char *name)
 {
-	return !name[0] || strncasecmp(name, "utf-8", 5) == 0 || strncasecmp(name, "utf_8", 5) == 0 ||
-	       strcasecmp(name, "utf8") == 0 || strcasecmp(name, "ascii") == 0;
+	return !name[0] || strncasecmp(name, "utf-8", 5) == 0 ||
+	       strncasecmp(name, "utf_8", 5) == 0 || strcasecmp(name, "utf8") == 0 ||
+	       strcasecmp(name, "ascii") == 0;
 }
 
 /* Python's names have underscores where others have none or a dash. */

@@ -2,12 +2,14 @@
 #ifndef PYPROF_CLI_LISTING_H
 #define PYPROF_CLI_LISTING_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct format_source;
 
 struct listing {
 	int root, cwd; /* of the process, where it runs: descriptors, or -1 */
+	bool foreign;  /* its root is another than ours */
 };
 
 /* pid: whose files they are, as long as it runs; 0: those of here. */

@@ -18,8 +18,8 @@
 struct output {
 	FILE *file;
 	struct output_folder *folder; /* NULL: a file */
-	char *path;	 /* NULL: standard output */
-	char *temporary; /* NULL: written in place */
+	char *path;		      /* NULL: standard output */
+	char *temporary;	      /* NULL: written in place */
 	bool existed, grows, regular;
 };
 
@@ -113,7 +113,8 @@ static int open_descriptor(struct output *o)
 		fd = open(o->path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
 	if (fd < 0)
 		return -errno;
-	if (output_sudo_ids(&uid, &gid) && (!o->existed || o->temporary) && fchown(fd, uid, gid) < 0) {
+	if (output_sudo_ids(&uid, &gid) && (!o->existed || o->temporary) &&
+	    fchown(fd, uid, gid) < 0) {
 		e = -errno;
 		close(fd);
 		return e;
@@ -556,7 +557,7 @@ void output_discard(struct output *o)
 		remove_folder(o->folder, o->folder->fd, o->temporary);
 	else if (o->temporary)
 		unlink(o->temporary);
-	else if (o->regular && !o->existed)
+	else if (o->regular && !o->existed && !o->folder)
 		unlink(o->path);
 	output_free(o);
 }

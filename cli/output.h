@@ -4,7 +4,8 @@
  * grows is written in its place, so that what there is survives us. Under sudo files belong to the
  * user who typed it, and symbolic links are not followed. Errors are told by message().
  *
- * A folder is made the same way: under another name beside its place, and renamed when it is whole. */
+ * A folder is made the same way: under another name beside its place, and renamed when it is whole.
+ */
 #ifndef PYPROF_CLI_OUTPUT_H
 #define PYPROF_CLI_OUTPUT_H
 
@@ -20,8 +21,8 @@ struct output;
  * 0; STATUS_FAILED and a line. Owned by the caller: output_commit() or output_discard(). */
 int output_open(struct output **ret, const char *path, const char *name, bool grows);
 
-/* The same for a format that is a folder: path is the folder, which is only replaced when it is empty
- * or holds what the format made before, and nothing else. */
+/* The same for a format that is a folder: path is the folder, which is only replaced when it is
+ * empty or holds what the format made before, and nothing else. */
 int output_open_folder(struct output **ret, const char *path, const struct format *format);
 /* Where its files go; owned by the output. NULL of a file. */
 const struct format_folder *output_folder(struct output *o);

@@ -64,8 +64,7 @@ static void descendant_path(const struct options *o, const char *pid, const char
 	const char *base, *dot;
 	struct stat st;
 
-	if (!o->outfile ||
-	    (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
+	if (!o->outfile || (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
 		snprintf(buf, size, "%s%s%s", o->outfile ? o->outfile : "", o->outfile ? "/" : "",
 			 name);
 		return;
@@ -181,18 +180,19 @@ static bool has_samples(const struct model *m)
 
 /* With the sources that a format may want, as they are to be had from here. */
 static int write_format(const struct format *format, const struct model *m,
-			struct format_options *options, struct output *out, pid_t pid)
+			const struct format_options *options, struct output *out, pid_t pid)
 {
+	struct format_options with_source = *options;
 	struct listing listing;
 	int e;
 
 	listing_init(&listing, pid);
-	options->source_file = listing_read;
-	options->arg = &listing;
+	with_source.source_file = listing_read;
+	with_source.arg = &listing;
 	if (format->write_folder)
-		e = format->write_folder(m, options, output_folder(out));
+		e = format->write_folder(m, &with_source, output_folder(out));
 	else
-		e = format->write(m, options, out ? output_file(out) : stdout);
+		e = format->write(m, &with_source, out ? output_file(out) : stdout);
 	listing_done(&listing);
 	return e;
 }
@@ -228,8 +228,8 @@ static int finish(const struct options *o, struct output *out, const struct form
 
 	if (main_result && o->browser && out && !output_is_stdout(out))
 		place = strdup(output_name(out));
-	status = out ? output_commit(out, main_result ? format->name : NULL)
-		     : output_flush_stdout();
+	status =
+		out ? output_commit(out, main_result ? format->name : NULL) : output_flush_stdout();
 	if (!status && main_result)
 		show(o, place);
 	free(place);

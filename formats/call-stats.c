@@ -10,7 +10,7 @@ struct walk {
 	const struct call_tree *tree;
 	uint32_t *group; /* of each node; 0 of edges: none */
 	struct call_stat *stats;
-	size_t stride; /* of stats, in bytes */
+	size_t stride;		 /* of stats, in bytes */
 	uint32_t *next, *active; /* how often each group is on the path */
 };
 

@@ -56,8 +56,7 @@ static void find_top(struct heatmap *w)
 			continue;
 		if (w->n_top < HEATMAP_TOP)
 			w->n_top++;
-		memmove(&w->top[at + 1], &w->top[at],
-			(w->n_top - at - 1) * sizeof(w->top[0]));
+		memmove(&w->top[at + 1], &w->top[at], (w->n_top - at - 1) * sizeof(w->top[0]));
 		w->top[at].line = i;
 	}
 }
@@ -154,8 +153,9 @@ static void put_facts(FILE *out, const struct heatmap *w)
 		fprintf(out, "<li>and %" PRIu32 " more</li>\n", more);
 	fprintf(out, "<li>Shares are of %" PRIu64 " samples, which stand for ", m->samples);
 	heat_page_time(out, m->ns);
-	fprintf(out, " of %s%s. Self is what a line did itself, total is with all that it called; a "
-		     "line that calls itself counts once a sample.</li>\n",
+	fprintf(out,
+		" of %s%s. Self is what a line did itself, total is with all that it called; a "
+		"line that calls itself counts once a sample.</li>\n",
 		m->mode == MODE_CPU ? "CPU time" : "time of threads",
 		m->mode == MODE_GIL	    ? " with the GIL"
 		: m->mode == MODE_EXCEPTION ? " with an exception"
@@ -211,7 +211,8 @@ static void put_file(FILE *out, const struct heatmap *w, uint32_t i)
 	put_levels(out, w, &f->stat);
 	fputs(">", out);
 	put_cells(out, w, &f->stat);
-	fprintf(out, "<td class=\"count\" data-n=\"%" PRIu32 "\">%" PRIu32 "</td><td class=\"name\">",
+	fprintf(out,
+		"<td class=\"count\" data-n=\"%" PRIu32 "\">%" PRIu32 "</td><td class=\"name\">",
 		f->lines, f->lines);
 	if (w->page[i])
 		fprintf(out, "<a href=\"%" PRIu32 ".html\">", w->page[i]);
@@ -246,8 +247,8 @@ static void put_group(FILE *out, const struct heatmap *w, enum heat_kind kind,
 		files += heat_file(&w->heat, order[i])->kind == kind;
 	if (!files)
 		return;
-	fprintf(out, "<section class=\"files\"><h2>%s <small>%" PRIu32 " file%s, self ", names[kind],
-		files, files == 1 ? "" : "s");
+	fprintf(out, "<section class=\"files\"><h2>%s <small>%" PRIu32 " file%s, self ",
+		names[kind], files, files == 1 ? "" : "s");
 	heat_page_value(out, w, "b", "v", s->direct, s->direct_ns);
 	fputs(", total ", out);
 	heat_page_value(out, w, "b", "v", s->cumulative, s->cumulative_ns);
@@ -283,13 +284,42 @@ static int by_name_heat(const void *a, const void *b, void *heat)
 	       (i->stat.cumulative > k->stat.cumulative);
 }
 
+static void put_frame(FILE *out, const struct heatmap *w, const struct call_stat *s,
+		      const char *name, size_t len)
+{
+	fputs("<tr ", out);
+	put_levels(out, w, s);
+	fputs(">", out);
+	put_cells(out, w, s);
+	fputs("<td>", out);
+	html_clipped(out, name, len, MAX_TEXT);
+	fputs("</td></tr>\n", out);
+}
+
+/* Samples of threads that had no Python frame. */
+static struct call_stat bare_stat(const struct model *m)
+{
+	struct call_stat s = {0};
+
+	for (uint32_t i = 0; i < m->count_count; i++) {
+		if (m->counts[i].node)
+			continue;
+		s.direct += m->counts[i].count;
+		s.direct_ns += m->counts[i].ns;
+	}
+	s.cumulative = s.direct;
+	s.cumulative_ns = s.direct_ns;
+	return s;
+}
+
 /* <moving>, <GC>, <native>, and the frames that stand for processes. */
 static void put_no_file(FILE *out, struct heatmap *w)
 {
 	struct heat_index *x = &w->heat.by_file;
+	const struct call_stat bare = bare_stat(w->m);
 	uint32_t n = x->first[1];
 
-	if (!n)
+	if (!n && !bare.direct)
 		return;
 	qsort_r(x->item, n, sizeof(*x->item), by_name_heat, &w->heat);
 	fputs("<section><h2>Without a line of source</h2>\n<table>\n<thead><tr><th>self</th>"
@@ -299,14 +329,10 @@ static void put_no_file(FILE *out, struct heatmap *w)
 		const struct heat_line *l = heat_line(&w->heat, x->item[i]);
 		const struct model_string *name = &w->m->strings[l->name];
 
-		fputs("<tr ", out);
-		put_levels(out, w, &l->stat);
-		fputs(">", out);
-		put_cells(out, w, &l->stat);
-		fputs("<td><bdi>", out);
-		html_clipped(out, name->bytes, name->len, MAX_TEXT);
-		fputs("</bdi></td></tr>\n", out);
+		put_frame(out, w, &l->stat, name->bytes, name->len);
 	}
+	if (bare.direct)
+		put_frame(out, w, &bare, "(no Python frame)", 17);
 	fputs("</tbody></table>\n", out);
 	if (n > MAX_NO_FILE)
 		fprintf(out, "<p>and %" PRIu32 " more</p>\n", n - MAX_NO_FILE);

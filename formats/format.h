@@ -40,9 +40,9 @@ struct format_options {
 	 * Returns 0, or -errno when it is not to be had. NULL: no source is shown. */
 	int (*source_line)(void *arg, const char *file, int line, char *buf, size_t size);
 	void *arg;
-	const struct model *base; /* what diff-flamegraph compares with */
-	/* The whole of file; NULL: no source is shown. 0; -errno when it is not to be had, -EFBIG when
-	 * there is too much of it, -EILSEQ when it is no text. */
+	const struct model *base; /* what diff_flamegraph compares with */
+	/* The whole of file; NULL: no source is shown. 0; -errno when it is not to be had, -EFBIG
+	 * when there is too much of it, -EILSEQ when it is no text. */
 	int (*source_file)(void *arg, const char *file, struct format_source *ret);
 };
 

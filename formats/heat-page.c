@@ -283,14 +283,17 @@ static void put_notes(const struct page *p, int missing)
 		fprintf(out, "<p class=\"note\">The source is not to be had: %s. %s</p>\n",
 			strerror(-missing), only);
 	if (!missing && p->no_fit)
-		note(out, "This is not the source that ran: lines or columns of the recording are not in "
+		note(out, "This is not the source that ran: lines or columns of the recording are "
+			  "not in "
 			  "it. What stands beside its lines may belong to others.");
 	else if (!missing && p->w->start_real_ns && p->source.mtime_ns > p->w->start_real_ns)
-		note(out, "The source was changed after the recording began: what stands beside its "
-			  "lines may belong to others.");
+		note(out,
+		     "The source was changed after the recording began: what stands beside its "
+		     "lines may belong to others.");
 	if (!missing && !is_whole(p))
 		fprintf(out,
-			"<p class=\"note\">From line %d on only lines with samples are shown.</p>\n",
+			"<p class=\"note\">From line %d on only lines with samples are "
+			"shown.</p>\n",
 			MAX_LINES + 1);
 }
 
@@ -335,7 +338,8 @@ static void put_header(const struct page *p)
 	struct model_string base = heat_page_base(name);
 	FILE *out = p->out;
 
-	fputs("<header>\n<div class=\"bar\">\n<a class=\"home\" href=\"index.html\" title=\"All files "
+	fputs("<header>\n<div class=\"bar\">\n<a class=\"home\" href=\"index.html\" title=\"All "
+	      "files "
 	      "(i)\">\xe2\x86\x90 All files</a>\n<h1 title=\"",
 	      out);
 	html_tail(out, name->bytes, name->len, 1000);
@@ -345,16 +349,16 @@ static void put_header(const struct page *p)
 	html_clipped(out, base.bytes, base.len, MAX_NAME);
 	fputs("</bdi></h1>\n", out);
 	heat_page_tools(out, true);
-	fputs("</div>\n<div class=\"facts\"><span>self ", out);
+	fputs("</div>\n</header>\n<div class=\"facts\"><span>self ", out);
 	heat_page_value(out, p->w, "b", "v", f->stat.direct, f->stat.direct_ns);
 	fputs("</span><span>total ", out);
 	heat_page_value(out, p->w, "b", "v", f->stat.cumulative, f->stat.cumulative_ns);
 	fprintf(out, "</span><span>of %" PRIu64 " samples, ", p->w->m->samples);
 	heat_page_time(out, p->w->m->ns);
-	fprintf(out, "</span><span>%" PRIu32 " line%s with samples</span><span>%s</span>\n", f->lines,
-		f->lines == 1 ? "" : "s", kind_names[f->kind]);
+	fprintf(out, "</span><span>%" PRIu32 " line%s with samples</span><span>%s</span>\n",
+		f->lines, f->lines == 1 ? "" : "s", kind_names[f->kind]);
 	put_functions(p);
-	fputs("</div>\n</header>\n", out);
+	fputs("</div>\n", out);
 }
 
 /* ---- a line ---- */
@@ -370,8 +374,8 @@ static void put_calls(const struct page *p, const char *title, const struct heat
 		return;
 	fprintf(p->out, "<section><h3>%s</h3><ul>\n", title);
 	for (uint32_t i = from; i < to && n < MAX_CALLS; i++, n++) {
-		const struct call_edge *e = lines ? heat_line_call(h, index->item[i])
-						  : heat_call(h, index->item[i]);
+		const struct call_edge *e =
+			lines ? heat_line_call(h, index->item[i]) : heat_call(h, index->item[i]);
 
 		fputs("<li>", p->out);
 		if (callers) {
@@ -459,6 +463,7 @@ static void put_ops(const struct page *p, uint32_t number)
 {
 	const struct heat *h = &p->w->heat;
 	const struct opcode_table *t = p->w->opcodes;
+	const struct heat_line *line = heat_line(h, number);
 	uint32_t from = h->ops_of_line.first[number], to = h->ops_of_line.first[number + 1];
 	uint64_t known = 0, special = 0;
 	uint32_t shown = 0;
@@ -477,12 +482,13 @@ static void put_ops(const struct page *p, uint32_t number)
 			continue;
 		if (shown++ == 0)
 			fputs("<section class=\"ops\"><h3>Instructions</h3><table><tr><th>self</th>"
-			      "<th>total</th><th>of all samples</th></tr>\n",
+			      "<th>total</th><th>of this line's samples</th></tr>\n",
 			      p->out);
-		fprintf(p->out, "<tr class=\"%s\"><td>", is_special(t, o->op) ? "special" : "plain");
-		heat_page_share(p->out, o->stat.direct, p->w->m->samples);
+		fprintf(p->out, "<tr class=\"%s\"><td>",
+			is_special(t, o->op) ? "special" : "plain");
+		heat_page_share(p->out, o->stat.direct, line->stat.direct);
 		fputs("</td><td>", p->out);
-		heat_page_share(p->out, o->stat.cumulative, p->w->m->samples);
+		heat_page_share(p->out, o->stat.cumulative, line->stat.cumulative);
 		fputs("</td><td><code>", p->out);
 		opcode_text(t, (int)o->op - 1, text, sizeof(text));
 		html_text(p->out, text, strlen(text));
@@ -505,7 +511,8 @@ static void put_sum(const struct page *p, uint32_t number)
 	const struct model_function *f = &p->w->m->functions[l->function];
 	FILE *out = p->out;
 
-	fprintf(out, "<p>In <a href=\"#L%" PRId32 "\"><bdi>", f->first_line > 0 ? f->first_line : 0);
+	fprintf(out, "<p>In <a href=\"#L%" PRId32 "\"><bdi>",
+		f->first_line > 0 ? f->first_line : 0);
 	html_clipped(out, p->w->m->strings[f->name].bytes, p->w->m->strings[f->name].len, MAX_NAME);
 	fprintf(out, "</bdi></a>: self %" PRIu64 " sample%s (", l->stat.direct,
 		l->stat.direct == 1 ? "" : "s");
@@ -576,7 +583,7 @@ static void open_mark(const struct page *p, const struct heat_spot *s, const str
 static void put_code(const struct page *p, uint32_t number, struct model_string line)
 {
 	const struct heat *h = &p->w->heat;
-	uint32_t ends[MAX_SPOTS], depth = 0, at = 0, marks = 0, begin, end;
+	uint32_t ends[MAX_SPOTS] = {0}, depth = 0, at = 0, marks = 0, begin, end;
 	bool cut = line.len > MAX_LINE;
 
 	while (line.len > MAX_LINE)
@@ -632,6 +639,19 @@ static void remember(struct heatmap *w, uint32_t number, const struct model_stri
 	}
 }
 
+/* What is known of a line whose source is not: its function. */
+static void put_stand_in(const struct page *p, int32_t n, uint32_t number,
+			 const uint32_t *functions)
+{
+	const struct model *m = p->w->m;
+	uint32_t function = number ? heat_line(&p->w->heat, number)->function : *functions;
+	const struct model_string *name = &m->strings[m->functions[function].name];
+
+	fprintf(p->out, "<small>%s ", n == 0 ? "line not known, in" : number ? "in" : "function");
+	html_clipped(p->out, name->bytes, name->len, MAX_NAME);
+	fputs("</small>", p->out);
+}
+
 /* Row n, where the cursors stand at it or beyond. */
 static void put_row(struct page *p, int32_t n)
 {
@@ -648,13 +668,12 @@ static void put_row(struct page *p, int32_t n)
 		s = &heat_line(h, number)->stat;
 		remember(p->w, number, &line);
 	}
-	while (p->function < p->function_end &&
-	       p->w->m->functions[*p->function].first_line <= n)
+	while (p->function < p->function_end && p->w->m->functions[*p->function].first_line <= n)
 		p->function++;
 	panel = number || p->function > functions;
 	fprintf(p->out,
-		"<%s class=\"l s%u t%u\" id=\"L%" PRId32 "\">%s<span class=\"g\"><a class=\"n\" href=\"#L%" PRId32
-		"\" tabindex=\"-1\">",
+		"<%s class=\"l s%u t%u\" id=\"L%" PRId32
+		"\">%s<span class=\"g\"><a class=\"n\" href=\"#L%" PRId32 "\" tabindex=\"-1\">",
 		panel ? "details" : "div", heat_page_level(s->direct, all),
 		heat_page_level(s->cumulative, all), n, panel ? "<summary>" : "", n);
 	if (n)
@@ -671,9 +690,10 @@ static void put_row(struct page *p, int32_t n)
 	else
 		fputs("<b class=\"vt\"></b>", p->out);
 	fputs("</span><code>", p->out);
-	put_code(p, number, line);
-	if (n == 0)
-		fputs("<i>line not known</i>", p->out);
+	if (n > 0 && (uint32_t)n <= p->line_count)
+		put_code(p, number, line);
+	else
+		put_stand_in(p, n, number, functions);
 	fputs("</code>", p->out);
 	if (panel) {
 		fputs("</summary>", p->out);
@@ -698,8 +718,7 @@ static void put_rows(struct page *p)
 {
 	int32_t n;
 
-	while (p->function < p->function_end &&
-	       p->w->m->functions[*p->function].first_line <= 0)
+	while (p->function < p->function_end && p->w->m->functions[*p->function].first_line <= 0)
 		p->function++;
 	if (p->hot < p->hot_end && heat_line(&p->w->heat, *p->hot)->line == 0)
 		put_row(p, 0);
@@ -730,11 +749,13 @@ int heat_page_write(struct heatmap *w, uint32_t file, FILE *out)
 	heat_page_head(out, w, &base, "file");
 	put_header(&p);
 	put_notes(&p, missing);
-	fprintf(out, "<main class=\"code\"><div class=\"lines\">\n"
-		     "<div class=\"l head\"><span class=\"g\"><span class=\"n\">line</span>"
-		     "<b class=\"vs\">self</b><b class=\"vt\">total</b></span><code></code></div>\n");
+	fprintf(out,
+		"<main class=\"code\"><div class=\"lines\">\n"
+		"<div class=\"l head\"><span class=\"g\"><span class=\"n\">line</span>"
+		"<b class=\"vs\">self</b><b class=\"vt\">total</b></span><code></code></div>\n");
 	put_rows(&p);
-	fputs("</div></main>\n<canvas id=\"map\" aria-hidden=\"true\"></canvas>\n</body>\n</html>\n",
+	fputs("</div></main>\n<canvas id=\"map\" "
+	      "aria-hidden=\"true\"></canvas>\n</body>\n</html>\n",
 	      out);
 	free(p.lines);
 	free(p.source.text);

@@ -26,9 +26,9 @@ struct heatmap {
 	struct heat heat;
 	uint32_t *page; /* by file: its number; 0: it has none */
 	uint32_t pages;
-	const struct opcode_table *opcodes; /* NULL: not known, or of several versions */
-	int64_t start_real_ns;		    /* of the first recording; 0: not known */
-	size_t source_bytes;		    /* shown so far */
+	const struct opcode_table *opcodes;  /* NULL: not known, or of several versions */
+	int64_t start_real_ns;		     /* of the first recording; 0: not known */
+	size_t source_bytes;		     /* shown so far */
 	struct heatmap_top top[HEATMAP_TOP]; /* most samples first */
 	unsigned n_top;
 };

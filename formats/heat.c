@@ -333,8 +333,8 @@ static int by_line_call(const void *a, const void *b, void *heat)
 
 /* The items of t that have samples, by the number that lies offset bytes in; their stat lies stat
  * bytes in. */
-static int index_table(struct heat_index *ret, struct heat *h, const struct table *t,
-		       size_t offset, size_t stat, uint32_t key_count, compare *order)
+static int index_table(struct heat_index *ret, struct heat *h, const struct table *t, size_t offset,
+		       size_t stat, uint32_t key_count, compare *order)
 {
 	uint32_t *keys = calloc(t->count, sizeof(*keys));
 	int r = keys ? 0 : -ENOMEM;
@@ -377,9 +377,9 @@ static int index_functions(struct heat *h)
 	return r;
 }
 
-#define INDEX(ret, table, type, key, keys, order)                                               \
-	index_table(&h->ret, h, &h->table, offsetof(struct type, key), offsetof(struct type, stat), \
-		    keys, order)
+#define INDEX(ret, table, type, key, keys, order)                                                  \
+	index_table(&h->ret, h, &h->table, offsetof(struct type, key),                             \
+		    offsetof(struct type, stat), keys, order)
 
 static int put_in_order(struct heat *h)
 {
@@ -452,8 +452,8 @@ int heat_init(struct heat *h, const struct model *m)
 	    table_init(&h->ops, sizeof(struct heat_op), offsetof(struct heat_op, stat)) < 0 ||
 	    table_init(&h->files, sizeof(struct heat_file), offsetof(struct heat_file, kind)) < 0 ||
 	    table_init(&h->calls, sizeof(struct call_edge), offsetof(struct call_edge, stat)) < 0 ||
-	    table_init(&h->line_calls, sizeof(struct call_edge),
-		       offsetof(struct call_edge, stat)) < 0)
+	    table_init(&h->line_calls, sizeof(struct call_edge), offsetof(struct call_edge, stat)) <
+		    0)
 		r = -ENOMEM;
 	if (r == 0) {
 		g.line = all;

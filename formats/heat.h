@@ -21,17 +21,17 @@ enum heat_kind {
 };
 
 struct heat_line {
-	uint32_t file; /* number; 0: a frame without a file */
-	int32_t line;  /* 0: not known */
-	uint32_t name; /* of the frame: string, when file is 0 */
+	uint32_t file;	   /* number; 0: a frame without a file */
+	int32_t line;	   /* 0: not known */
+	uint32_t name;	   /* of the frame: string, when file is 0 */
 	uint32_t function; /* of the model: the one with the most samples on it */
 	struct call_stat stat;
 };
 
 /* An expression of a line: the frames that stand at the same place. */
 struct heat_spot {
-	uint32_t line;			    /* number */
-	uint32_t function;		    /* of the model */
+	uint32_t line;			      /* number */
+	uint32_t function;		      /* of the model */
 	int32_t end_line, column, end_column; /* -1 unknown */
 	struct call_stat stat;
 };
@@ -63,11 +63,12 @@ struct heat {
 	/* Calls from a line, by function called; and by line at which the called function stood. */
 	struct table calls, line_calls; /* of struct call_edge */
 	struct heat_index by_file;	/* lines, ascending */
-	struct heat_index functions_of_file; /* functions of the model with samples, by first line */
-	struct heat_index spots_of_line;     /* by column, wider ones first */
-	struct heat_index ops_of_line;	     /* most samples first, as all below */
-	struct heat_index callees_of_line;   /* calls */
-	struct heat_index callers_of_line;   /* line_calls */
+	struct heat_index
+		functions_of_file;	   /* functions of the model with samples, by first line */
+	struct heat_index spots_of_line;   /* by column, wider ones first */
+	struct heat_index ops_of_line;	   /* most samples first, as all below */
+	struct heat_index callees_of_line; /* calls */
+	struct heat_index callers_of_line; /* line_calls */
 	struct heat_index callers_of_function; /* calls */
 };
 
