@@ -1,4 +1,5 @@
 /* What the page says besides stacks: whose they are, how they were taken, what is missing. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +122,8 @@ static void add_side(cJSON *to, const struct model *m)
 
 	flame_span(m, &from, &until);
 	cJSON_AddNumberToObject(to, "from", (double)from);
-	cJSON_AddNumberToObject(to, "span", (double)(until - from) + (double)flame_interval(m));
+	cJSON_AddNumberToObject(to, "span",
+				(double)until - (double)from + (double)flame_interval(m));
 	cJSON_AddNumberToObject(to, "interval", (double)flame_interval(m));
 	cJSON_AddStringToObject(to, "mode", mode_names[m->mode] ? mode_names[m->mode] : "wall");
 	for (uint32_t i = 0, n = 0; i < m->process_count && n < MAX_PROCESSES; i++, n++)
@@ -155,7 +157,9 @@ char *flame_facts(const struct flame *f, int strip_error)
 	if (f->sides[0].m->grouped)
 		cJSON_AddTrueToObject(facts, "grouped");
 	if (strip_error)
-		cJSON_AddStringToObject(facts, "noStrip", strerror(-strip_error));
+		cJSON_AddStringToObject(facts, "noStrip",
+					strip_error == -E2BIG ? "there are too many threads"
+							      : strerror(-strip_error));
 	text = cJSON_PrintUnformatted(facts);
 	cJSON_Delete(facts);
 	return text;

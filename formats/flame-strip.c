@@ -7,8 +7,8 @@
 #include "formats/flame.h"
 
 #define MAX_BINS 2048
-#define MIN_BINS 64
-/* Threads times bins: what the states of all take. */
+#define MIN_BINS 8
+/* What the states of all threads take in all bins; with more there is no strip. */
 #define MAX_CELLS (4u << 20)
 /* Places seen in a bin, of all bins. */
 #define MIN_SEEN (24u << 10)
@@ -94,8 +94,7 @@ static int widen(struct flame_strip *s)
 
 static uint32_t bin_of(struct flame_strip *s, const struct model_sample *sample)
 {
-	int64_t since = (int64_t)sample->time_ns + s->clocks[sample->thread] - s->from;
-	uint64_t at = since > 0 ? (uint64_t)since : 0;
+	uint64_t at = sample->time_ns + (uint64_t)s->clocks[sample->thread] - (uint64_t)s->from;
 
 	if (at - s->bin_from >= s->bin_size) {
 		s->bin = (uint32_t)(at / s->width);
@@ -155,11 +154,13 @@ static int prepare(struct flame_strip *s)
 	int64_t to;
 
 	flame_span(m, &s->from, &to);
-	s->span = (uint64_t)(to - s->from) + 1;
+	s->span = (uint64_t)to - (uint64_t)s->from;
 	s->bins = MAX_BINS;
 	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
 		s->bins /= 2;
-	s->width = (s->span + s->bins - 1) / s->bins;
+	if ((size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+		return -E2BIG;
+	s->width = s->span / s->bins + 1;
 	s->max_seen = s->flame->counts.count < MAX_SEEN / 4 ? s->flame->counts.count * 4 : MAX_SEEN;
 	if (s->max_seen < MIN_SEEN)
 		s->max_seen = MIN_SEEN;
@@ -231,8 +232,7 @@ static void put_seen(const struct flame_strip *s, struct page *p, uint64_t inter
 	for (i = 1; i < count; i++)
 		page_varint(p, seen[i].count);
 	for (i = 1; i < count; i++)
-		page_zigzag(p, (int64_t)(seen[i].ns / 1000) -
-				       (int64_t)(seen[i].count * (interval_ns / 1000)));
+		page_zigzag(p, (int64_t)(seen[i].ns / 1000 - seen[i].count * (interval_ns / 1000)));
 }
 
 void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t interval_ns)

@@ -275,14 +275,17 @@ void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
 
 	for (uint32_t i = 1; i < m->thread_count; i++) {
 		const struct model_thread *t = &m->threads[i];
-		int64_t clock = flame_clock(m, t->process);
+		/* A recording may say what it likes: nothing overflows but to another time. */
+		uint64_t clock = (uint64_t)flame_clock(m, t->process);
+		int64_t first = (int64_t)(t->first_ns + clock);
+		int64_t last = (int64_t)(t->last_ns + clock);
 
 		if (!t->seen || t->samples == 0)
 			continue;
-		if (!any || (int64_t)t->first_ns + clock < from)
-			from = (int64_t)t->first_ns + clock;
-		if (!any || (int64_t)t->last_ns + clock > to)
-			to = (int64_t)t->last_ns + clock;
+		if (!any || first < from)
+			from = first;
+		if (!any || last > to)
+			to = last;
 		any = true;
 	}
 	*ret_from = from;
@@ -423,8 +426,8 @@ void flame_put_counts(const struct flame *f, struct page *p, uint64_t interval_n
 		for (uint32_t k = i; k < end; k++)
 			page_varint(p, c[k].count);
 		for (uint32_t k = i; k < end; k++)
-			page_zigzag(p, (int64_t)(c[k].ns / unit) -
-					       (int64_t)(c[k].count * (interval_ns / unit)));
+			page_zigzag(p,
+				    (int64_t)(c[k].ns / unit - c[k].count * (interval_ns / unit)));
 		i = end;
 	}
 }

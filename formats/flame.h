@@ -76,8 +76,9 @@ void flame_put_tree(const struct flame *f, struct page *p);
 void flame_put_counts(const struct flame *f, struct page *p, uint64_t interval_ns);
 /* Lines of the source files; 0, -ENOMEM. */
 int flame_put_sources(const struct flame *f, const struct format_options *o, struct page *p);
-/* 0; -ENOMEM. What of the samples' file fails is told by *ret_error and leaves no strip. */
 struct flame_strip;
+/* 0; -ENOMEM. What of the samples' file fails is told by *ret_error and leaves no strip (*ret
+ * NULL); so do too many threads, -E2BIG. */
 int flame_strip_new(struct flame_strip **ret, const struct flame *f, int *ret_error);
 void flame_strip_free(struct flame_strip *s);
 void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t interval_ns);

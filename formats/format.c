@@ -10,8 +10,9 @@ const char *const format_sort_names[SORT_COUNT] = {
 };
 
 const struct format *const format_all[] = {
-	&format_collapsed, &format_pstats, &format_pstats_table, &format_dump, &format_dump_json,
-	&format_heatmap, &format_flamegraph, &format_diff_flamegraph, NULL,
+	&format_collapsed,  &format_pstats,	     &format_pstats_table,
+	&format_dump,	    &format_dump_json,	     &format_heatmap,
+	&format_flamegraph, &format_diff_flamegraph, NULL,
 };
 
 const struct format *format_find(const char *name)

@@ -26,7 +26,8 @@ function pageOf(recording, ...options) {
 	return made.get(key);
 }
 
-const test = (name, run) => tests.push({ name, run });
+const test = (name, run) => tests.push({ name, run, from });
+let from = "";
 
 /* Opens a page and watches it: whatever it says on the console, every violation of its policy and
  * every request ends up in page.faults. */
@@ -68,7 +69,7 @@ async function run() {
 	let failed = 0;
 	const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
 		args: ["--no-sandbox", "--disable-dev-shm-usage"] });
-	for (const { name, run: body } of tests.filter(t => t.name.includes(filter))) {
+	for (const { name, run: body, from: file } of tests.filter(t => t.name.includes(filter))) {
 		const start = performance.now();
 		let error = null;
 		try {
@@ -79,7 +80,7 @@ async function run() {
 		}
 		const seconds = ((performance.now() - start) / 1000).toFixed(2);
 		console.log(`${error ? "FAILED" : "ok"} ${name} (${seconds} s)${error ? `: ${error.stack}` : ""}`);
-		cases.push(`<testcase classname="flamegraph" name="${escape(name)}" time="${seconds}">` +
+		cases.push(`<testcase classname="${escape(file)}" name="${escape(name)}" time="${seconds}">` +
 			`${error ? `<failure message="${escape(error.message.split("\n")[0])}">${escape(error.stack)}</failure>` : ""}</testcase>`);
 	}
 	await browser.close();
@@ -89,7 +90,13 @@ async function run() {
 }
 
 module.exports = { test, open, close, pageOf, folder };
-require("./flamegraph.js");
+/* Each file beside this one adds its tests. */
+for (const file of fs.readdirSync(__dirname).sort()) {
+	if (file.endsWith(".js") && file !== path.basename(__filename)) {
+		from = path.basename(file, ".js");
+		require(path.join(__dirname, file));
+	}
+}
 run().catch(error => {
 	console.error(error);
 	process.exit(1);

@@ -174,7 +174,8 @@ static void finish(struct recording *r)
 #define SLEEPS (STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN | STREAM_STATE_CPU_KNOWN)
 
 /* Ten seconds at 1 kHz. main: five seconds of alpha > beta, then three of alpha > gamma and two of
- * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half. */
+ * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half.
+ */
 static void make_known(const char *folder)
 {
 	struct recording r;
@@ -189,7 +190,8 @@ static void make_known(const char *folder)
 	recurse = call(module, add_text("recurse"), app, 40);
 	deep = call_again(call_again(call_again(recurse, recurse), recurse), beta);
 	loop = call(0, add_text("loop"), app, 50);
-	work = call(loop, add_text("work"), add_text("/v/lib/python3.12/site-packages/pkg/w.py"), 5);
+	work = call(loop, add_text("work"), add_text("/v/lib/python3.12/site-packages/pkg/w.py"),
+		    5);
 	add_thread("MainThread", true);
 	add_thread("worker", false);
 	for (uint64_t ms = 0; ms < 10000; ms++) {
@@ -204,8 +206,8 @@ static const struct {
 	const char *name;
 	unsigned was, is;
 } changes[] = {
-	{"steady", 30, 30}, {"grows_a_bit", 10, 12}, {"grows", 10, 28}, {"shrinks", 30, 12},
-	{"appears", 0, 18}, {"vanishes", 20, 0},
+	{"steady", 30, 30},  {"grows_a_bit", 10, 12}, {"grows", 10, 28},
+	{"shrinks", 30, 12}, {"appears", 0, 18},      {"vanishes", 20, 0},
 };
 
 static void make_change(const char *folder, const char *name, bool now, const char *mode)
@@ -261,8 +263,8 @@ static void make_hostile(const char *folder)
 
 	if (!lengthy)
 		exit(1);
-	begin(&r, folder, "hostile", "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae",
-	      "wall");
+	begin(&r, folder, "hostile",
+	      "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae", "wall");
 	memset(lengthy, 'A', 10000);
 	lengthy[10000] = '\0';
 	for (uint32_t i = 0; i < count; i++)
@@ -297,9 +299,10 @@ static void make_huge(const char *folder)
 		random = random * 1664525 + 1013904223;
 		/* Towards the front of the level before: some have many callees. */
 		if (level)
-			parent = (level - 1) * LEVEL + 1 +
-				 (uint32_t)((uint64_t)(random >> 16) * (random >> 8 & 255) * LEVEL >>
-					    24);
+			parent =
+				(level - 1) * LEVEL + 1 +
+				(uint32_t)((uint64_t)(random >> 16) * (random >> 8 & 255) * LEVEL >>
+					   24);
 		snprintf(name, sizeof(name), "function_%u", i % 9000);
 		call(parent, add_text(name), files[i % 50], (int)(i % 9000) + 1);
 	}

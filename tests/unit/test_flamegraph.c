@@ -166,15 +166,16 @@ static uint64_t read_counts(struct decoded *d, unsigned threads, char *lines, si
 		for (uint64_t i = 1; i <= n; i++)
 			count[i] = cursor_varint(&d->at);
 		for (uint64_t i = 1; i <= n; i++) {
-			uint64_t ns = ((uint64_t)cursor_zigzag(&d->at) +
-				       count[i] * (interval / unit)) *
-				      unit;
+			uint64_t ns =
+				((uint64_t)cursor_zigzag(&d->at) + count[i] * (interval / unit)) *
+				unit;
 
 			sum += ns;
 			put_stack(d, (uint32_t)node[i], stack, sizeof(stack));
 			if (len < size)
-				len += (size_t)snprintf(lines + len, size - len, "%u %s %llu %llu\n",
-							thread, stack, (unsigned long long)count[i],
+				len += (size_t)snprintf(lines + len, size - len,
+							"%u %s %llu %llu\n", thread, stack,
+							(unsigned long long)count[i],
 							(unsigned long long)ns / 1000000);
 		}
 		free(node);

@@ -260,7 +260,7 @@ function arrange(raw, keys, kind, byName) {
 	const order = new Int32Array(n), view = {
 		keys, kind, count: 1, parent: new Int32Array(n), key: new Int32Array(n), x: new Float64Array(n),
 		width: new Float64Array(n), first: new Int32Array(n), children: new Int32Array(n),
-		raw: order, from: raw, rows: [0], depth: new Uint16Array(n),
+		raw: order, from: raw, rows: [0], depth: new Int32Array(n),
 	};
 	view.key[0] = raw.key[0];
 	view.width[0] = weight[0];
