@@ -303,6 +303,18 @@ static int set_format(struct options *o, const struct format *format, const char
 	return 0;
 }
 
+static int set_diff_flamegraph(struct options *o, const char *v, const char **why)
+{
+	int r = set_format(o, &format_diff_flamegraph, why);
+
+	if (r == 0 && (!v[0] || strcmp(v, "-") == 0)) {
+		*why = "the recording to compare with, as --binary writes it";
+		return -EINVAL;
+	}
+	o->base = v;
+	return r;
+}
+
 static int set_compression(struct options *o, const char *v, const char **why)
 {
 	*why = "the choices are: auto, zstd, none";
@@ -430,6 +442,9 @@ static const struct row rows[] = {
 	{GROUP_OUTPUT, 0, "callgrind", NULL, NULL, "for KCachegrind and callgrind_annotate"},
 	{GROUP_OUTPUT, 0, "chrometrace", NULL, NULL,
 	 "stacks over time, for Perfetto and chrome://tracing"},
+	{GROUP_OUTPUT, 0, "flamegraph", NULL, NULL, "a flame graph: one page for a browser"},
+	{GROUP_OUTPUT, 0, "diff-flamegraph", "BASELINE", set_diff_flamegraph,
+	 "a flame graph of what changed since a recording"},
 	{GROUP_OUTPUT, 0, "heatmap", NULL, NULL,
 	 "a folder of pages: the source, coloured by samples, line by line"},
 	{GROUP_OUTPUT, 0, "svg", NULL, NULL,

@@ -46,6 +46,7 @@ struct options {
 	/* output */
 	const struct format *format; /* NULL: --binary. format_pstats stands for its table too */
 	bool format_given;
+	const char *base; /* what --diff-flamegraph compares with; NULL: another format */
 	enum stream_codec codec;
 	const char *outfile; /* NULL: the default */
 	enum format_sort sort;

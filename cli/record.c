@@ -214,7 +214,7 @@ static int finish_family(const struct recording *r, const struct descendant_file
 	} else if (m->samples == 0) {
 		/* Of the target itself; there are files of others. */
 		output_discard(out);
-	} else if (!d->apart && model_group_processes(m) < 0) {
+	} else if (!d->apart && !o->base && model_group_processes(m) < 0) {
 		message("out of memory");
 		output_discard(out);
 		status = STATUS_FAILED;

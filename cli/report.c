@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/base.h"
 #include "cli/browser.h"
 #include "cli/listing.h"
 #include "cli/message.h"
@@ -55,8 +56,13 @@ static void default_name_without_pid(const struct options *o, const struct model
 int report_open(struct output **ret, const struct options *o, pid_t pid)
 {
 	char name[64];
+	int e = 0;
 
 	*ret = NULL;
+	if (o->base && (o->command->groups & GROUP_RECORD))
+		e = base_check(o);
+	if (e)
+		return e;
 	default_name(o, pid, name, sizeof(name));
 	if (is_folder(o) && (o->outfile || pid))
 		return output_open_folder(ret, o->outfile ? o->outfile : name, o->format);
@@ -196,12 +202,13 @@ static int write_format(const struct format *format, const struct model *m,
 	struct listing listing;
 	int e;
 
-	if (!format->write_folder)
-		return format->write(m, options, out ? output_file(out) : stdout);
 	listing_init(&listing, pid);
 	with_source.source_file = listing_read;
 	with_source.arg = &listing;
-	e = format->write_folder(m, &with_source, output_folder(out));
+	if (format->write_folder)
+		e = format->write_folder(m, &with_source, output_folder(out));
+	else
+		e = format->write(m, &with_source, out ? output_file(out) : stdout);
 	listing_done(&listing);
 	return e;
 }
@@ -253,8 +260,22 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 					 .limit = o->limit,
 					 .no_summary = o->no_summary,
 					 .scratch = output_scratch};
+	struct model *base = NULL;
 	const char *what;
-	int e;
+	int e, status = 0;
+
+	if (o->base) {
+		status = base_open(&base, o);
+		if (!status)
+			status = base_compare(o, m, base);
+		if (status && !(o->command->groups & GROUP_RECORD)) {
+			model_free(base);
+			output_discard(out);
+			return status;
+		}
+		/* What was recorded is not lost for it. */
+		options.base = status ? NULL : base;
+	}
 
 	/* -o - is the file, on the standard output; the table is what a terminal gets. */
 	format = choose_format(o, out && !(output_is_stdout(out) && isatty(STDOUT_FILENO)));
@@ -265,6 +286,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
 	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
+	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
@@ -282,7 +304,8 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		output_discard(out);
 		return STATUS_FAILED;
 	}
-	return finish(o, out, format, say);
+	e = finish(o, out, format, say);
+	return e ? e : status;
 }
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)

@@ -42,6 +42,7 @@ struct format_options {
 	void *arg;
 	/* Opens a file to write and read back; NULL and errno. NULL: tmpfile(3). */
 	FILE *(*scratch)(void);
+	const struct model *base; /* what diff_flamegraph compares with */
 	/* The whole of file; NULL: no source is shown. 0; -errno when it is not to be had, -EFBIG
 	 * when there is too much of it, -EILSEQ when it is no text. */
 	int (*source_file)(void *arg, const char *file, struct format_source *ret);
@@ -86,9 +87,11 @@ extern const struct format format_jsonl;
 extern const struct format format_speedscope;
 extern const struct format format_pprof; /* profile.proto, gzipped */
 extern const struct format format_callgrind;
-extern const struct format format_chrometrace; /* Trace Event Format: slices over time */
-extern const struct format format_svg;	       /* a flame graph to look at, without a script */
-extern const struct format format_heatmap;     /* a folder: a page a source file */
+extern const struct format format_chrometrace;	   /* Trace Event Format: slices over time */
+extern const struct format format_svg;		   /* a flame graph to look at, without a script */
+extern const struct format format_flamegraph;	   /* a page for a browser */
+extern const struct format format_diff_flamegraph; /* the same, compared with options' base */
+extern const struct format format_heatmap;	   /* a folder: a page a source file */
 
 /* All of them, ended by NULL. */
 extern const struct format *const format_all[];
