@@ -12,6 +12,7 @@
 #include "remote/kernel.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
+#include "remote/tasks-sample.h"
 #include "remote/tasks-take.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
@@ -43,6 +44,8 @@ struct sampler {
 	struct sampler_counts counts;
 	struct walk_context walk;
 	struct stops stops;
+
+	struct task_watcher *watcher; /* NULL: of tasks nothing is asked, or not with each sample */
 
 	struct roster who;
 	struct memory_range *ranges;
@@ -253,6 +256,8 @@ struct attempt {
 	bool asked;   /* the kernel */
 	bool run_known;
 	uint64_t run_ns; /* CPU time of the thread, where known */
+	bool held;	 /* the thread could not move while it was read */
+	bool plain;	 /* the stack is proven, but not which task runs */
 	bool chased;	 /* whether an exception is handled is known, in handling */
 	uint16_t handling;
 };
@@ -323,9 +328,25 @@ struct reading {
 	struct sampler *s;
 	struct thread *th;
 	struct attempt *a;
-	size_t n; /* ranges of a gather; 0: plans */
+	size_t n; /* ranges of a gather, from TASK_WATCH_RANGES on; 0: plans */
 	int r;
 };
+
+/* What tells of its task goes before and behind what is read of the thread. */
+static int gather_own(struct reading *g)
+{
+	struct sampler *s = g->s;
+	struct task_watch *watch = g->th->watch;
+	struct memory_range *ranges = s->own + TASK_WATCH_RANGES;
+	size_t n = 0;
+
+	if (watch) {
+		task_watch_find(watch, s->watcher, g->a->held);
+		n = task_watch_range_count(watch);
+		task_watch_ranges(watch, ranges - n, ranges + g->n);
+	}
+	return gather(s, ranges - n, g->n + 2 * n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+}
 
 static void read_it(void *arg)
 {
@@ -335,7 +356,7 @@ static void read_it(void *arg)
 		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
 		return;
 	}
-	g->r = gather(g->s, g->s->own, g->n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+	g->r = gather_own(g);
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
 		chase_exceptions(g->s, g->th, g->a, 0, false);
@@ -359,24 +380,39 @@ static void read_there(struct reading *g)
 
 static uint64_t stamp_now(struct sampler *s, uint64_t now);
 
+/* After a walk that held: which task it is of. */
+static void judge_task(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->plain = false;
+	if (!th->watch || a->result != WALK_OK)
+		return;
+	a->result = task_watch_judge(th->watch, th->walker, &s->walk, a->held, &a->sample.task,
+				     &a->sample.below);
+	a->plain = a->result != WALK_OK;
+}
+
 /* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
  * count had happened by then. */
 static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
 	struct state_words *words = &s->who.interps[th->interp].words;
 	struct reading g = {s, th, a, 0, 0};
+	struct memory_range *ranges;
 
 	if (!a->looked)
 		s->words_of_tick = *words;
 	a->looked = true;
 	a->repeat = false;
-	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
+	a->plain = false;
+	if (reserve(&s->own, &s->room_own,
+		    walker_range_count(th->walker) + STATE_WORD_RANGES + 2 * TASK_WATCH_RANGES) <
 	    0) {
 		a->result = WALK_MEMORY;
 		return;
 	}
-	g.n = walker_ranges(th->walker, s->own, twice);
-	g.n += state_words_ranges(words, s->own + g.n);
+	ranges = s->own + TASK_WATCH_RANGES;
+	g.n = walker_ranges(th->walker, ranges, twice);
+	g.n += state_words_ranges(words, ranges + g.n);
 	s->walk.gather = ++s->walk.gathers;
 	read_there(&g);
 	if (g.r < 0) {
@@ -384,7 +420,8 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	s->walk.stamp = stamp_now(s, a->sample.time_ns);
-	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
+	a->result = walker_walk(th->walker, &s->walk, ranges, &a->sample.stack, &a->repeat);
+	judge_task(s, th, a);
 }
 
 /* A thread whose frames are not where they were expected: finds out where they are, then proves it
@@ -398,7 +435,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 		return;
 	th->planned = true;
 	look(s, th, twice, a);
-	/* Code objects that were not known before are now. */
+	/* Code objects, and a task, that were not known before are now. */
 	if (a->result == WALK_MISS)
 		look(s, th, twice, a);
 }
@@ -406,7 +443,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 /* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	a->by_hand = true;
+	a->by_hand = a->held = true;
 	a->result = WALK_MISS;
 	if (th->planned)
 		look(s, th, true, a);
@@ -416,7 +453,7 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 		th->cpu = -1;
 	else if (a->by_hand)
 		a->sample.how = HOW_STOP;
-	a->by_hand = false;
+	a->by_hand = a->held = false;
 }
 
 /* By ptrace. false: the thread could not be stopped. */
@@ -435,10 +472,12 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 		return false;
 	}
 	a->result = WALK_MISS;
+	a->held = true;
 	if (th->planned)
 		look(s, th, false, a);
 	if (failed(a))
 		look_anew(s, th, false, a);
+	a->held = false;
 	a->chased = false;
 	if (a->result == WALK_OK)
 		chase_exceptions(s, th, a, 0, false);
@@ -530,6 +569,11 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 {
 	enum lost_reason reason;
 
+	if (a->plain) {
+		publish(s, th, a, now);
+		return;
+	}
+	a->sample.task = SAMPLE_TASK_UNKNOWN;
 	a->sample.stack = 0;
 	if (a->result == WALK_TORN || a->result == WALK_MISS)
 		a->sample.stack = walker_prefix(th->walker, &s->walk);
@@ -576,12 +620,16 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		} else {
 			look(s, th, true, &a);
 		}
+		if (!a.looked)
+			judge_task(s, th, &a);
 		/* A thread that starts or ends changes the links of its neighbours. */
 		if (s->options.all_threads && !roster_same_links(&s->who, th))
 			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
-	if (free && a.result == WALK_MISS)
+	if (free && a.result == WALK_MISS && a.plain)
+		look(s, th, true, &a);
+	if (free && a.result == WALK_MISS && !a.plain)
 		look_anew(s, th, true, &a);
 	if (free) {
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
@@ -599,8 +647,10 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 		ask_kernel(s, th, &a);
 		walker_set_still(th->walker, still);
+		a.held = still;
 		if (still)
 			look_anew(s, th, true, &a);
+		a.held = false;
 		walker_set_still(th->walker, false);
 		/* A stop can come between two instructions that belong together. */
 		for (int i = 0;
@@ -680,6 +730,30 @@ static void refresh_opcodes(struct sampler *s, uint64_t now)
 		walker_forget(s->who.threads[i]->walker);
 }
 
+/* 0, or -errno when the target as a whole cannot be read, or memory is short. */
+static int follow_tasks(struct sampler *s, uint64_t now)
+{
+	int r = 0;
+
+	if (!s->options.tasks || s->options.max_ticks)
+		return 0;
+	if (!s->watcher)
+		r = task_watcher_new(&s->watcher, s->target, s->walk.tables);
+	else
+		r = task_watcher_refresh(s->watcher, now);
+	if (r < 0)
+		return r == -ENOMEM || r == -ESRCH || r == -EPERM ? r : 0;
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		struct thread *th = s->who.threads[i];
+
+		if (!th->watch)
+			th->watch = task_watch_new(s->who.interps[th->interp].info.addr, th->addr);
+		if (!th->watch)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
@@ -694,17 +768,21 @@ static int tick(struct sampler *s, uint64_t now)
 	s->tick++;
 	s->ask_kernel = may_ask_kernel(s);
 	refresh_opcodes(s, now);
+	r = follow_tasks(s, now);
+	if (r < 0)
+		return r;
 	fill_budget(s, now);
 	stop_reap(&s->stops);
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
 	for (size_t i = 0; i < s->who.n_threads; i++)
-		need += walker_range_count(s->who.threads[i]->walker);
+		need += walker_range_count(s->who.threads[i]->walker) + 2 * TASK_WATCH_RANGES;
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
+		size_t watched = th->watch ? task_watch_range_count(th->watch) : 0;
 
-		th->first_range = n;
+		th->first_range = n + watched;
 		th->rested = false;
 		/* A thread that is to be sampled by a stop is not read twice. */
 		th->gathered =
@@ -712,8 +790,13 @@ static int tick(struct sampler *s, uint64_t now)
 					 may_hold(s, th) && (s->options.hand || may_trace(s, now)));
 		if (th->gathered) {
 			th->rested = walker_rests(th->walker);
+			n = th->first_range;
 			n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
 					: walker_ranges(th->walker, s->ranges + n, true);
+			if (watched)
+				task_watch_ranges(th->watch, s->ranges + th->first_range - watched,
+						  s->ranges + n);
+			n += watched;
 		}
 	}
 	/* Last, so that what they count had happened by then. */
@@ -767,6 +850,8 @@ static int renew_tables(struct sampler *s)
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
 	s->walk.native_frame = s->walk.gc_frame = 0;
 	code_cache_forget(s->walk.codes, t);
+	if (s->watcher)
+		task_watcher_forget(s->watcher, t);
 	roster_restart(&s->who, t);
 	return 0;
 }
@@ -1020,6 +1105,7 @@ void sampler_free(struct sampler *s)
 	if (!s)
 		return;
 	roster_done(&s->who);
+	task_watcher_free(s->watcher);
 	handed = atomic_load(&s->handed);
 	tables_free(handed);
 	tables_free(s->read_tables);

@@ -59,6 +59,17 @@ struct tasks {
 	size_t n_loop_threads;
 };
 
+/* The task that runs in a thread, and who waits for it. */
+struct task_chain {
+	bool loop;     /* a loop runs in the thread */
+	uint64_t task; /* 0: none runs */
+	uint64_t frame; /* of its coroutine; 0: Python does not run it */
+	/* Stack: a frame of kind FRAME_TASK for each task, from the outermost that waits to the one
+	 * that runs, and above each but the last the frames where it waits. Of several that await
+	 * one task the one at the lowest address is taken. */
+	uint32_t stack;
+};
+
 struct task_reader;
 
 /* tables: where names and stacks go; both are borrowed. Finds asyncio in each interpreter. 0 or
@@ -73,5 +84,20 @@ struct memory *task_reader_memory(struct task_reader *r);
  * nothing can be read, or memory is short. */
 int task_reader_read(struct task_reader *r, struct tasks *ret);
 void tasks_done(struct tasks *t);
+
+/* Finds asyncio anew, where it was not found yet or more interpreters may have it: for looks that
+ * go on. 0 or -errno. */
+int task_reader_find(struct task_reader *r);
+enum tasks_found task_reader_found(const struct task_reader *r);
+
+/* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
+ * noted in log: while all of that is unchanged the answer holds. Nothing else is: the answer is a
+ * guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP when it cannot be read, or the
+ * chain is too long; another -errno when nothing can be read, or memory is short. */
+int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
+			struct memory_log *log, struct task_chain *ret);
+
+/* All ids are void; tables: those of the ids to come. */
+void task_reader_forget(struct task_reader *r, struct tables *tables);
 
 #endif
