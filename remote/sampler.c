@@ -750,6 +750,7 @@ static int follow_tasks(struct sampler *s, uint64_t now)
 			th->watch = task_watch_new(s->who.interps[th->interp].info.addr, th->addr);
 		if (!th->watch)
 			return -ENOMEM;
+		task_watch_find(th->watch, s->watcher, false);
 	}
 	return 0;
 }
@@ -775,7 +776,8 @@ static int tick(struct sampler *s, uint64_t now)
 	stop_reap(&s->stops);
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
 	for (size_t i = 0; i < s->who.n_threads; i++)
-		need += walker_range_count(s->who.threads[i]->walker) + 2 * TASK_WATCH_RANGES;
+		need += walker_range_count(s->who.threads[i]->walker) +
+			(s->watcher ? 2 * TASK_WATCH_RANGES : 0);
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {

@@ -173,7 +173,8 @@ static bool keep(struct task_watch *t, struct memory_log *log)
 
 void task_watch_find(struct task_watch *t, struct task_watcher *w, bool anew)
 {
-	if (t->current && !anew)
+	/* Where there is no asyncio yet the answer depends on nothing, and is found anew. */
+	if (t->current && t->n_ranges && !anew)
 		return;
 	t->current = true;
 	t->n_ranges = t->used = 0;
@@ -230,7 +231,7 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 	if (chain->task && !chain->frame)
 		return WALK_OK;
 	if (chain->task && walker_has(walker, c, chain->frame, ret_below)) {
-		*ret_task = chain->stack + SAMPLE_TASK_STACK - 1;
+		*ret_task = chain->stack + SAMPLE_TASK_STACK;
 		return WALK_OK;
 	}
 	/* Between two tasks; but one that ran just then would have a coroutine on the stack. */

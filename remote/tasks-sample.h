@@ -23,7 +23,7 @@
 enum {
 	SAMPLE_TASK_UNKNOWN, /* not looked for, or it moved */
 	SAMPLE_TASK_NONE,
-	SAMPLE_TASK_STACK, /* from here on: the stack task_chain.stack, plus this, less 0 */
+	SAMPLE_TASK_STACK = SAMPLE_TASK_NONE, /* and task_chain.stack, which is 1 at least */
 };
 
 /* Shared by the threads of a sampler. */
