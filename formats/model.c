@@ -1018,7 +1018,7 @@ static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 	struct model_private *p = m->p;
 	const struct model_options *o = &p->options;
 	struct local *l = &p->locals[stream];
-	const struct model_process *process = &p->processes[stream];
+	struct model_process *process = &p->processes[stream];
 	struct model_count key = {0};
 	struct model_thread *t;
 	uint64_t from, to, since;
@@ -1026,7 +1026,12 @@ static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 
 	if (o->tasks != MODEL_TASKS_ALL || l->mode != MODE_WALL || o->states || o->not_states)
 		return 0;
-	if (no_thread(m, stream) < 0 || reserve_stacks(l, 0) < 0)
+	process->waits += w->count;
+	if (w->stack == 0) {
+		process->lost_waits += w->count;
+		return 0;
+	}
+	if (no_thread(m, stream) < 0)
 		return -ENOMEM;
 	publish(m);
 	key.thread = l->ids[LOCAL_THREAD][w->thread];
@@ -1061,6 +1066,7 @@ static const char *const mode_needs[MODE_COUNT] = {
 int model_check(const struct model *m, char *buf, size_t size)
 {
 	uint64_t samples = 0, unknown = 0, unknown_native = 0, unknown_task = 0;
+	uint64_t all_waits = 0, lost_waits = 0;
 	enum mode asked = MODE_WALL;
 	bool any_op = false, any_task = false, waits = false;
 
@@ -1079,6 +1085,8 @@ int model_check(const struct model *m, char *buf, size_t size)
 		unknown += process->unknown;
 		unknown_native += process->unknown_native;
 		unknown_task += process->unknown_task;
+		all_waits += process->waits;
+		lost_waits += process->lost_waits;
 		any_task |= process->any_task;
 		waits |= strstr(process->header.collected, "async-waits") != NULL;
 		if (process->unknown)
@@ -1117,6 +1125,21 @@ int model_check(const struct model *m, char *buf, size_t size)
 			 "the recording lacks what --native asks for: whether threads "
 			 "without the GIL wait for it");
 		return -ENODATA;
+	}
+	if (1000 * unknown_task > samples && 1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell which task ran, and %" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks not where: they are left out",
+			 unknown_task, samples, lost_waits, all_waits);
+		return -EAGAIN;
+	}
+	if (1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks do not tell where they waited: they are left out",
+			 lost_waits, all_waits);
+		return -EAGAIN;
 	}
 	if (1000 * unknown_task > samples) {
 		snprintf(buf, size,

@@ -131,7 +131,9 @@ struct stream_wait {
 	uint64_t ns;	  /* that these looks stand for */
 	uint64_t count;	  /* looks */
 	uint32_t thread;  /* that runs its loop; 0 none, or unknown */
-	uint32_t stack;	  /* as of a task, and above it the frames where it waits */
+	/* As of a sample's task, and above it the frames where it waits; 0: so many looks at tasks
+	 * could not be proven. */
+	uint32_t stack;
 };
 
 /* Self-description: the header record, JSON inside (pyprof(5) lists the keys). Strings are owned

@@ -14,6 +14,7 @@
 #include "remote/stop.h"
 #include "remote/tasks-sample.h"
 #include "remote/tasks-take.h"
+#include "remote/tasks-waits.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
@@ -27,6 +28,7 @@
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
+#define WAIT_GAP_NS	 100000000u   /* or ten intervals: what is further back was not seen */
 #define FAIL_SCALE	 65536u
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
@@ -46,6 +48,8 @@ struct sampler {
 	struct stops stops;
 
 	struct task_watcher *watcher; /* NULL: of tasks nothing is asked, or not with each sample */
+	struct waits *waits;	      /* NULL: those that wait are not asked for */
+	uint64_t waits_ns;	      /* when they were last looked at */
 
 	struct roster who;
 	struct memory_range *ranges;
@@ -627,8 +631,12 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
-	if (free && a.result == WALK_MISS && a.plain)
+	if (free && a.result == WALK_MISS && a.plain) {
+		bool repeat = a.repeat;
+
 		look(s, th, true, &a);
+		a.repeat &= repeat;
+	}
 	if (free && a.result == WALK_MISS && !a.plain)
 		look_anew(s, th, true, &a);
 	if (free) {
@@ -755,6 +763,56 @@ static int follow_tasks(struct sampler *s, uint64_t now)
 	return 0;
 }
 
+static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
+{
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (s->who.threads[i]->addr == addr)
+			return s->who.threads[i];
+	return NULL;
+}
+
+static uint32_t thread_of_waits(void *arg, uint64_t tstate)
+{
+	const struct thread *th = thread_at(arg, tstate);
+
+	return th ? th->id : 0;
+}
+
+static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
+		    uint32_t stack)
+{
+	struct sampler *s = arg;
+	const struct sample sample = {.time_ns = time_ns ? time_ns : s->waits_ns,
+				      .cpu_ns = ns,
+				      .thread = thread,
+				      .stack = stack,
+				      .task = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count,
+				      .kind = SAMPLE_WAIT};
+
+	return push(s, &sample);
+}
+
+/* The tasks that wait, after the threads. 0 or -errno, as of a tick. */
+static int look_at_waits(struct sampler *s, uint64_t now)
+{
+	const struct waits_listener listener = {s, thread_of_waits, on_stay};
+	uint64_t ns = s->waits_ns ? now - s->waits_ns : s->options.interval_ns;
+	uint64_t most = 10 * s->options.interval_ns;
+	int r = 0;
+
+	if (s->options.tasks != SAMPLER_TASKS_ALL || s->options.max_ticks)
+		return 0;
+	if (!s->waits)
+		r = waits_new(&s->waits, s->target, s->walk.tables, &listener);
+	if (most < WAIT_GAP_NS)
+		most = WAIT_GAP_NS;
+	if (r == 0) {
+		s->waits_ns = now;
+		r = waits_look(s->waits, now, ns < most ? ns : most);
+	}
+	return r == -ENOMEM || r == -ESRCH || r == -EPERM ? r : 0;
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
@@ -818,6 +876,9 @@ static int tick(struct sampler *s, uint64_t now)
 		s->walk.stamp = stamp;
 		attempt(s, th, now, gather_ns);
 	}
+	r = look_at_waits(s, now);
+	if (r < 0)
+		return r;
 	tell_gaps(s);
 	memory_counts(s->target->memory, &calls, &bytes);
 	set(&s->counts.calls, calls);
@@ -839,6 +900,8 @@ static int renew_tables(struct sampler *s)
 	if (tables_bytes(s->walk.tables) < MAX_TABLES_BYTES ||
 	    atomic_load_explicit(&s->handed, memory_order_acquire))
 		return 0;
+	if (s->waits)
+		waits_flush(s->waits);
 	r = tables_new(&t);
 	if (r < 0)
 		return r;
@@ -854,19 +917,13 @@ static int renew_tables(struct sampler *s)
 	code_cache_forget(s->walk.codes, t);
 	if (s->watcher)
 		task_watcher_forget(s->watcher, t);
+	if (s->waits)
+		waits_forget(s->waits, t);
 	roster_restart(&s->who, t);
 	return 0;
 }
 
 /* ---- asyncio's tasks ---- */
-
-static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
-{
-	for (size_t i = 0; i < s->who.n_threads; i++)
-		if (s->who.threads[i]->addr == addr)
-			return s->who.threads[i];
-	return NULL;
-}
 
 /* Which tasks are told: in shown[i] the id of task i, else 0. Those of threads that are not sampled
  * are not; of running ones also whoever awaits them. */
@@ -1062,6 +1119,8 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 			end = end_of(s, r);
 	}
 	set(&s->counts.now_ns, now_ns());
+	if (s->waits)
+		waits_flush(s->waits);
 	tell_gaps(s);
 	stop_done(&s->stops, BUDGET_SPAN_NS);
 	return end;
@@ -1108,6 +1167,7 @@ void sampler_free(struct sampler *s)
 		return;
 	roster_done(&s->who);
 	task_watcher_free(s->watcher);
+	waits_free(s->waits);
 	handed = atomic_load(&s->handed);
 	tables_free(handed);
 	tables_free(s->read_tables);

@@ -13,11 +13,12 @@
 #include <stdint.h>
 
 #include "remote/frame.h"
+#include "remote/memo.h"
 #include "remote/memory.h"
 #include "remote/tables.h"
 #include "remote/target.h"
 
-#define TASK_WATCH_RANGES 128 /* of one answer, at most: a chain of some forty coroutines */
+#define TASK_WATCH_RANGES MEMO_RANGES /* a chain of some forty coroutines */
 
 /* What sample.task says. */
 enum {

@@ -1400,6 +1400,28 @@ static int running_task(struct look *k, const struct asyncio *a, uint64_t tstate
 	return 0;
 }
 
+/* Those that await task i, the lowest address first. */
+static int compare_addresses(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static void find_awaiters(struct look *k, uint32_t i)
+{
+	uint64_t addr = k->out->info[i].addr;
+
+	k->n_awaiters = 0;
+	if (k->l->task.awaited_by != ABSENT)
+		read_awaited_by(k, i);
+	if (k->n_awaiters == 0)
+		follow_future(k, i, addr, 0);
+	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
+	if (k->n_awaiters > 1)
+		qsort(k->awaiters, k->n_awaiters, sizeof(*k->awaiters), compare_addresses);
+}
+
 /* The last task found, and which await it. *ret: the one that is gone on with, 0 none. */
 static int climb(struct look *k, uint64_t addr, uint64_t *ret)
 {
@@ -1415,22 +1437,16 @@ static int climb(struct look *k, uint64_t addr, uint64_t *ret)
 		return -EAGAIN;
 	if (map_add(&k->by_addr, addr, i) < 0)
 		return -ENOMEM;
-	k->n_awaiters = 0;
-	if (k->l->task.awaited_by != ABSENT)
-		read_awaited_by(k, i);
-	if (k->n_awaiters == 0)
-		follow_future(k, i, addr, 0);
-	out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
-	for (size_t n = 0; n < k->n_awaiters; n++)
-		if (*ret == 0 || k->awaiters[n] < *ret)
-			*ret = k->awaiters[n];
+	find_awaiters(k, i);
+	if (k->n_awaiters)
+		*ret = k->awaiters[0];
 	return k->error;
 }
 
-/* The frame that stands for a task, above parent; 0 when memory is short. */
-static uint32_t put_marker(struct tables *t, const struct task_info *info, uint32_t parent)
+uint32_t task_marker(struct tables *t, uint32_t stack, uint32_t name_id, uint64_t addr,
+		     uint32_t n_awaiters)
 {
-	const struct table_string *name = tables_get_string(t, info->name);
+	const struct table_string *name = tables_get_string(t, name_id);
 	struct table_function function = {.kind = FRAME_TASK};
 	struct table_frame frame = {.line = -1, .end_line = -1, .column = -1, .end_column = -1};
 	char text[NAME_LEN + 64];
@@ -1439,15 +1455,15 @@ static uint32_t put_marker(struct tables *t, const struct task_info *info, uint3
 	if (name)
 		memcpy(text, name->bytes, (size_t)(n = (int)name->len));
 	else
-		n = snprintf(text, sizeof(text), "Task-%" PRIu64, info->addr);
-	if (info->n_awaiters > 1)
+		n = snprintf(text, sizeof(text), "Task-%" PRIu64, addr);
+	if (n_awaiters > 1)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, " (%" PRIu32 " parents)",
-			      info->n_awaiters);
+			      n_awaiters);
 	function.name = tables_string(t, text, (uint32_t)n);
 	function.file = tables_string(t, "<task>", 6);
 	frame.function = function.name && function.file ? tables_function(t, &function) : 0;
 	frame.function = frame.function ? tables_frame(t, &frame) : 0;
-	return frame.function ? tables_stack(t, parent, frame.function) : 0;
+	return frame.function ? tables_stack(t, stack, frame.function) : 0;
 }
 
 /* From the outermost awaiter down to the task that runs: its marker is the last. */
@@ -1457,7 +1473,8 @@ static int put_chain(struct look *k, uint32_t *ret)
 	uint32_t stack = 0;
 
 	for (size_t i = k->out->n; i > 0; i--) {
-		stack = put_marker(k->r->tables, &info[i - 1], stack);
+		stack = task_marker(k->r->tables, stack, info[i - 1].name, info[i - 1].addr,
+				    info[i - 1].n_awaiters);
 		if (!stack)
 			return -ENOMEM;
 		if (i == 1)
@@ -1531,6 +1548,125 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 	if (e == 0)
 		*ret = chain;
 	return e == -EFAULT || e == -EBADMSG ? -EAGAIN : e;
+}
+
+/* ---- those that wait ---- */
+
+int task_reader_list(struct task_reader *r, struct task_list *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct look k = {.r = r,
+			 .m = r->view.memory,
+			 .l = &r->view.layout,
+			 .out = &out,
+			 .types = r->types};
+	struct task_list list = {0};
+	int e = 0;
+
+	r->stamp++;
+	memory_counts(k.m, &k.calls0, &k.bytes0);
+	k.threads = calloc(MAX_THREADS, sizeof(*k.threads));
+	out.loop_threads = calloc(MAX_THREADS, sizeof(*out.loop_threads));
+	if (!k.threads || !out.loop_threads)
+		e = -ENOMEM;
+	for (size_t i = 0; i < r->n_asyncio && e == 0; i++)
+		e = add_interpreter(&k, &r->asyncio[i]);
+	if (e == 0) {
+		list.tasks = calloc(out.n + 1, sizeof(*list.tasks));
+		list.loops = calloc(k.n_threads + 1, sizeof(*list.loops));
+		e = list.tasks && list.loops ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < out.n && e == 0; i++)
+		list.tasks[list.n++] = (struct task_ref){
+			out.info[i].addr, (uint32_t)(k.work[i].asyncio - r->asyncio)};
+	for (size_t i = 0; i < k.n_threads && e == 0; i++)
+		list.loops[list.n_loops++] =
+			(struct task_loop){k.threads[i].loop, k.threads[i].tstate};
+	list.more = out.more;
+	free(k.threads);
+	free(k.work);
+	free(k.by_addr.entries);
+	tasks_done(&out);
+	if (e < 0)
+		task_list_done(&list);
+	else
+		*ret = list;
+	return e;
+}
+
+void task_list_done(struct task_list *t)
+{
+	free(t->tasks);
+	free(t->loops);
+	*t = (struct task_list){0};
+}
+
+/* Of the task of a look. */
+static int look_at_waiting(struct look *k, struct task_waiting *ret)
+{
+	struct task_info *info = k->out->info;
+	struct frame f;
+	uint64_t next;
+	int r;
+
+	if (!read_task(k, 0)) /* done */
+		return k->error ? k->error : TASK_RUNS;
+	ret->loop = info->loop;
+	ret->name = info->name;
+	if (info->problem != TASK_FINE)
+		return k->error ? k->error : TASK_CHANGES;
+	/* The coroutine of one that runs has no end of its stack. */
+	r = kind_of(k, k->work[0].coro) == KIND_COROUTINE
+		    ? read_suspended(k, k->work[0].coro, &f, &next)
+		    : 0;
+	if (r != -EAGAIN)
+		read_chain(k, 0);
+	find_awaiters(k, 0);
+	if (k->error)
+		return k->error;
+	if (info->problem == TASK_MOVED)
+		return TASK_CHANGES;
+	ret->stack = info->stack;
+	ret->n_awaiters = (uint32_t)k->n_awaiters;
+	ret->awaiters = calloc(k->n_awaiters + 1, sizeof(*ret->awaiters));
+	if (!ret->awaiters)
+		return -ENOMEM;
+	memcpy(ret->awaiters, k->awaiters, k->n_awaiters * sizeof(*ret->awaiters));
+	return r == -EAGAIN ? TASK_RUNS : TASK_WAITS;
+}
+
+int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struct memory_log *log,
+			struct task_waiting *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct look k = {.r = r,
+			 .m = r->view.memory,
+			 .l = &r->view.layout,
+			 .out = &out,
+			 .types = r->types,
+			 .climbs = true};
+	int e = TASK_CHANGES;
+
+	*ret = (struct task_waiting){0};
+	memory_log_clear(log);
+	memory_counts(k.m, &k.calls0, &k.bytes0);
+	memory_set_log(k.m, log);
+	if (ref->asyncio < r->n_asyncio &&
+	    add_task(&k, &r->asyncio[ref->asyncio], ref->addr) == 0 && out.n == 1)
+		e = look_at_waiting(&k, ret);
+	memory_set_log(k.m, NULL);
+	free(out.info);
+	free(k.work);
+	free(k.by_addr.entries);
+	if (k.error == -ENOMEM)
+		e = -ENOMEM;
+	if (e >= 0 && log->full)
+		e = TASK_CHANGES;
+	if (e != TASK_WAITS && e != TASK_RUNS) {
+		free(ret->awaiters);
+		ret->awaiters = NULL;
+	}
+	return e < 0 && e != -ENOMEM ? TASK_CHANGES : e;
 }
 
 void task_reader_forget(struct task_reader *r, struct tables *tables)
