@@ -260,6 +260,11 @@ size_t memory_missed(const struct memory *m)
 	return m->cache->missed;
 }
 
+size_t memory_kept(const struct memory *m)
+{
+	return m->cache->n_pages;
+}
+
 void memory_forget(struct memory *m)
 {
 	struct cache *c = m->cache;

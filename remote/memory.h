@@ -42,6 +42,9 @@ int memory_renew(struct memory *m);
 /* How many pages were read since the last memory_renew(): they are of a later instant. */
 size_t memory_missed(const struct memory *m);
 
+/* How many pages m keeps. */
+size_t memory_kept(const struct memory *m);
+
 /* Gives up all pages that m keeps; their room is used again. */
 void memory_forget(struct memory *m);
 

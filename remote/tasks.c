@@ -28,6 +28,7 @@
 #define MAX_TYPES      64	    /* types whose kind is remembered */
 #define WEAK_SET_SLOT  16	    /* setentry: the object, its hash */
 #define MAX_CLIMB      64	    /* tasks one awaits the other, of which one runs */
+#define MAX_AHEAD      24	    /* pages of the last look that are read at once */
 #define TAG_MASK       3	    /* of a reference on the stack: a tagged int has both bits */
 #define NAME_LEN       1024
 
@@ -1533,7 +1534,9 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 			a = &r->asyncio[i];
 	memory_log_clear(log);
 	if (a) {
-		memory_forget(k.m);
+		/* Much of it is what the last look read: one call instead of many. */
+		if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
+			memory_forget(k.m);
 		memory_counts(k.m, &k.calls0, &k.bytes0);
 		r->stamp++;
 		memory_set_log(k.m, log);
