@@ -607,9 +607,9 @@ void options_question(const struct options *o, struct model_options *ret)
 		.native = o->native,
 		.no_gc = o->no_gc,
 		.opcodes = o->opcodes,
-		.tasks = !o->async_aware			   ? MODEL_TASKS_NONE
+		.tasks = !o->async_aware			    ? MODEL_TASKS_NONE
 			 : o->async_mode_given && !o->async_running ? MODEL_TASKS_ALL
-								   : MODEL_TASKS_RUNNING,
+								    : MODEL_TASKS_RUNNING,
 		.selected = o->selected,
 		.from_ns = o->from_ns,
 		.to_ns = o->to_ns,

@@ -169,7 +169,8 @@ int report_check(const struct options *o, const struct model *m, bool recorded_n
 /* Whether the options ask for less than all that was recorded. */
 static bool asks(const struct options *o)
 {
-	return o->async_aware || o->mode > MODE_WALL || !selection_is_empty(&o->selected) || o->from_ns || o->to_ns;
+	return o->async_aware || o->mode > MODE_WALL || !selection_is_empty(&o->selected) ||
+	       o->from_ns || o->to_ns;
 }
 
 static bool has_samples(const struct model *m)

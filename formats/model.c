@@ -915,8 +915,9 @@ static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_
 /* Whether there is anything to ask of samples but how many there are. */
 static bool has_question(const struct model_options *o, const struct local *l)
 {
-	return o->tasks || o->states || o->not_states || o->main_only || o->from_ns || o->to_ns || o->native ||
-	       o->selected.thread || selects_functions(o) || l->mode != MODE_WALL || l->sifted;
+	return o->tasks || o->states || o->not_states || o->main_only || o->from_ns || o->to_ns ||
+	       o->native || o->selected.thread || selects_functions(o) || l->mode != MODE_WALL ||
+	       l->sifted;
 }
 
 /* A sample that there is a question to: *ret_count 0 when it is not of the profile. */

@@ -84,9 +84,9 @@ struct model_process {
 	/* With model_options.tasks: samples that do not tell whether a task runs, and those
 	 * of none; neither is in the profile. */
 	uint64_t unknown_task, no_task;
-	bool any_task;		 /* a sample tells something of tasks */
-	uint64_t waits, lost_waits; /* looks at tasks that wait; those that told nothing */
-	uint64_t damaged;	 /* samples that the input has lost */
+	bool any_task;			  /* a sample tells something of tasks */
+	uint64_t waits, lost_waits;	  /* looks at tasks that wait; those that told nothing */
+	uint64_t damaged;		  /* samples that the input has lost */
 	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
 	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
 	struct stream_tasks tasks;	  /* the last look at them */

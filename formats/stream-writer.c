@@ -62,7 +62,7 @@ struct stream_writer {
 	uint16_t state[CHUNK_ROWS];
 	uint8_t how[CHUNK_ROWS];
 	uint32_t task[CHUNK_ROWS], below[CHUNK_ROWS];
-	bool any_task; /* one of them says something of tasks */
+	bool any_task;	      /* one of them says something of tasks */
 	struct bytes ops;     /* of frames that are defined in this chunk */
 	struct bytes records; /* gaps, statistics: whole records */
 

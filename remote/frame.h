@@ -97,7 +97,8 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
  * or the version does not tell. */
 uint64_t walker_generator(const struct walker *w);
 
-/* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for none.
+/* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
+ * none.
  */
 bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
 		uint32_t *ret_callers);

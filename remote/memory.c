@@ -19,7 +19,7 @@
 
 struct page {
 	uint64_t addr;
-	bool failed; /* it could not be read */
+	bool failed;	/* it could not be read */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
@@ -344,8 +344,8 @@ static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, 
 		log->full = true;
 		return;
 	}
-	log->pieces[log->n++] =
-		(struct memory_piece){.addr = addr, .len = (uint32_t)len, .at = (uint32_t)log->used};
+	log->pieces[log->n++] = (struct memory_piece){
+		.addr = addr, .len = (uint32_t)len, .at = (uint32_t)log->used};
 	memcpy(log->bytes + log->used, bytes, len);
 	log->used += len;
 }

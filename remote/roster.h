@@ -35,7 +35,7 @@ struct thread {
 	uint32_t fail_rate;
 	uint64_t stop_until; /* tick */
 	size_t first_range;
-	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+	bool gathered, rested;	  /* rested: by the ranges of a resting thread only */
 	struct task_watch *watch; /* NULL: of its tasks nothing is asked */
 };
 

@@ -28,7 +28,7 @@
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
-#define WAIT_GAP_NS	 100000000u   /* or ten intervals: what is further back was not seen */
+#define WAIT_GAP_NS	 100000000u  /* or ten intervals: what is further back was not seen */
 #define FAIL_SCALE	 65536u
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */

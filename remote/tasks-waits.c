@@ -8,11 +8,11 @@
 #include "remote/sampler.h"
 #include "remote/tasks.h"
 
-#define FIND_NS	   50000000u	/* between two looks for asyncio, which may be imported later */
-#define FIND_AGAIN 2		/* looks more once it was found: it may have been half imported */
-#define TELL_NS	   500000000u	/* a stay is told in pieces of this: a recording may be cut */
-#define FORGET	   1024u	/* looks after which pages that are not needed any more are given up */
-#define MAX_CHAIN  64		/* tasks above each other in one stack */
+#define FIND_NS	   50000000u  /* between two looks for asyncio, which may be imported later */
+#define FIND_AGAIN 2	      /* looks more once it was found: it may have been half imported */
+#define TELL_NS	   500000000u /* a stay is told in pieces of this: a recording may be cut */
+#define FORGET	   1024u /* looks after which pages that are not needed any more are given up */
+#define MAX_CHAIN  64	 /* tasks above each other in one stack */
 #define MAX_FRAMES (2 * SAMPLER_MAX_DEPTH)
 #define SCRATCH	   (MEMORY_LOG_BYTES + MEMO_RANGES * 256u) /* the longest range of a memo */
 
@@ -217,8 +217,8 @@ static int follow(struct waits *w, struct seen *t, const struct task_ref *ref)
 
 static bool holds(struct waits *w, struct seen *t)
 {
-	return t->what != TASK_CHANGES && memo_holds_in(&t->memo, task_reader_memory(w->reader),
-							 w->scratch);
+	return t->what != TASK_CHANGES &&
+	       memo_holds_in(&t->memo, task_reader_memory(w->reader), w->scratch);
 }
 
 /* Forgets those that are not listed any more. Whether there were any. */
@@ -381,8 +381,8 @@ static void note_stay(struct waits *w, struct seen *t, uint64_t now, uint64_t ns
 		w->lost++;
 		return;
 	}
-	if (t->count && (t->stack != t->composed || t->thread != thread ||
-			 now - t->first_ns >= TELL_NS))
+	if (t->count &&
+	    (t->stack != t->composed || t->thread != thread || now - t->first_ns >= TELL_NS))
 		tell(w, t);
 	if (t->count == 0)
 		t->first_ns = now;

@@ -1,8 +1,8 @@
 /* Where asyncio's tasks wait, look by look.
  *
  * All that was read of the tasks is read anew at each look, in pages; of a task whose words are
- * what they were nothing else is done. The others are followed anew, and must be the same when their
- * pages are read once more: so each task is seen to stand still for a moment. */
+ * what they were nothing else is done. The others are followed anew, and must be the same when
+ * their pages are read once more: so each task is seen to stand still for a moment. */
 #ifndef PYPROF_REMOTE_TASKS_WAITS_H
 #define PYPROF_REMOTE_TASKS_WAITS_H
 
@@ -32,8 +32,8 @@ int waits_new(struct waits **ret, struct target *target, struct tables *tables,
 	      const struct waits_listener *listener);
 void waits_free(struct waits *w);
 
-/* One look at all tasks. now_ns: CLOCK_MONOTONIC; ns: the time that it stands for. 0 or -errno, when
- * the target cannot be read or memory is short. */
+/* One look at all tasks. now_ns: CLOCK_MONOTONIC; ns: the time that it stands for. 0 or -errno,
+ * when the target cannot be read or memory is short. */
 int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns);
 
 /* Tells what was not told yet. */

@@ -1329,11 +1329,8 @@ static int look_at_all(struct look *k)
 int task_reader_read(struct task_reader *r, struct tasks *ret)
 {
 	struct tasks out = {.found = r->found};
-	struct look k = {.r = r,
-			 .m = r->view.memory,
-			 .l = &r->view.layout,
-			 .out = &out,
-			 .types = r->types};
+	struct look k = {
+		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
 	int e = -ENOMEM;
 
 	/* The pages may be others than those that the code objects were read from. */
@@ -1558,11 +1555,8 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 int task_reader_list(struct task_reader *r, struct task_list *ret)
 {
 	struct tasks out = {.found = r->found};
-	struct look k = {.r = r,
-			 .m = r->view.memory,
-			 .l = &r->view.layout,
-			 .out = &out,
-			 .types = r->types};
+	struct look k = {
+		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
 	struct task_list list = {0};
 	int e = 0;
 

@@ -61,8 +61,8 @@ struct tasks {
 
 /* The task that runs in a thread, and who waits for it. */
 struct task_chain {
-	bool loop;     /* a loop runs in the thread */
-	uint64_t task; /* 0: none runs */
+	bool loop;	/* a loop runs in the thread */
+	uint64_t task;	/* 0: none runs */
 	uint64_t frame; /* of its coroutine; 0: Python does not run it */
 	/* Stack: a frame of kind FRAME_TASK for each task, from the outermost that waits to the one
 	 * that runs, and above each but the last the frames where it waits. Of several that await
@@ -117,7 +117,7 @@ void task_list_done(struct task_list *t);
 /* Where one of them waits, by the kept memory; what the answer depends on is noted in log. */
 enum task_waits {
 	TASK_WAITS,
-	TASK_RUNS, /* or is done, or was not begun to be awaited by its loop: it does not wait */
+	TASK_RUNS,    /* or is done, or was not begun to be awaited by its loop: it does not wait */
 	TASK_CHANGES, /* it changed while it was read, or cannot be read */
 };
 struct task_waiting {
