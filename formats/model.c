@@ -729,9 +729,9 @@ static int task_node(struct model *m, uint32_t stream, const struct stream_batch
 	int r = 0;
 
 	*ret = 0;
+	process->any_task |= task != STREAM_SAMPLE_TASK_UNKNOWN;
 	if (b->state[i] & STREAM_STATE_UNASKED)
 		return 0;
-	process->any_task |= task != STREAM_SAMPLE_TASK_UNKNOWN;
 	process->no_task += task == STREAM_SAMPLE_TASK_NONE;
 	if (task > STREAM_SAMPLE_TASK_STACK &&
 	    (stack->task != task || stack->below != below || !stack->task_node)) {

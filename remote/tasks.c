@@ -1386,11 +1386,15 @@ static int running_task(struct look *k, const struct asyncio *a, uint64_t tstate
 			uint64_t *ret)
 {
 	struct current c = {.loop = loop};
+	uint64_t used = 0;
 	int r = 0;
 
 	if (k->l->tstate.asyncio_task != ABSENT)
 		r = read_word(k, tstate, k->l->tstate.asyncio_task, &c.task);
-	else if (a->current)
+	/* From 3.14 the dict is that of tasks in Python. */
+	if (r == 0 && !c.task && a->current)
+		r = read_word(k, a->current, k->l->dict.ma_used, &used);
+	if (r == 0 && used)
 		r = note(k, object_each_item(k->m, k->l, a->current, match_loop, &c));
 	if (r < 0)
 		return r;
