@@ -341,7 +341,12 @@ static uint32_t compose(struct waits *w, struct seen *leaf)
 		if (at->what != TASK_WAITS)
 			return 0;
 		chain[n++] = at;
-		at = at->at.n_awaiters ? find(w, at->at.awaiters[0]) : NULL;
+		if (at->at.n_awaiters == 0)
+			break;
+		at = find(w, at->at.awaiters[0]);
+		/* A set that is just made larger has lost some for a moment. */
+		if (!at)
+			return 0;
 	}
 	for (; n > 0; n--) {
 		at = chain[n - 1];
