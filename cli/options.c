@@ -469,6 +469,10 @@ static const struct row rows[] = {
 	{GROUP_DUMP, 0, "async-mode", "MODE", set_async_mode,
 	 "of --async-aware: running (the tasks that run, and who awaits them) or all (default: "
 	 "all)"},
+	{GROUP_OUTPUT, 0, "async-aware", NULL, set_async_aware,
+	 "asyncio's tasks: the stack of the task that runs, on those that await it"},
+	{GROUP_OUTPUT, 0, "async-mode", "MODE", set_async_mode,
+	 "of --async-aware: running, or all, with the tasks that wait (default: running)"},
 	{GROUP_SESSION, 0, "no-daemon", NULL, set_no_daemon,
 	 "read with our own rights, even where pyprofd runs"},
 	{GROUP_SESSION, 0, "socket", "PATH", set_socket,
@@ -594,6 +598,10 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		message("%s: --from is not before --to", command->name);
 		return STATUS_USAGE;
 	}
+	if (o.async_mode_given && !o.async_aware) {
+		message("%s: --async-mode is a mode of --async-aware", command->name);
+		return STATUS_USAGE;
+	}
 	infer_format(&o);
 	*ret = o;
 	return check_operands(&o);
@@ -655,6 +663,9 @@ void options_question(const struct options *o, struct model_options *ret)
 		.native = o->native,
 		.no_gc = o->no_gc,
 		.opcodes = o->opcodes,
+		.tasks = !o->async_aware			    ? MODEL_TASKS_NONE
+			 : o->async_mode_given && !o->async_running ? MODEL_TASKS_ALL
+								    : MODEL_TASKS_RUNNING,
 		.selected = o->selected,
 		.from_ns = o->from_ns,
 		.to_ns = o->to_ns,

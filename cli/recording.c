@@ -448,6 +448,7 @@ PASS(task, (void *arg, uint32_t stream, uint32_t id, const struct stream_task *t
 PASS(task_state, (void *arg, uint32_t stream, const struct stream_task_state *s),
      (model, number, s))
 PASS(tasks, (void *arg, uint32_t stream, const struct stream_tasks *t), (model, number, t))
+PASS(wait, (void *arg, uint32_t stream, const struct stream_wait *w), (model, number, w))
 PASS(gap,
      (void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
       enum stream_lost reason),
@@ -478,6 +479,7 @@ static const struct stream_handler handler = {
 	.samples = on_samples,
 	.task_state = on_task_state,
 	.tasks = on_tasks,
+	.wait = on_wait,
 	.gap = on_gap,
 	.statistics = on_statistics,
 	.summary = on_summary,

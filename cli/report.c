@@ -158,6 +158,26 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 	}
 }
 
+/* What a profile of tasks leaves out. */
+static void say_tasks(const struct options *o, const struct model *m)
+{
+	uint64_t samples = 0, none = 0;
+
+	if (!o->async_aware)
+		return;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		samples += m->processes[i].samples;
+		none += m->processes[i].no_task;
+	}
+	if (none)
+		message("%llu of %llu samples are of no task, as of an event loop that waits: they "
+			"are left out",
+			(unsigned long long)none, (unsigned long long)samples);
+	if (m->mode != MODE_WALL && o->async_mode_given && !o->async_running)
+		message("tasks that wait have no part in mode %s: only those that run are shown",
+			mode_names[m->mode]);
+}
+
 /* pid: whose profile it is, where there are others; else 0. */
 static int check_question(const struct model *m, pid_t pid)
 {
@@ -175,15 +195,18 @@ int report_check(const struct options *o, const struct model *m, bool recorded_n
 {
 	int status = check_question(m, 0);
 
-	if (!status)
+	if (!status) {
 		say_limits(o, m, recorded_now);
+		say_tasks(o, m);
+	}
 	return status;
 }
 
 /* Whether the options ask for less than all that was recorded. */
 static bool asks(const struct options *o)
 {
-	return o->mode > MODE_WALL || !selection_is_empty(&o->selected) || o->from_ns || o->to_ns;
+	return o->async_aware || o->mode > MODE_WALL || !selection_is_empty(&o->selected) ||
+	       o->from_ns || o->to_ns;
 }
 
 static bool has_samples(const struct model *m)

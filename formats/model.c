@@ -22,6 +22,8 @@
 struct local_stack {
 	uint32_t node, thread, count;
 	uint32_t native; /* the node with a <native> leaf; 0 not made yet */
+	/* The node of the stack as that of a task, for the last that it was of. */
+	uint32_t task, below, task_node;
 };
 
 enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD, LOCAL_TASK, LOCAL_COUNT };
@@ -79,6 +81,8 @@ struct model_private {
 	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */
 	uint32_t taken_function_cap, taken_node_cap;
 	uint32_t native_frame;
+	uint32_t *path; /* of nodes, while one stack is put on another */
+	uint32_t path_cap;
 	struct table string_index; /* of struct string_item; the same numbers as strings */
 	struct model_string *strings;
 	uint32_t string_cap;
@@ -190,6 +194,7 @@ void model_free(struct model *m)
 	free(p->cpu);
 	free(p->taken_functions);
 	free(p->taken_nodes);
+	free(p->path);
 	free(p->strings);
 	free(p->processes);
 	free(p->locals);
@@ -455,7 +460,7 @@ static int reserve_stacks(struct local *l, uint32_t id)
 	if (!stacks)
 		return -ENOMEM;
 	if (!l->stacks)
-		stacks[0] = (struct local_stack){0, UINT32_MAX, 0, 0};
+		stacks[0] = (struct local_stack){.thread = UINT32_MAX};
 	l->stacks = stacks;
 	l->stack_cap = cap;
 	return 0;
@@ -511,7 +516,7 @@ static int on_stack(void *arg, uint32_t stream, uint32_t id, const struct stream
 		if (node == 0)
 			return -ENOMEM;
 	}
-	l->stacks[id] = (struct local_stack){node, UINT32_MAX, 0, 0};
+	l->stacks[id] = (struct local_stack){.node = node, .thread = UINT32_MAX};
 	publish(m);
 	return 0;
 }
@@ -676,33 +681,101 @@ static uint32_t intern_native(struct model *m, uint32_t stream)
 	return p->native_frame = table_intern(&p->frames, &key);
 }
 
-/* The node of a sample: with a <native> leaf where that is asked for and so. UINT32_MAX when memory
- * is short. */
-static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *stack, uint16_t state)
+/* The node of a sample: with a <native> leaf where that is asked for and so. plain: the node
+ * without. UINT32_MAX when memory is short. */
+static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *stack, uint32_t plain,
+			uint16_t state)
 {
 	struct model_process *process = &m->p->processes[stream];
-	uint32_t frame;
+	uint32_t frame, node;
 	int native;
 
-	if (!m->p->options.native || stack->node == 0)
-		return stack->node;
+	if (!m->p->options.native || plain == 0)
+		return plain;
 	native = is_native(&process->header, state);
 	if (native < 0)
 		process->unknown_native++;
 	if (native <= 0)
-		return stack->node;
-	if (stack->native)
+		return plain;
+	if (plain == stack->node && stack->native)
 		return stack->native;
 	/* C code that is about to call Python has its frame already. */
-	if (m->functions[m->frames[m->nodes[stack->node].frame].function].kind ==
-	    STREAM_FRAME_NATIVE)
-		return stack->node;
+	if (m->functions[m->frames[m->nodes[plain].frame].function].kind == STREAM_FRAME_NATIVE)
+		return plain;
 	frame = intern_native(m, stream);
 	publish(m);
 	if (frame == 0)
 		return UINT32_MAX;
-	stack->native = add_node(m, stack->node, frame);
-	return stack->native ? stack->native : UINT32_MAX;
+	node = add_node(m, plain, frame);
+	publish(m);
+	if (plain == stack->node)
+		stack->native = node;
+	return node ? node : UINT32_MAX;
+}
+
+/* ---- tasks ---- */
+
+/* The frames of node above below, put on onto. *ret 0: below is not below it. 0 or -ENOMEM. */
+static int put_above(struct model *m, uint32_t node, uint32_t below, uint32_t onto, uint32_t *ret)
+{
+	struct model_private *p = m->p;
+	uint32_t n = 0, want = m->nodes[node].depth;
+
+	*ret = 0;
+	if (m->nodes[below].depth > want)
+		return 0;
+	want -= m->nodes[below].depth;
+	if (want > p->path_cap) {
+		uint32_t *path = reallocarray(p->path, want, sizeof(*path));
+
+		if (!path)
+			return -ENOMEM;
+		p->path = path;
+		p->path_cap = want;
+	}
+	for (; n < want; node = m->nodes[node].parent)
+		p->path[n++] = m->nodes[node].frame;
+	if (node != below)
+		return 0;
+	while (n > 0) {
+		onto = add_node(m, onto, p->path[--n]);
+		if (!onto)
+			return -ENOMEM;
+	}
+	publish(m);
+	*ret = onto;
+	return 0;
+}
+
+/* The node of a sample's stack as that of a task; 0: it is of none, or that is not known.
+ * 0 or -ENOMEM. */
+static int task_node(struct model *m, uint32_t stream, const struct stream_batch *b, size_t i,
+		     uint32_t *ret)
+{
+	struct local *l = &m->p->locals[stream];
+	struct model_process *process = &m->p->processes[stream];
+	struct local_stack *stack = &l->stacks[b->stack[i]];
+	uint32_t task = b->task[i], below = b->below[i];
+	int r = 0;
+
+	*ret = 0;
+	process->any_task |= task != STREAM_SAMPLE_TASK_UNKNOWN;
+	if (b->state[i] & STREAM_STATE_UNASKED)
+		return 0;
+	process->no_task += task == STREAM_SAMPLE_TASK_NONE;
+	if (task > STREAM_SAMPLE_TASK_STACK &&
+	    (stack->task != task || stack->below != below || !stack->task_node)) {
+		stack->task = task;
+		stack->below = below;
+		r = put_above(m, stack->node, below ? l->stacks[below].node : 0,
+			      l->stacks[task - STREAM_SAMPLE_TASK_STACK].node, &stack->task_node);
+	}
+	if (r < 0)
+		return r;
+	if (task > STREAM_SAMPLE_TASK_STACK)
+		*ret = stack->task_node;
+	process->unknown_task += !*ret && task != STREAM_SAMPLE_TASK_NONE;
+	return 0;
 }
 
 /* The count of a thread on a node; 0 when memory is short. */
@@ -879,9 +952,9 @@ static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_
 /* Whether there is anything to ask of samples but how many there are. */
 static bool has_question(const struct model_options *o, const struct local *l)
 {
-	return o->states || o->not_states || o->main_only || o->from_ns || o->to_ns || o->native ||
-	       o->selected.thread || selects_functions(o) || o->timeline || l->mode != MODE_WALL ||
-	       l->sifted;
+	return o->tasks || o->states || o->not_states || o->main_only || o->from_ns || o->to_ns ||
+	       o->native || o->selected.thread || selects_functions(o) || o->timeline ||
+	       l->mode != MODE_WALL || l->sifted;
 }
 
 static void keep(struct model_private *p, const struct stream_batch *b, size_t i, uint32_t thread,
@@ -916,12 +989,19 @@ static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, s
 	struct local_stack *stack = &l->stacks[b->stack[i]];
 	struct model_thread *t = (struct model_thread *)(void *)p->threads.items + thread;
 	uint64_t time = b->time_ns[i];
-	uint32_t node = node_of(m, stream, stack, b->state[i]), count = 0;
+	uint32_t node = stack->node, count = 0;
+	bool task = true;
 
 	*ret_count = 0;
+	if (p->options.tasks) {
+		if (task_node(m, stream, b, i, &node) < 0)
+			return -ENOMEM;
+		task = node != 0;
+	}
+	node = node_of(m, stream, stack, node, b->state[i]);
 	if (node == UINT32_MAX)
 		return -ENOMEM;
-	if (!(b->state[i] & STREAM_STATE_UNASKED) &&
+	if (task && !(b->state[i] & STREAM_STATE_UNASKED) &&
 	    is_of_mode(m, stream, b->state[i], b->cpu_ns[i], first) &&
 	    wanted(m, t, node, b->state[i],
 		   time > process->first_ns ? time - process->first_ns : 0)) {
@@ -988,6 +1068,56 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 	return 0;
 }
 
+/* How much of n a part of a time is, in whole numbers. */
+static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
+{
+	return part >= whole ? n : (uint64_t)((double)n * (double)part / (double)whole + 0.5);
+}
+
+static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	const struct model_options *o = &p->options;
+	struct local *l = &p->locals[stream];
+	struct model_process *process = &p->processes[stream];
+	struct model_count key = {0};
+	struct model_thread *t;
+	uint64_t from, to, since;
+	uint32_t count;
+
+	if (o->tasks != MODEL_TASKS_ALL || l->mode != MODE_WALL || o->states || o->not_states)
+		return 0;
+	process->waits += w->count;
+	if (w->stack == 0) {
+		process->lost_waits += w->count;
+		return 0;
+	}
+	if (no_thread(m, stream) < 0)
+		return -ENOMEM;
+	publish(m);
+	key.thread = l->ids[LOCAL_THREAD][w->thread];
+	key.node = l->stacks[w->stack].node;
+	t = (struct model_thread *)(void *)p->threads.items + key.thread;
+	since = process->samples && w->time_ns > process->first_ns ? w->time_ns - process->first_ns
+								   : 0;
+	if (!key.node || !wanted(m, t, key.node, 0, o->from_ns))
+		return 0;
+	/* Of what began before, or ends behind the times asked for, the part between them. */
+	from = since < o->from_ns ? o->from_ns - since : 0;
+	to = w->ns;
+	if (o->to_ns && (since >= o->to_ns || o->to_ns - since < to))
+		to = since >= o->to_ns ? 0 : o->to_ns - since;
+	if (from >= to && (o->from_ns || o->to_ns))
+		return 0;
+	count = table_intern(&p->counts, &key);
+	if (!count)
+		return -ENOMEM;
+	add_to_count(m, count, part_of(w->count, to - from, w->ns), to - from);
+	publish(m);
+	return 0;
+}
+
 /* What a mode asks of samples, for people. */
 static const char *const mode_needs[MODE_COUNT] = {
 	[MODE_CPU] = "CPU time",
@@ -999,9 +1129,10 @@ static const char *const mode_needs[MODE_COUNT] = {
 static int check_input(const struct model *m, uint32_t from, uint32_t to, const char *who,
 		       char *buf, size_t size)
 {
-	uint64_t samples = 0, unknown = 0, unknown_native = 0;
+	uint64_t samples = 0, unknown = 0, unknown_native = 0, unknown_task = 0;
+	uint64_t all_waits = 0, lost_waits = 0;
 	enum mode asked = MODE_WALL;
-	bool any_op = false;
+	bool any_op = false, any_task = false, waits = false;
 
 	for (uint32_t i = from; i < to; i++) {
 		const struct model_process *process = &m->processes[i];
@@ -1017,11 +1148,27 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 		unknown += process->unknown;
 		unknown_native += process->unknown_native;
 		any_op |= process->has_opcodes;
+		unknown_task += process->unknown_task;
+		all_waits += process->waits;
+		lost_waits += process->lost_waits;
+		any_task |= process->any_task;
+		waits |= strstr(process->header.collected, "async-waits") != NULL;
 		if (process->unknown)
 			asked = l->mode;
 	}
 	if (m->p->options.opcodes && samples && !any_op) {
 		snprintf(buf, size, "%s lacks opcodes: they are recorded with --opcodes", who);
+		return -ENODATA;
+	}
+	if (m->p->options.tasks && samples && !any_task) {
+		snprintf(buf, size, "%s lacks tasks: they are recorded with --async-aware", who);
+		return -ENODATA;
+	}
+	if (m->p->options.tasks == MODEL_TASKS_ALL && samples && !waits) {
+		snprintf(buf, size,
+			 "%s lacks tasks that wait: they are recorded with --async-aware "
+			 "--async-mode all",
+			 who);
 		return -ENODATA;
 	}
 	if (unknown && 2 * unknown >= samples) {
@@ -1039,6 +1186,28 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 			 "for it",
 			 who);
 		return -ENODATA;
+	}
+	if (1000 * unknown_task > samples && 1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell which task ran, and %" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks not where: they are left out",
+			 unknown_task, samples, lost_waits, all_waits);
+		return -EAGAIN;
+	}
+	if (1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks do not tell where they waited: they are left out",
+			 lost_waits, all_waits);
+		return -EAGAIN;
+	}
+	if (1000 * unknown_task > samples) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell whether a task ran, and which: they are left out",
+			 unknown_task, samples);
+		return -EAGAIN;
 	}
 	if (1000 * unknown > samples) {
 		snprintf(buf, size,
@@ -1501,6 +1670,7 @@ const struct stream_handler model_handler = {
 	.samples = on_samples,
 	.task_state = on_task_state,
 	.tasks = on_tasks,
+	.wait = on_wait,
 	.gap = on_gap,
 	.statistics = on_statistics,
 	.summary = on_summary,

@@ -82,7 +82,12 @@ struct model_process {
 	uint64_t unknown;	 /* of these, how many do not tell whether the mode asked
 				  * for takes them; they are not in the profile */
 	uint64_t unknown_native; /* and whether they are in C code, with native asked for */
-	uint64_t damaged;	 /* samples that the input has lost */
+	/* With model_options.tasks: samples that do not tell whether a task runs, and those
+	 * of none; neither is in the profile. */
+	uint64_t unknown_task, no_task;
+	bool any_task;			  /* a sample tells something of tasks */
+	uint64_t waits, lost_waits;	  /* looks at tasks that wait; those that told nothing */
+	uint64_t damaged;		  /* samples that the input has lost */
 	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
 	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
 	struct stream_tasks tasks;	  /* the last look at them */
@@ -117,6 +122,18 @@ struct model_sample {
 
 #define MODEL_MAX_WARNINGS 64
 
+/* What of asyncio's tasks the stacks show. */
+enum model_tasks {
+	MODEL_TASKS_NONE,
+	/* Samples of threads that run a task, and no others: the frames of the task, below them a
+	 * frame of kind STREAM_FRAME_TASK with its name, below that the frames where the task waits
+	 * that awaits it, and so on. */
+	MODEL_TASKS_RUNNING,
+	/* And the tasks that wait and are awaited by none that is not in their stack; their looks
+	 * count as samples of the threads that run their loops. */
+	MODEL_TASKS_ALL,
+};
+
 struct model_options {
 	uint16_t states;     /* only samples with all these bits of enum stream_state; 0: all */
 	uint16_t not_states; /* only samples with none of these */
@@ -126,6 +143,7 @@ struct model_options {
 	bool native;	/* keep <native> frames, and put them where a thread is in C code */
 	bool no_gc;	/* drop <GC> frames */
 	bool opcodes;	/* frames that differ in their instruction differ */
+	enum model_tasks tasks;
 	struct selection selected; /* strings are borrowed while the model is fed */
 	/* Only samples from..to after the first one of their stream, ns; to_ns 0: no end. */
 	uint64_t from_ns, to_ns;

@@ -142,6 +142,7 @@ struct reader {
 	uint32_t row_threads[ROWS], row_stacks[ROWS];
 	uint16_t states[ROWS];
 	uint8_t how[ROWS];
+	uint32_t no_task[ROWS]; /* what these files do not tell: zeros */
 	size_t rows;
 	uint64_t delivered, lost;
 	uint16_t state_of[256];
@@ -660,8 +661,15 @@ static uint16_t state_of_status(uint8_t status)
 
 static int flush_rows(struct reader *r)
 {
-	const struct stream_batch b = {r->rows,	  r->times, r->row_threads, r->row_stacks,
-				       r->states, r->how,   r->cpu};
+	const struct stream_batch b = {.n = r->rows,
+				       .time_ns = r->times,
+				       .thread = r->row_threads,
+				       .stack = r->row_stacks,
+				       .state = r->states,
+				       .how = r->how,
+				       .cpu_ns = r->cpu,
+				       .task = r->no_task,
+				       .below = r->no_task};
 	size_t n = r->rows;
 
 	r->rows = 0;

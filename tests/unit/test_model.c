@@ -268,7 +268,9 @@ static void check_labels(const struct place *places, const char *const *labels, 
 					       &(uint32_t){1},
 					       &(uint16_t){0},
 					       &(uint8_t){0},
-					       &(uint64_t){0}};
+					       &(uint64_t){0},
+					       &(uint32_t){0},
+					       &(uint32_t){0}};
 
 		snprintf(h.host, sizeof(h.host), "%s", places[i].host);
 		snprintf(h.boot_id, sizeof(h.boot_id), "%s", places[i].boot);
