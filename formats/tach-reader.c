@@ -102,11 +102,16 @@ struct node {
 	uint32_t depth;
 };
 
-/* The stack that some frames on another one make, by the XXH3 of their bytes: 64 bits of it, 32
- * more, and those that say where this is kept. */
+/* A stack: its node, and the node's id, which is not looked up where it is known. */
+struct place {
+	uint32_t node, id;
+};
+
+/* The stack that some frames on another one make, by the XXH3 of their bytes: 64 bits of it, and
+ * those that say where this is kept. */
 struct push {
 	uint64_t high;
-	uint32_t low, node; /* node 0: free */
+	struct place to; /* node 0: free */
 };
 
 struct thread_key {
@@ -116,7 +121,7 @@ struct thread_key {
 struct thread {
 	struct thread_key key;
 	uint64_t time_us;
-	uint32_t node;
+	struct place at;
 	bool told;
 };
 
@@ -562,21 +567,21 @@ static struct push *find_push(struct reader *r, const uint8_t *at, const uint8_t
 {
 	XXH128_hash_t hash =
 		XXH3_128bits_withSeed(at, (size_t)(end - at), node | (uint64_t)count << 32);
-	uint32_t low = (uint32_t)(hash.low64 >> 32);
 	struct push *pair = &r->pushes[hash.low64 % PUSHES & ~1u], *push;
 
 	/* Two places, side by side. */
 	for (push = pair; push < pair + 2; push++)
-		if (push->node && push->high == hash.high64 && push->low == low)
+		if (push->to.node && push->high == hash.high64)
 			return push;
-	push = pair + (pair->node && (!pair[1].node || hash.low64 & 1));
-	*push = (struct push){hash.high64, low, 0};
+	push = pair + (pair->to.node && (!pair[1].to.node || hash.low64 & 1));
+	*push = (struct push){.high = hash.high64};
 	return push;
 }
 
-/* count frames, the leaf first, on top of node: the node that they make. False: they are none, or
- * the error of the reader is set. */
-static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint32_t *node)
+/* count frames, the leaf first, on top of a node: the stack that they make. False: they are none,
+ * or the error of the reader is set. */
+static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint32_t node,
+			struct place *ret)
 {
 	uint32_t frames[TACH_DEPTH];
 	struct push *push = NULL;
@@ -586,9 +591,9 @@ static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint
 
 		if (!end)
 			return false;
-		push = find_push(r, c->at, end, count, *node);
-		if (push->node) {
-			*node = push->node;
+		push = find_push(r, c->at, end, count, node);
+		if (push->to.node) {
+			*ret = push->to;
 			c->at = end;
 			return true;
 		}
@@ -597,12 +602,13 @@ static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint
 		if (!get_number(c, &frames[i]))
 			return false;
 	for (uint32_t i = count; i-- > 0;) {
-		*node = add_node(r, *node, frames[i]);
-		if (r->error || *node == 0)
+		node = add_node(r, node, frames[i]);
+		if (r->error || node == 0)
 			return false;
 	}
+	*ret = (struct place){node, node_at(r, node)->id};
 	if (push)
-		push->node = *node;
+		push->to = *ret;
 	return true;
 }
 
@@ -614,26 +620,25 @@ static uint32_t pop_frames(const struct reader *r, uint32_t node, uint32_t count
 }
 
 /* The stack that a record makes of the thread's last one. False: it is damaged, or an error. */
-static bool read_stack(struct reader *r, struct cursor *c, uint8_t kind, uint32_t *node)
+static bool read_stack(struct reader *r, struct cursor *c, uint8_t kind, struct place *at)
 {
-	uint32_t depth = node_at(r, *node)->depth, first = 0, count, base = 0;
+	uint32_t first = 0, count, base = 0;
 
 	if (kind != STACK_FULL && !get_number(c, &first))
 		return false;
 	if (!get_number(c, &count))
 		return false;
 	if (kind == STACK_SUFFIX) {
+		uint32_t depth = node_at(r, at->node)->depth;
+
 		/* The first number is how many stay. */
 		if (first > depth)
 			return false;
-		base = pop_frames(r, *node, depth - first);
+		base = pop_frames(r, at->node, depth - first);
 	} else if (kind == STACK_POP_PUSH) {
-		base = pop_frames(r, *node, first);
+		base = pop_frames(r, at->node, first);
 	}
-	if (count > TACH_DEPTH - node_at(r, base)->depth)
-		return false;
-	*node = base;
-	return push_frames(r, c, count, node);
+	return count <= TACH_DEPTH - node_at(r, base)->depth && push_frames(r, c, count, base, at);
 }
 
 /* ---- samples ---- */
@@ -715,7 +720,7 @@ static int put_row(struct reader *r, uint32_t thread, struct thread *t, uint32_t
 static bool read_repeats(struct reader *r, struct feed *f, struct cursor *c, uint32_t index,
 			 struct thread *t)
 {
-	uint32_t count, id = node_at(r, t->node)->id;
+	uint32_t count, id = t->at.id;
 
 	if (!get_number(c, &count))
 		return false;
@@ -777,8 +782,8 @@ static bool read_record(struct reader *r, struct feed *f, struct cursor *c)
 	if (kind >= STACK_KINDS || !get_varint(c, &delta))
 		return false;
 	status = cursor_take(c, 1);
-	return status && read_stack(r, c, kind, &t->node) &&
-	       put_row(r, i, t, node_at(r, t->node)->id, delta, *status) == 0;
+	return status && read_stack(r, c, kind, &t->at) &&
+	       put_row(r, i, t, t->at.id, delta, *status) == 0;
 }
 
 static int read_samples(struct reader *r, const struct tach_input *in, bool packed)
