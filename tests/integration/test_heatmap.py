@@ -265,7 +265,7 @@ def test_missing_and_changed_source_is_said(workdir):
 
 
 @pytest.mark.parametrize("encoding,line", [
-    ("latin-1", "# -*- coding: latin-1 -*-\n"), ("cp1252", "#!x\n# vim: set fileencoding=cp1252 :\n"),
+    ("mac", ""), ("latin-1", "# -*- coding: latin-1 -*-\n"), ("cp1252", "#!x\n# vim: set fileencoding=cp1252 :\n"),
     ("utf-8-sig", ""), ("koi8_r", "# coding=koi8_r\n"), ("utf-8", "# coding: no-such-thing\n"),
 ])
 def test_encodings(encoding, line, workdir):
@@ -274,11 +274,15 @@ def test_encodings(encoding, line, workdir):
     script = os.path.join(workdir, "program.py")
     path, folder = os.path.join(workdir, "in.pyprof"), os.path.join(workdir, "out")
     text = line + f"name = '{word}'\n" + PROGRAM.replace("SECONDS", "0.2")
+    if encoding == "mac":       # newlines as they once were
+        encoding, stored = "utf-8", text.replace("\n", "\r").replace("\r", "\r\n", 2)
+    else:
+        stored = text
     with open(script, "wb") as f:
-        f.write((text if runs else text.replace("no-such-thing", "utf-8")).encode(encoding))
+        f.write((stored if runs else stored.replace("no-such-thing", "utf-8")).encode(encoding))
     pyprof("run", "--binary", "-o", path, script, check=True)
     with open(script, "wb") as f:
-        f.write(text.encode(encoding))
+        f.write(stored.encode(encoding))
     heatmap(path, folder, check=True)
     rows = read_folder(folder)["program.py"].rows
     assert rows[text[:text.index("name")].count("\n") + 1]["code"] == f"name = '{word}'"
