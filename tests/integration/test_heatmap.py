@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 import pytest
 
 import support
+from conftest import find_interpreter
 from support import collapsed, pyprof, pythons, version_of
 
 PROGRAM = textwrap.dedent("""\
@@ -286,6 +287,39 @@ def test_encodings(encoding, line, workdir):
     heatmap(path, folder, check=True)
     rows = read_folder(folder)["program.py"].rows
     assert rows[text[:text.index("name")].count("\n") + 1]["code"] == f"name = '{word}'"
+
+
+def test_source_of_another_root(start, workdir):
+    """Links mean what they mean to the target, and nothing of ours stands in for what it lacks."""
+    entry = find_interpreter("3.15")
+    if not entry["root"]:
+        pytest.skip("Python 3.15 has no root of its own here")
+    name = f"/var/tmp/pyprof-test-{os.getpid()}"
+    inside = entry["root"] + name
+    os.mkdir(inside)
+    os.mkdir(name)
+    try:
+        for text, file in (("real", inside + "/real.py"), ("ours", name + "/real.py"),
+                           ("gone", inside + "/gone.py"), ("ours", name + "/gone.py")):
+            with open(file, "w") as f:
+                f.write(f"import time  # {text}\nprint('ready', flush=True)\ntime.sleep(60)\n")
+        os.symlink(name + "/real.py", inside + "/link.py")
+        for script, expected in (("link.py", "import time  # real"), ("gone.py", None)):
+            target = start(pythons.command(entry, [f"{name}/{script}"]))
+            target.expect("ready")
+            if not expected:
+                os.unlink(f"{inside}/{script}")
+            folder = os.path.join(workdir, script)
+            pyprof("attach", "--heatmap", "-d", "0.3", "-o", folder, target.pid, check=True)
+            page = read_folder(folder)[script]
+            assert page.rows[3]["vs"] > 100
+            if expected:
+                assert page.rows[1]["code"] == expected and not notes(page)
+            else:
+                assert "No such file" in notes(page)[0] and "ours" not in page.source
+    finally:
+        shutil.rmtree(inside)
+        shutil.rmtree(name)
 
 
 HOSTILE = [
