@@ -490,6 +490,22 @@ bool output_is_regular(const struct output *o)
 	return o->regular;
 }
 
+FILE *output_scratch(void)
+{
+	const char *directory = secure_getenv("TMPDIR");
+	FILE *file;
+	int fd;
+
+	fd = open(directory && directory[0] ? directory : "/var/tmp",
+		  O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return tmpfile(); /* the file system cannot, or there is no such folder */
+	file = fdopen(fd, "w+");
+	if (!file)
+		close(fd);
+	return file;
+}
+
 int output_flush_stdout(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

@@ -45,6 +45,10 @@ int output_commit(struct output *o, const char *what);
 /* There is nothing to keep. Frees o; takes NULL. */
 void output_discard(struct output *o);
 
+/* A file without a name, to write and read back, in $TMPDIR or /var/tmp; the caller's. NULL and
+ * errno. */
+FILE *output_scratch(void);
+
 /* Under sudo: whose results are. */
 bool output_sudo_ids(uid_t *ret_uid, gid_t *ret_gid);
 

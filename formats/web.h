@@ -5,5 +5,6 @@
 
 extern const char web_heatmap_css_start[], web_heatmap_css_end[];
 extern const char web_heatmap_js_start[], web_heatmap_js_end[];
+extern const char web_flame_html_start[], web_flame_html_end[];
 
 #endif

@@ -209,11 +209,11 @@ int fixture_read(const void *bytes, size_t len, size_t slice, struct told *ret)
 	return read_all(&told_handler, ret, bytes, len, slice);
 }
 
-struct model *fixture_model(const void *bytes, size_t len)
+struct model *fixture_model(const void *bytes, size_t len, const struct model_options *options)
 {
 	struct model *m;
 
-	assert_int_equal(model_new(&m, NULL), 0);
+	assert_int_equal(model_new(&m, options), 0);
 	assert_int_equal(read_all(&model_handler, m, bytes, len, 0), 0);
 	return m;
 }

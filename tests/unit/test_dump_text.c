@@ -108,7 +108,7 @@ static struct model *tasks_model(uint32_t n, const uint32_t (*edges)[2])
 			 0);
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, NULL);
 	bytes_done(&b);
 	return m;
 }

@@ -127,7 +127,7 @@ static struct model *make_model(const unsigned *times, size_t n)
 	}
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, NULL);
 	bytes_done(&b);
 	return m;
 }

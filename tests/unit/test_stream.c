@@ -304,7 +304,7 @@ static void tasks_come_with_their_stacks_and_awaiters(void **state)
 		0);
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, NULL);
 	assert_int_equal(m->task_count, TASKS + 1);
 	assert_true(m->processes[0].has_tasks);
 	assert_int_equal(m->processes[0].tasks.total, TASKS + 1);
