@@ -308,7 +308,9 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	}
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
-	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
+	/* What was replayed is not here, and what was run has ended: its pid may be another's. */
+	e = write_format(format, m, &options, out,
+			 (o->command->groups & (GROUP_REPLAY | GROUP_RUN)) ? 0 : pid);
 	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
