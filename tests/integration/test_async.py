@@ -81,6 +81,7 @@ def shares(numbers):
     return [100 * n / sum(numbers) for n in numbers]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", VERSIONS)
 def test_stacks_are_those_that_can_be_and_shares_are_true(name, start):
     target = start(find_interpreter(name), "async_truth.py", 1)

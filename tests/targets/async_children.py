@@ -1,4 +1,4 @@
-"""Processes that each run a task named after their pid, for ever. Says "ready" and the children's
+"""Processes that each run a task named after their pid, as long as this one is there. Says "ready" and the children's
 pids.
 
 usage: async_children.py CHILDREN"""
@@ -8,7 +8,7 @@ import sys
 
 
 async def busy():
-    while True:
+    while os.getppid() == parent:
         sum(range(5000))
 
 
@@ -16,6 +16,7 @@ async def main():
     await asyncio.get_running_loop().create_task(busy(), name=f"busy {os.getpid()}")
 
 
+parent = os.getpid()
 pids = []
 for _ in range(int(sys.argv[1])):
     pid = os.fork()
