@@ -344,12 +344,9 @@ def test_of_descendants(start, workdir):
     path = workdir + "/family.pyprof"
     pyprof("attach", "--subprocesses", "--async-aware", "-d", "1", "--binary", "-o", path,
            target.pid, check=True)
-    seen = set()
-    for pid in pids:
-        out = pyprof("replay", "--collapsed", "-o", "-", "--async-aware", "--pid", pid, path,
-                     check=True).out
-        seen |= {tasks_of(s)[-1][0] for _, s, _ in collapsed(out)}
-    assert seen == {f"busy {pid}" for pid in pids}
+    out = pyprof("replay", "--collapsed", "-o", "-", "--async-aware", path, check=True).out
+    seen = {(int(s[0][1]), tasks_of(s[1:])[-1][0]) for _, s, _ in collapsed(out)}
+    assert seen == {(pid, f"busy {pid}") for pid in pids}
 
 
 def test_a_program_without_asyncio(start, python3):
