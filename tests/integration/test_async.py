@@ -345,7 +345,11 @@ def test_of_descendants(start, workdir):
     pyprof("attach", "--subprocesses", "--async-aware", "-d", "1", "--binary", "-o", path,
            target.pid, check=True)
     out = pyprof("replay", "--collapsed", "-o", "-", "--async-aware", path, check=True).out
-    seen = {(int(s[0][1]), tasks_of(s[1:])[-1][0]) for _, s, _ in collapsed(out)}
+    seen = set()
+    for line in out.splitlines():
+        process, _, rest = line.partition(";")
+        ((_, stack, _),) = collapsed(rest)
+        seen.add((int(process[4:]), tasks_of(stack)[-1][0]))
     assert seen == {(pid, f"busy {pid}") for pid in pids}
 
 
