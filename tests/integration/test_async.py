@@ -345,12 +345,13 @@ def test_of_descendants(start, workdir):
     path = workdir + "/family.pyprof"
     pyprof("attach", "--subprocesses", "--async-aware", "-d", "1", "--binary", "-o", path,
            target.pid, check=True)
+    out = pyprof("replay", "--collapsed", "-o", "-", "--async-aware", path, check=True).out
     seen = set()
-    for pid in pids:
-        out = pyprof("replay", "--collapsed", "-o", "-", "--async-aware", "--pid", pid, path,
-                     check=True).out
-        seen |= {tasks_of(s)[-1][0] for _, s, _ in collapsed(out)}
-    assert seen == {f"busy {pid}" for pid in pids}
+    for line in out.splitlines():
+        process, _, rest = line.partition(";")
+        ((_, stack, _),) = collapsed(rest)
+        seen.add((int(process[4:]), tasks_of(stack)[-1][0]))
+    assert seen == {(pid, f"busy {pid}") for pid in pids}
 
 
 def test_a_program_without_asyncio(start, python3):

@@ -415,6 +415,16 @@ struct made {
 	uint64_t cpu_ns;
 };
 static struct model *make(const struct model_options *o, const struct stream_definitions *d,
+			  const struct stream_header *more, const struct made *made, size_t n);
+
+/* Of a recording of tasks: what each sample says of them, and three that wait. */
+struct of_task {
+	uint32_t task, below;
+};
+static const struct of_task *of_task;
+static const struct stream_wait *waits;
+
+static struct model *make(const struct model_options *o, const struct stream_definitions *d,
 			  const struct stream_header *more, const struct made *made, size_t n)
 {
 	struct stream_header h = {.stream_id = 1, .time_unit_ns = 1, .rate_hz = 1000};
@@ -429,11 +439,16 @@ static struct model *make(const struct model_options *o, const struct stream_def
 		h = *more;
 	assert_int_equal(stream_writer_new(&w, &h, d, &wo, fixture_sink, &b), 0);
 	for (size_t i = 0; i < n; i++)
-		stream_writer_sample(w, &(struct stream_sample){.time_ns = (i + 1) * 1000000,
-								.thread = 1,
-								.stack = made[i].stack,
-								.state = made[i].state,
-								.cpu_ns = made[i].cpu_ns});
+		stream_writer_sample(
+			w, &(struct stream_sample){.time_ns = (i + 1) * 1000000,
+						   .thread = 1,
+						   .stack = made[i].stack,
+						   .state = made[i].state,
+						   .cpu_ns = made[i].cpu_ns,
+						   .task = of_task ? of_task[i].task : 0,
+						   .below = of_task ? of_task[i].below : 0});
+	for (size_t i = 0; waits && i < 3; i++)
+		stream_writer_wait(w, &waits[i]);
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
 	assert_int_equal(model_new(&m, o), 0);
@@ -633,6 +648,105 @@ static void special_frames_and_instructions_are_there_when_asked_for(void **stat
 	model_free(m);
 }
 
+/* The frames of a stack of the fixture, by their lines from the base: "2 4". */
+static const char *lines_of(const struct model *m, uint32_t node, char *buf, size_t size)
+{
+	char rest[64] = "";
+
+	buf[0] = '\0';
+	for (; node; node = m->nodes[node].parent) {
+		snprintf(buf, size, "%d%s%s", (int)m->frames[m->nodes[node].frame].line,
+			 rest[0] ? " " : "", rest);
+		snprintf(rest, sizeof(rest), "%s", buf);
+	}
+	return buf;
+}
+
+static void a_task_stands_on_those_that_await_it(void **state)
+{
+	/* Stack 12 is called by 6, that by 3, that by 1. */
+	static const struct made made[] = {{12, 0, 0}, {12, 0, 0}, {12, 0, 0},
+					   {12, 0, 0}, {12, 0, 0}, {12, STREAM_STATE_UNASKED, 0}};
+	static const struct of_task of[] = {
+		{STREAM_SAMPLE_TASK_STACK + 5, 3}, {STREAM_SAMPLE_TASK_STACK + 5, 0},
+		{STREAM_SAMPLE_TASK_STACK + 5, 7}, /* not below it */
+		{STREAM_SAMPLE_TASK_NONE, 0},	   {STREAM_SAMPLE_TASK_UNKNOWN, 0},
+		{STREAM_SAMPLE_TASK_STACK + 5, 3},
+	};
+	static const struct stream_wait three[] = {
+		{2000000, 4000000, 400, 1, 4}, {3000000, 1000000, 10, 1, 5}, {0, 0, 7, 0, 0}};
+	struct stream_header h = {.stream_id = 1,
+				  .time_unit_ns = 1,
+				  .rate_hz = 1000,
+				  .collected = "async async-waits"};
+	struct model_options o = {.tasks = MODEL_TASKS_RUNNING};
+	char buf[64], five[64], four[64], twelve[64], want[160], why[256];
+	uint64_t sum = 0;
+	struct model *m;
+
+	waits = three;
+	of_task = of;
+	m = make(NULL, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->count_count, 1);
+	assert_int_equal(m->samples, 6);
+	lines_of(m, m->counts[0].node, twelve, sizeof(twelve));
+	model_free(m);
+
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 2);
+	assert_int_equal(m->count_count, 2);
+	assert_int_equal(m->processes[0].no_task, 1);
+	assert_int_equal(m->processes[0].unknown_task, 2);
+	assert_int_equal(model_check(m, why, sizeof(why)), -EAGAIN);
+	/* Stack 5 and what of 12 is above 3; 5 and all of 12. */
+	lines_of(m, m->counts[0].node, buf, sizeof(buf));
+	lines_of(m, m->counts[1].node, want, sizeof(want));
+	assert_int_equal(m->nodes[m->counts[0].node].depth, 3 + 2);
+	assert_int_equal(m->nodes[m->counts[1].node].depth, 3 + 4);
+	snprintf(five, sizeof(five), "%.*s", (int)(strlen(want) - strlen(twelve)), want);
+	assert_string_equal(want + strlen(five), twelve);
+	assert_memory_equal(buf, five, strlen(five));
+	assert_string_equal(twelve + strlen(twelve) - strlen(buf + strlen(five)),
+			    buf + strlen(five));
+	model_free(m);
+
+	/* With those that wait: their looks are samples. */
+	o.tasks = MODEL_TASKS_ALL;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 2 + 400 + 10);
+	assert_int_equal(m->processes[0].lost_waits, 7);
+	assert_int_equal(m->processes[0].waits, 417);
+	model_free(m);
+	/* Of one that began before the times asked for, the part between them. */
+	o.from_ns = 2000000;
+	o.to_ns = 3000000;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	for (uint32_t i = 0; i < m->count_count; i++)
+		if (strcmp(lines_of(m, m->counts[i].node, four, sizeof(four)), "2 3 5") == 0)
+			sum += m->counts[i].count;
+	assert_int_equal(sum, 100);
+	model_free(m);
+	/* A mode that what waits has no part in, and a recording without. */
+	o = (struct model_options){.tasks = MODEL_TASKS_ALL, .mode = MODE_GIL};
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 0);
+	model_free(m);
+	h.collected[0] = '\0';
+	o.mode = MODE_WALL;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "tasks that wait"));
+	model_free(m);
+	waits = NULL;
+	of_task = of + 4;
+	o.tasks = MODEL_TASKS_RUNNING;
+	m = make(&o, &fixture_definitions, &h, made, 1);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "--async-aware"));
+	model_free(m);
+	of_task = NULL;
+}
+
 static void a_selection_takes_stacks_with_the_function_anywhere(void **state)
 {
 	static const struct made made[] = {{12, 0, 0}, {6, 0, 0}, {3, 0, 0}, {2, 0, 0}};
@@ -673,6 +787,7 @@ int main(void)
 		cmocka_unit_test(a_mode_takes_its_samples_with_their_time),
 		cmocka_unit_test(a_recording_of_a_mode_answers_that_mode_only),
 		cmocka_unit_test(special_frames_and_instructions_are_there_when_asked_for),
+		cmocka_unit_test(a_task_stands_on_those_that_await_it),
 		cmocka_unit_test(a_selection_takes_stacks_with_the_function_anywhere),
 	};
 
