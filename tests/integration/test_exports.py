@@ -17,6 +17,8 @@ from support import PYPROF, pyprof, wait_for
 
 FORMATS = {"gecko": "json", "jsonl": "jsonl", "speedscope": "speedscope.json",
            "pprof": "pb.gz", "callgrind": "callgrind", "chrometrace": "json"}
+# A slice over time ends a nanosecond before the next begins: ten microseconds are enough for all.
+TRACE_NEAR = 1e4
 PLAIN = re.compile(r"^[A-Za-z_][\w.]*$")
 HOSTILE = "na;me\n\t\x1b[31m</script>\"'\\{} é€🐍 \u202e\udcff" + "x" * 3000
 HOSTILE_FILE = "/sr;c/<b>\n\"we\\ird\u202e\udcfe:1:.py"
@@ -109,14 +111,15 @@ def plain(names):
 def check(profile, truth):
     """The same functions, total, own shares, and one known call; recursion is counted once."""
     expected = truth[profile.unit]
+    near = TRACE_NEAR if profile.trace else 1
     assert plain(profile.names) == plain(expected.names)
-    assert profile.total == pytest.approx(expected.total, rel=1e-6)
+    assert profile.total == pytest.approx(expected.total, rel=1e-6, abs=near)
     for name in plain(expected.names):
-        assert profile.own[name] == pytest.approx(expected.own[name], rel=1e-6), name
+        assert profile.own[name] == pytest.approx(expected.own[name], rel=1e-6, abs=near), name
     if profile.calls is not None:
         call = ("Work.outer", "Work.inner")
         assert expected.calls[call] > 0
-        assert profile.calls[call] == pytest.approx(expected.calls[call], rel=1e-6)
+        assert profile.calls[call] == pytest.approx(expected.calls[call], rel=1e-6, abs=near)
     if profile.unit == "samples" and profile.inclusive is not None:
         for name in plain(expected.names):
             assert profile.inclusive[name] == expected.inclusive[name], name
@@ -126,7 +129,6 @@ def check(profile, truth):
 def read_collapsed(path, workdir):
     profile = readers.speedscope(path, "collapsed")
     profile.names = {n for n in profile.names if not n.startswith("tid:")}
-    profile.names = {n for n in profile.names if n}
     return profile
 
 
@@ -168,14 +170,15 @@ def bump(data, pattern):
 DAMAGE = {
     "collapsed": lambda data: bump(data, rb" (\d+)\n"),
     "speedscope": lambda data: bump(data, rb'"weights":\[\d+,(\d+)'),
-    "chrometrace": lambda data: replaced(data, b'"ph":"E"', b'"ph":"i"'),
+    "chrometrace": lambda data: replaced(data, b'"ph":"E"', b'"ph":"i"', 40),
     "pprof": lambda data: gzip.compress(replaced(gzip.decompress(data), b"Work.inner",
                                                  b"Work.innex")),
     "gecko": lambda data: re.sub(rb'("stack":\[)(?:\d+|null)(,(?:\d+|null)){20}', rb"\1null" +
                                  20 * rb",null", data, count=1),
     "go-pprof-samples": lambda data: data[:-20] + bytes(12) + data[-8:],
     "go-pprof-wall": lambda data: gzip.compress(gzip.decompress(data)[:-4000]),
-    "callgrind-samples": lambda data: bump(data, rb"\ncalls=\d+ \d+\n\d+ (\d+) "),
+    "callgrind-samples": lambda data: re.sub(rb"(?m)^([1-9]\d* [1-9]\d*) (\d+)$", rb"\g<1>0 \2",
+                                             data),
     "callgrind-time": lambda data: re.sub(rb"(?m)^([1-9]\d* [1-9]\d* \d+)$", rb"\g<1>0", data),
     "jsonl": lambda data: bump(data, rb'"self":(\d+)'),
 }
@@ -202,11 +205,12 @@ JSON_FILE = HOSTILE_FILE.replace("\udcfe", 3 * "\ufffd")
 def test_hostile_names_arrive_as_they_are(files, workdir):
     """In JSON; what is not UTF-8 is replaced."""
     def frames(path):
-        return {(f["name"].split(" {\"file\"")[0], f["file"])
+        return {(f["name"], f["file"])
                 for p in readers.speedscope_raw(path)["profiles"] for f in p["frames"]}
 
     assert (JSON_HOSTILE, JSON_FILE) in frames(files["speedscope"])
-    assert JSON_HOSTILE in {name for name, _ in frames(files["chrometrace"])}
+    assert any(name.startswith(f"{JSON_HOSTILE} ({JSON_FILE}:")
+               for name, _ in frames(files["chrometrace"]))
     with open(files["gecko"], encoding="utf-8") as f:
         gecko = json.load(f)
     strings = gecko["shared"]["stringArray"]
@@ -221,9 +225,7 @@ def test_hostile_names_arrive_as_they_are(files, workdir):
 def test_text_and_pprof_hold_no_controls(files):
     for data in (open(files["callgrind"], "rb").read(), readers.gunzip(files["pprof"])):
         assert b"na;me\\n\\t\\x1b[31m</script>" in data
-        for bad in ("\x1b", "\u202e"):
-            assert bad.encode() not in data or files["pprof"] and bad == "\x1b" and \
-                b"\x1b[31m" not in data
+        assert b"\x1b[31m" not in data and "\u202e".encode() not in data
     with open(files["callgrind"], encoding="utf-8") as f:
         for line in f:
             assert len(line) < 20000 and (line == "\n" or re.match(
@@ -408,7 +410,7 @@ def test_processes_have_tracks_of_their_own(workdir):
         events = json.load(f)["traceEvents"]
     slices = [e for e in events if e["ph"] == "B"]
     assert {e["pid"] for e in slices} == pids
-    assert len({e["pid"] for e in slices if e["name"] == "child"}) == 1
+    assert len({e["pid"] for e in slices if e["name"].startswith("child (")}) == 1
     # Both ran at the same time, on one clock.
     spans = {pid: [e["ts"] for e in events if e["pid"] == pid and "ts" in e] for pid in pids}
     first, second = spans.values()
@@ -430,7 +432,7 @@ def test_slices_nest_and_stay_open_as_long_as_a_function_runs(files):
             last[key] = event["ts"]
         if event["ph"] == "B":
             stacks.setdefault(key, []).append(event["name"])
-            outers += event["name"] == "Work.outer"
+            outers += event["name"].startswith("Work.outer (")
         elif event["ph"] == "E":
             assert stacks[key].pop() == event["name"]
     assert not any(stacks.values())
