@@ -827,9 +827,7 @@ static int put_thread(struct gecko *g)
 	sink_text(g->out, "\",\"tid\":");
 	sink_unsigned(g->out, t->tid);
 	sink_text(g->out, ",\"processStartupTime\":0,\"processShutdownTime\":null,"
-			  "\"registerTime\":");
-	put_milliseconds(g, moments_at(&g->moments, t->process, t->first_ns));
-	sink_text(g->out, ",\"unregisterTime\":null,\"pausedRanges\":[]");
+			  "\"registerTime\":0,\"unregisterTime\":null,\"pausedRanges\":[]");
 	r = number_tables(g);
 	if (r == 0)
 		r = put_sample_table(g);

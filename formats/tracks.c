@@ -7,7 +7,7 @@
 
 struct identity {
 	uint64_t tid, ident;
-	uint32_t process, name, main;
+	uint32_t process, main;
 	uint32_t thread;
 };
 
@@ -20,9 +20,9 @@ int tracks_find(uint32_t **ret, const struct model *m)
 	if (r < 0)
 		return r;
 	tracks = calloc(m->thread_count, sizeof(*tracks));
-	for (uint32_t i = 1; tracks && i < m->thread_count; i++) {
+	for (uint32_t i = m->thread_count - 1; tracks && i > 0; i--) {
 		const struct model_thread *t = &m->threads[i];
-		struct identity key = {t->tid, t->ident, t->process, t->name, t->main, 0}, *who;
+		struct identity key = {t->tid, t->ident, t->process, t->main, 0}, *who;
 		uint32_t at = t->tid ? table_intern(&table, &key) : 0;
 
 		if (t->tid && at == 0) {
