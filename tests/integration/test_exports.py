@@ -5,7 +5,6 @@ import marshal
 import os
 import re
 import subprocess
-import sys
 import textwrap
 from collections import Counter
 
@@ -13,7 +12,8 @@ import pytest
 
 import pyprof_reader
 import readers
-from support import PYPROF, pyprof, wait_for
+from conftest import find_interpreter
+from support import pyprof, pythons
 
 FORMATS = {"gecko": "json", "jsonl": "jsonl", "speedscope": "speedscope.json",
            "pprof": "pb.gz", "callgrind": "callgrind", "chrometrace": "json"}
@@ -243,6 +243,35 @@ def test_pprof_says_whose_samples_they_are(files, recording, workdir):
     assert f"process:[{stream.header['pid']}]" in text and "thread_id:[" in text
     assert stream.header["build_id"] in text.partition("Mappings")[2]
     assert os.path.basename(stream.header["object"]) in text.partition("Mappings")[2]
+
+
+def shape(path):
+    """The kinds of records, with the keys of theirs and of their entries, in order."""
+    found = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            record = json.loads(line)
+            assert line.rstrip("\n") in [json.dumps(record, separators=(",", ":"), ensure_ascii=a)
+                                         for a in (True, False)]
+            entries = [e for value in record.values() if isinstance(value, list) for e in value]
+            assert len(entries) <= 256
+            found.setdefault((record["type"], tuple(record)), set()).update(map(tuple, entries))
+    return found
+
+
+def test_jsonl_is_as_the_original_writes_it(workdir):
+    """Whose own file is made beside, of the same program."""
+    entry = find_interpreter("3.15")
+    script, theirs, ours = (os.path.join(workdir, name) for name in ("p.py", "t.jsonl", "o.jsonl"))
+    with open(script, "w") as f:
+        f.write("import gc\ndef work():\n    for i in range(300): gc.collect()\nwork()\n")
+    subprocess.run(pythons.command(entry, ["-m", "profiling.sampling", "run", "--jsonl", "-r",
+                                           "1khz", "-o", theirs, script]),
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    assert os.path.exists(theirs), "the original made no file"
+    pyprof("run", "--jsonl", "-o", ours, "--", *pythons.command(entry, [script]), check=True)
+    assert shape(ours) == shape(theirs)
+    assert list(shape(ours)) == list(shape(theirs))
 
 
 # ---- the Firefox Profiler's own facts ----
