@@ -81,6 +81,27 @@ $(B)/obj/%.o: %.c
 	$(call say,CC $<)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# What pages are made of, byte for byte: formats/web.h declares it. The flame graph's is put together
+# of its sources first.
+FLAME = formats/web/flame
+FLAME_SCRIPTS = $(patsubst %,$(FLAME)/%.js,data tree theme paint graph strip side export flame)
+$(B)/web/flame.html: $(FLAME)/bundle $(FLAME)/page.html $(FLAME)/style.css $(FLAME_SCRIPTS)
+	@mkdir -p $(@D)
+	$(call say,WEB $@)
+	$(Q)$(PYTHON) $(FLAME)/bundle $(FLAME)/page.html $(FLAME)/style.css $(FLAME_SCRIPTS) > $@
+WEB = $(wildcard formats/web/*.css formats/web/*.js)
+WEB_OBJECTS = $(WEB:%=$(B)/obj/%.o) $(B)/obj/formats/web/flame.html.o
+$(B)/libformats.a: $(WEB_OBJECTS)
+$(WEB:%=$(B)/obj/%.o): $(B)/obj/%.o: %
+$(B)/obj/formats/web/flame.html.o: $(B)/web/flame.html
+$(WEB_OBJECTS):
+	@mkdir -p $(@D)
+	$(call say,WEB $<)
+	$(Q)name=web_$$(echo $(<F) | tr .- __); \
+	printf '.section .rodata\n.global %s_start, %s_end\n%s_start: .incbin "%s"\n%s_end: .byte 0\n%s\n' \
+		$$name $$name $$name $< $$name '.section .note.GNU-stack,"",@progbits' | \
+		$(CC) -c -x assembler -o $@ -
+
 $(B)/pyprof: $(B)/obj/cli/main.o $(LIBS)
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -117,6 +138,12 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libtests.a $(LIBS)
 
 unit-tests: $(UNIT_BINARIES)
 
+# Recordings with known answers, for the tests of pages.
+$(B)/browser/recordings: $(B)/obj/tests/browser/recordings.o $(B)/libformats.a
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 check: setup-check
 	@tests/check
 
@@ -124,6 +151,8 @@ check-unit:
 	@tests/check unit
 check-integration:
 	@tests/check integration
+check-browser:
+	@tests/check browser
 
 # ---- fuzzing: clang's libFuzzer with ASan and UBSan ----
 
@@ -172,7 +201,7 @@ bench: setup-check
 # ---- style ----
 
 C_FILES = $(wildcard $(PARTS:%=%/*.[ch]) remote/layouts/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
-	tests/targets/*.[ch] tests/bench/*.[ch])
+	tests/targets/*.[ch] tests/bench/*.[ch] tests/browser/*.[ch])
 HEADERS = $(filter %.h,$(C_FILES))
 
 lint:
@@ -208,6 +237,6 @@ clean:
 	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
 
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all setup setup-check demo unit-tests check check-unit check-integration fuzzers fuzz opcodes bench bench-programs \
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration check-browser fuzzers fuzz opcodes bench bench-programs \
 	lint install uninstall dist clean
 .DELETE_ON_ERROR:

@@ -37,6 +37,7 @@ struct options {
 	bool native, no_gc, opcodes;
 	/* replay */
 	uint64_t from_ns, to_ns; /* to_ns 0: the end */
+	bool fold_processes, fold_threads;
 	/* run */
 	bool module, any_command; /* any_command: the operands came after -- */
 	const char *python;
@@ -45,11 +46,12 @@ struct options {
 	/* output */
 	const struct format *format; /* NULL: --binary. format_pstats stands for its table too */
 	bool format_given;
+	const char *base; /* what --diff-flamegraph compares with; NULL: another format */
 	enum stream_codec codec;
 	const char *outfile; /* NULL: the default */
 	enum format_sort sort;
 	int limit; /* rows; 0: default */
-	bool no_summary;
+	bool no_summary, browser;
 	/* replay */
 	struct pid_list pids; /* empty: all */
 	/* session */

@@ -26,6 +26,9 @@ void record_request(struct protocol_request *q, const struct options *o, pid_t p
 		q->flags |= PROTOCOL_CPU_TIME;
 	if (o->opcodes)
 		q->flags |= PROTOCOL_OPCODES;
+	if (o->async_aware)
+		q->flags |= o->async_mode_given && !o->async_running ? PROTOCOL_TASKS_ALL
+								     : PROTOCOL_TASKS_RUNNING;
 	q->mode = o->mode;
 	put_pattern(q->thread, o->selected.thread);
 	put_pattern(q->function, o->selected.function);
@@ -214,7 +217,7 @@ static int finish_family(const struct recording *r, const struct descendant_file
 	} else if (m->samples == 0) {
 		/* Of the target itself; there are files of others. */
 		output_discard(out);
-	} else if (!d->apart && model_group_processes(m) < 0) {
+	} else if (!d->apart && !o->base && model_group_processes(m) < 0) {
 		message("out of memory");
 		output_discard(out);
 		status = STATUS_FAILED;

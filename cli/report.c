@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/base.h"
+#include "cli/browser.h"
+#include "cli/listing.h"
 #include "cli/message.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -20,18 +23,49 @@ static void default_name(const struct options *o, pid_t pid, char *buf, size_t s
 	const char *name = o->format ? o->format->name : "binary";
 	const char *extension = o->format ? o->format->extension : "pyprof";
 
+	/* A folder has no extension. */
 	if (pid)
-		snprintf(buf, size, "%s_%d.%s", name, (int)pid, extension);
+		snprintf(buf, size, "%s_%d%s%s", name, (int)pid, extension ? "." : "",
+			 extension ? extension : "");
 	else
-		snprintf(buf, size, "%s_merged.%s", name, extension);
+		snprintf(buf, size, "%s_merged%s%s", name, extension ? "." : "",
+			 extension ? extension : "");
+}
+
+static bool is_folder(const struct options *o)
+{
+	return o->format && o->format->write_folder;
+}
+
+/* Of a profile that is there and has no one pid: the file that it is made of tells which it is. */
+static void default_name_without_pid(const struct options *o, const struct model *m, char *buf,
+				     size_t size)
+{
+	const char *path = o->operands[0], *slash = strrchr(path, '/'), *dot;
+
+	default_name(o, 0, buf, size);
+	if (o->operand_count != 1 || model_has_several_processes(m) || strcmp(path, "-") == 0)
+		return;
+	path = slash ? slash + 1 : path;
+	dot = strrchr(path, '.');
+	snprintf(buf, size, "%s_%.*s.%s", o->format->name,
+		 (int)(dot && dot > path ? (size_t)(dot - path) : strlen(path)), path,
+		 o->format->extension);
 }
 
 int report_open(struct output **ret, const struct options *o, pid_t pid)
 {
 	char name[64];
+	int e = 0;
 
 	*ret = NULL;
+	if (o->base && (o->command->groups & GROUP_RECORD))
+		e = base_check(o);
+	if (e)
+		return e;
 	default_name(o, pid, name, sizeof(name));
+	if (is_folder(o) && (o->outfile || pid))
+		return output_open_folder(ret, o->outfile ? o->outfile : name, o->format);
 	if (o->outfile)
 		return output_open(ret, o->outfile, name, !o->format);
 	if (o->format == &format_pstats || !pid)
@@ -46,7 +80,7 @@ static void descendant_path(const struct options *o, const char *pid, const char
 	const char *base, *dot;
 	struct stat st;
 
-	if (!o->outfile || (stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
+	if (!o->outfile || (!is_folder(o) && stat(o->outfile, &st) == 0 && S_ISDIR(st.st_mode))) {
 		snprintf(buf, size, "%s%s%s", o->outfile ? o->outfile : "", o->outfile ? "/" : "",
 			 name);
 		return;
@@ -64,9 +98,9 @@ static void descendant_name(const struct options *o, const char *pid, char *buf,
 {
 	char name[96];
 
-	snprintf(name, sizeof(name), "%s_%s.%s",
+	snprintf(name, sizeof(name), "%s_%s%s%s",
 		 o->format != &format_pstats ? o->format->name : "profile", pid,
-		 o->format->extension);
+		 o->format->extension ? "." : "", o->format->extension ? o->format->extension : "");
 	descendant_path(o, pid, name, buf, size);
 }
 
@@ -85,6 +119,8 @@ int report_open_descendant(struct output **ret, const struct options *o, pid_t p
 	else
 		snprintf(text, sizeof(text), "%d", (int)pid);
 	descendant_name(o, text, path, sizeof(path));
+	if (is_folder(o))
+		return output_open_folder(ret, path, o->format);
 	return output_open(ret, path, path, false);
 }
 
@@ -122,16 +158,36 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 	}
 }
 
+/* What a profile of tasks leaves out. */
+static void say_tasks(const struct options *o, const struct model *m)
+{
+	uint64_t samples = 0, none = 0;
+
+	if (!o->async_aware)
+		return;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		samples += m->processes[i].samples;
+		none += m->processes[i].no_task;
+	}
+	if (none)
+		message("%llu of %llu samples are of no task, as of an event loop that waits: they "
+			"are left out",
+			(unsigned long long)none, (unsigned long long)samples);
+	if (m->mode != MODE_WALL && o->async_mode_given && !o->async_running)
+		message("tasks that wait have no part in mode %s: only those that run are shown",
+			mode_names[m->mode]);
+}
+
 /* pid: whose profile it is, where there are others; else 0. */
 static int check_question(const struct model *m, pid_t pid)
 {
-	char text[256];
+	char text[512];
 	int e = model_check(m, text, sizeof(text));
 
 	if (e < 0 && pid)
 		message("process %d: %s", (int)pid, text);
 	else if (e < 0)
-		message("%s", text);
+		message("%s", message_text(text));
 	return e < 0 && e != -EAGAIN ? STATUS_FAILED : 0;
 }
 
@@ -139,15 +195,18 @@ int report_check(const struct options *o, const struct model *m, bool recorded_n
 {
 	int status = check_question(m, 0);
 
-	if (!status)
+	if (!status) {
 		say_limits(o, m, recorded_now);
+		say_tasks(o, m);
+	}
 	return status;
 }
 
 /* Whether the options ask for less than all that was recorded. */
 static bool asks(const struct options *o)
 {
-	return o->mode > MODE_WALL || !selection_is_empty(&o->selected) || o->from_ns || o->to_ns;
+	return o->async_aware || o->mode > MODE_WALL || !selection_is_empty(&o->selected) ||
+	       o->from_ns || o->to_ns;
 }
 
 static bool has_samples(const struct model *m)
@@ -158,6 +217,64 @@ static bool has_samples(const struct model *m)
 	return false;
 }
 
+/* With the sources that a format may want, as they are to be had from here. */
+static int write_format(const struct format *format, const struct model *m,
+			const struct format_options *options, struct output *out, pid_t pid)
+{
+	struct format_options with_source = *options;
+	struct listing listing;
+	int e;
+
+	listing_init(&listing, pid);
+	with_source.source_file = listing_read;
+	with_source.arg = &listing;
+	if (format->write_folder)
+		e = format->write_folder(m, &with_source, output_folder(out));
+	else
+		e = format->write(m, &with_source, out ? output_file(out) : stdout);
+	listing_done(&listing);
+	return e;
+}
+
+/* Shows what was written, where that was asked for. Nothing fails for it. */
+static void show(const struct options *o, const char *place)
+{
+	char *path;
+
+	if (!o->browser)
+		return;
+	if (!place) {
+		message("the standard output is not for a browser: --browser is left out");
+		return;
+	}
+	if (!is_folder(o) && strcmp(o->format->extension, "html") != 0 &&
+	    strcmp(o->format->extension, "svg") != 0) {
+		message("%s is not for a browser: --browser is left out", o->format->name);
+		return;
+	}
+	if (asprintf(&path, "%s%s", place, is_folder(o) ? "/index.html" : "") >= 0) {
+		browser_open(path);
+		free(path);
+	}
+}
+
+/* Commits out, and shows it when it is the main result. */
+static int finish(const struct options *o, struct output *out, const struct format *format,
+		  bool main_result)
+{
+	char *place = NULL;
+	int status;
+
+	if (main_result && o->browser && out && !output_is_stdout(out))
+		place = strdup(output_name(out));
+	status =
+		out ? output_commit(out, main_result ? format->name : NULL) : output_flush_stdout();
+	if (!status && main_result)
+		show(o, place);
+	free(place);
+	return status;
+}
+
 static int write_profile(const struct options *o, const struct model *m, struct output *out,
 			 pid_t pid, bool say)
 {
@@ -166,8 +283,22 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 					 .limit = o->limit,
 					 .no_summary = o->no_summary,
 					 .scratch = output_scratch};
+	struct model *base = NULL;
 	const char *what;
-	int e;
+	int e, status = 0;
+
+	if (o->base) {
+		status = base_open(&base, o);
+		if (!status)
+			status = base_compare(o, m, base);
+		if (status && !(o->command->groups & GROUP_RECORD)) {
+			model_free(base);
+			output_discard(out);
+			return status;
+		}
+		/* What was recorded is not lost for it. */
+		options.base = status ? NULL : base;
+	}
 
 	/* -o - is the file, on the standard output; the table is what a terminal gets. */
 	format = choose_format(o, out && !(output_is_stdout(out) && isatty(STDOUT_FILENO)));
@@ -177,7 +308,8 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	}
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
-	e = format->write(m, &options, out ? output_file(out) : stdout);
+	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
+	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
 			message("no sample is of what was asked for: nothing to write");
@@ -195,17 +327,22 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 		output_discard(out);
 		return STATUS_FAILED;
 	}
-	if (!out)
-		return output_flush_stdout();
-	return output_commit(out, say ? format->name : NULL);
+	e = finish(o, out, format, say);
+	return e ? e : status;
 }
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
 {
-	int e;
+	char name[NAME_MAX + 64];
+	int e = 0;
 
 	if (!out && (o->outfile || o->format != &format_pstats)) {
-		e = report_open(&out, o, pid);
+		if (o->outfile || pid) {
+			e = report_open(&out, o, pid);
+		} else {
+			default_name_without_pid(o, m, name, sizeof(name));
+			e = output_open(&out, name, name, false);
+		}
 		if (e)
 			return e;
 	}

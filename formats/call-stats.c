@@ -5,116 +5,159 @@
 
 #include "formats/locations.h"
 
+/* One way through the tree. */
 struct walk {
-	uint32_t *first, *child, *next;
-	struct call_stat *nodes; /* direct: of the node alone; cumulative: with all below */
-	uint32_t *active;	 /* how often each group is on the path */
-	uint32_t *edge, *edge_active;
+	const struct call_tree *tree;
+	uint32_t *group; /* of each node; 0 of edges: none */
+	struct call_stat *stats;
+	size_t stride;		 /* of stats, in bytes */
+	uint32_t *next, *active; /* how often each group is on the path */
 };
 
-static void enter(struct call_stat *to, const struct call_stat *node, uint32_t *active)
+int call_tree_init(struct call_tree *t, const struct model *m)
 {
-	to->direct += node->direct;
-	to->direct_ns += node->direct_ns;
-	/* Recursion: what is below an outer occurrence has been added there. */
-	if ((*active)++ > 0)
-		return;
-	to->cumulative += node->cumulative;
-	to->cumulative_ns += node->cumulative_ns;
-}
-
-static void walk_tree(const struct model *m, struct walk *w, const uint32_t *groups,
-		      struct call_stat *ret, struct call_edge *edges)
-{
-	uint32_t at = 0;
-
-	for (;;) {
-		if (w->next[at] < w->first[at + 1]) {
-			uint32_t group;
-
-			at = w->child[w->next[at]++];
-			group = groups[m->nodes[at].frame];
-			enter(&ret[group], &w->nodes[at], &w->active[group]);
-			if (edges && w->edge[at])
-				enter(&edges[w->edge[at]].stat, &w->nodes[at],
-				      &w->edge_active[w->edge[at]]);
-		} else if (at) {
-			w->active[groups[m->nodes[at].frame]]--;
-			if (edges && w->edge[at])
-				w->edge_active[w->edge[at]]--;
-			at = m->nodes[at].parent;
-		} else {
-			break;
-		}
-	}
-}
-
-static int find_edges(const struct model *m, struct walk *w, const uint32_t *groups,
-		      struct table *edges)
-{
-	w->edge = calloc(m->node_count, sizeof(*w->edge));
-	if (!w->edge)
-		return -ENOMEM;
-	for (uint32_t i = 1; i < m->node_count; i++) {
-		uint32_t parent = m->nodes[i].parent;
-		struct call_edge key = {.callee = groups[m->nodes[i].frame],
-					.caller = groups[m->nodes[parent].frame]};
-
-		if (parent == 0)
-			continue;
-		w->edge[i] = table_intern(edges, &key);
-		if (w->edge[i] == 0)
-			return -ENOMEM;
-	}
-	w->edge_active = calloc(edges->count, sizeof(*w->edge_active));
-	return w->edge_active ? 0 : -ENOMEM;
-}
-
-int call_stats(const struct model *m, const uint32_t *groups, uint32_t group_count,
-	       struct call_stat *ret, struct table *edges)
-{
-	struct walk w = {0};
 	int r = -ENOMEM;
 
-	w.nodes = calloc(m->node_count, sizeof(*w.nodes));
-	w.next = calloc(m->node_count, sizeof(*w.next));
-	w.active = calloc(group_count, sizeof(*w.active));
-	if (!w.nodes || !w.next || !w.active)
-		goto out;
-	r = children_of(&m->nodes->parent, sizeof(*m->nodes), m->node_count, &w.first, &w.child);
-	if (r < 0)
-		goto out;
-	if (edges) {
-		r = find_edges(m, &w, groups, edges);
-		if (r < 0)
-			goto out;
+	*t = (struct call_tree){.m = m};
+	t->nodes = calloc(m->node_count, sizeof(*t->nodes));
+	if (t->nodes)
+		r = children_of(&m->nodes->parent, sizeof(*m->nodes), m->node_count, &t->first,
+				&t->child);
+	if (r < 0) {
+		call_tree_done(t);
+		return r;
 	}
 	for (uint32_t i = 0; i < m->count_count; i++) {
-		struct call_stat *node = &w.nodes[m->counts[i].node];
+		struct call_stat *node = &t->nodes[m->counts[i].node];
 
 		node->direct += m->counts[i].count;
 		node->direct_ns += m->counts[i].ns;
 	}
 	/* Parents come before their children. */
 	for (uint32_t i = m->node_count - 1; i > 0; i--) {
-		struct call_stat *node = &w.nodes[i], *parent = &w.nodes[m->nodes[i].parent];
+		struct call_stat *node = &t->nodes[i], *parent = &t->nodes[m->nodes[i].parent];
 
 		node->cumulative += node->direct;
 		node->cumulative_ns += node->direct_ns;
 		parent->cumulative += node->cumulative;
 		parent->cumulative_ns += node->cumulative_ns;
 	}
-	for (uint32_t i = 0; i < m->node_count; i++)
-		w.next[i] = w.first[i];
-	walk_tree(m, &w, groups, ret, edges ? (struct call_edge *)(void *)edges->items : NULL);
-	r = 0;
-out:
-	free(w.nodes);
+	return 0;
+}
+
+void call_tree_done(struct call_tree *t)
+{
+	free(t->first);
+	free(t->child);
+	free(t->nodes);
+	*t = (struct call_tree){0};
+}
+
+static void enter(struct walk *w, uint32_t node)
+{
+	uint32_t group = w->group[node];
+	const struct call_stat *from = &w->tree->nodes[node];
+	struct call_stat *to = (void *)((char *)w->stats + group * w->stride);
+
+	to->direct += from->direct;
+	to->direct_ns += from->direct_ns;
+	/* Recursion: what is below an outer occurrence has been added there. */
+	if (w->active[group]++ > 0)
+		return;
+	to->cumulative += from->cumulative;
+	to->cumulative_ns += from->cumulative_ns;
+}
+
+static void walk_nodes(struct walk *w)
+{
+	const struct call_tree *t = w->tree;
+	uint32_t at = 0;
+
+	for (;;) {
+		if (w->next[at] < t->first[at + 1]) {
+			at = t->child[w->next[at]++];
+			enter(w, at);
+		} else if (at) {
+			w->active[w->group[at]]--;
+			at = t->m->nodes[at].parent;
+		} else {
+			break;
+		}
+	}
+}
+
+/* Group 0 gets what no group has when groups are those of edges. */
+static int walk(const struct call_tree *t, uint32_t *group, uint32_t group_count,
+		struct call_stat *stats, size_t stride)
+{
+	struct walk w = {.tree = t, .group = group, .stats = stats, .stride = stride};
+
+	w.next = malloc(t->m->node_count * sizeof(*w.next));
+	w.active = calloc(group_count, sizeof(*w.active));
+	if (w.next && w.active) {
+		for (uint32_t i = 0; i < t->m->node_count; i++)
+			w.next[i] = t->first[i];
+		walk_nodes(&w);
+	}
 	free(w.next);
 	free(w.active);
-	free(w.first);
-	free(w.child);
-	free(w.edge);
-	free(w.edge_active);
+	return w.next && w.active ? 0 : -ENOMEM;
+}
+
+int call_tree_stats(const struct call_tree *t, const uint32_t *groups, uint32_t group_count,
+		    struct call_stat *ret)
+{
+	const struct model *m = t->m;
+	uint32_t *group = calloc(m->node_count, sizeof(*group));
+	int r = group ? 0 : -ENOMEM;
+
+	for (uint32_t i = 1; group && i < m->node_count; i++)
+		group[i] = groups[m->nodes[i].frame];
+	if (r == 0)
+		r = walk(t, group, group_count, ret, sizeof(*ret));
+	free(group);
+	return r;
+}
+
+int call_tree_edges(const struct call_tree *t, const uint32_t *callers, const uint32_t *callees,
+		    struct table *edges)
+{
+	const struct model *m = t->m;
+	uint32_t *edge = calloc(m->node_count, sizeof(*edge));
+	struct call_edge *items;
+	int r = edge ? 0 : -ENOMEM;
+
+	for (uint32_t i = 1; r == 0 && i < m->node_count; i++) {
+		uint32_t parent = m->nodes[i].parent;
+		struct call_edge key = {.callee = callees[m->nodes[i].frame],
+					.caller = callers[m->nodes[parent].frame]};
+
+		if (parent == 0)
+			continue;
+		edge[i] = table_intern(edges, &key);
+		if (edge[i] == 0)
+			r = -ENOMEM;
+	}
+	items = (void *)edges->items;
+	if (r == 0)
+		r = walk(t, edge, edges->count, &items->stat, sizeof(*items));
+	/* What is at the base of a stack was called by nobody. */
+	items[0].stat = (struct call_stat){0};
+	free(edge);
+	return r;
+}
+
+int call_stats(const struct model *m, const uint32_t *groups, uint32_t group_count,
+	       struct call_stat *ret, struct table *edges)
+{
+	struct call_tree t;
+	int r = call_tree_init(&t, m);
+
+	if (r < 0)
+		return r;
+	r = call_tree_stats(&t, groups, group_count, ret);
+	if (r == 0 && edges)
+		r = call_tree_edges(&t, groups, groups, edges);
+	call_tree_done(&t);
 	return r;
 }

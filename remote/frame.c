@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "remote/sampler.h"
 #include "remote/thread.h"
 #include "remote/window.h"
 
-#define NEAR_BITS	9    /* log2 of the slots that remember where a frame stood in the walk */
+#define NEAR_BITS	9 /* log2 of the slots that remember where a frame stood in the walk */
+#define CODE_LATE_NS	100000u
 #define REST_BYTES	256u /* of the top of the datastack that tell that a thread rests */
 #define TWICE_FRAMES	8    /* of the frames elsewhere, counted from the leaf, are copied twice */
 #define OPCODES_AT_ONCE 64
@@ -302,9 +304,22 @@ struct suspects {
 	bool replaced; /* some were, and are dropped, or could not be checked */
 };
 
+/* Whether we were kept from checking for so long that a code object may have been replaced by
+ * another, and that again by one like the first. */
+static bool is_late(const struct walk_context *c)
+{
+	struct timespec now;
+
+	if (!c->gathered_ns)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c->gathered_ns >
+	       CODE_LATE_NS;
+}
+
 static void check_suspects(struct walk_context *c, struct suspects *s)
 {
-	if (s->n && code_cache_check(c->codes, s->codes, s->n, c->stamp) != 0)
+	if (s->n && (code_cache_check(c->codes, s->codes, s->n, c->stamp) != 0 || is_late(c)))
 		s->replaced = true;
 	s->n = 0;
 }
@@ -723,36 +738,40 @@ bool walker_rests(const struct walker *w)
 	return w->resting;
 }
 
+struct memory_range walker_rest_words(struct walker *w)
+{
+	return (struct memory_range){.addr = w->windows.tstate,
+				     .len = (uint32_t)w->layout->tstate.size,
+				     .buf = w->windows.words};
+}
+
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
 {
 	const struct layout *l = w->layout;
 
-	out[0] = (struct memory_range){.addr = w->windows.tstate,
-				       .len = (uint32_t)l->tstate.size,
-				       .buf = w->windows.words};
-	out[1] = (struct memory_range){
+	out[0] = (struct memory_range){
 		.addr = w->rest->addr, .len = w->rest->len, .buf = w->rest->now};
 	if (l->tstate.cframe == ABSENT)
-		return 2;
+		return 1;
 	/* In 3.11 and 3.12 the leaf is named there. */
-	out[2] = (struct memory_range){.addr = word_at(w->rest->words, l->tstate.cframe),
+	out[1] = (struct memory_range){.addr = word_at(w->rest->words, l->tstate.cframe),
 				       .len = CFRAME_BYTES,
 				       .buf = w->rest->cframe};
-	return 3;
+	return 2;
 }
 
 static bool leaf_stays(const struct walker *w, const struct memory_range *ranges)
 {
 	if (w->layout->tstate.cframe == ABSENT)
 		return true;
-	return !ranges[2].failed && word_at(w->rest->cframe, w->layout->cframe.current_frame) ==
+	return !ranges[1].failed && word_at(w->rest->cframe, w->layout->cframe.current_frame) ==
 					    w->known[w->n_known - 1].addr;
 }
 
-bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *ranges,
-			uint32_t *ret_stack)
+bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
+			const struct memory_range *ranges, uint32_t *ret_stack)
 {
-	if (!ranges[0].failed && !ranges[1].failed &&
+	if (!words->failed && !ranges[0].failed &&
 	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
 	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges) &&
 	    check_known(w, c, w->n_known) == WALK_OK) {
@@ -934,4 +953,36 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
 	with = frame && below ? tables_stack(c->tables, below, frame) : 0;
 	with = with ? put_above(c, stack, below, with) : 0;
 	return with ? with : stack;
+}
+
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers)
+{
+	const struct table_stack *s;
+	size_t i = w->n_known;
+
+	while (i > 0 && w->known[i - 1].addr != addr)
+		i--;
+	/* Of one that is not shown there is no saying where it would stand. */
+	if (i == 0 || w->known[i - 1].hidden)
+		return false;
+	s = tables_get_stack(c->tables, w->known[i - 1].stack);
+	if (s)
+		*ret_callers = s->parent;
+	return s != NULL;
+}
+
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	int error;
+
+	if (w->layout->frame.owner != ABSENT)
+		return walker_generator(w) != 0;
+	for (size_t i = w->n_known; i > 0; i--) {
+		const struct code *code = code_of(w, c, w->known[i - 1].code, &error);
+
+		if (code && code->generator)
+			return true;
+	}
+	return false;
 }

@@ -43,6 +43,7 @@ struct walk_context {
 	uint64_t gather;  /* the number of the gather that is walked */
 	uint64_t gathers; /* how many there were: a code object that is read now was not known
 			     before */
+	uint64_t gathered_ns; /* CLOCK_MONOTONIC when that gather was made; 0: does not matter */
 	uint32_t moving_frame, truncated_frame, native_frame, gc_frame; /* ids; 0 not made yet */
 	bool opcodes; /* frames tell their instruction */
 };
@@ -70,12 +71,14 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 /* A thread that stood still over several walks rests, and two or three ranges are enough to see
  * that it still does: its words (the leaf and the top of its datastack are where they were) and the
  * top of its datastack byte for byte, the leaf and its callers' instruction pointers and values in
- * it. What lies below cannot have moved without them. Only while walker_rests(). */
+ * it. What lies below cannot have moved without them. Only while walker_rests(). The words have a
+ * range of their own: those of several threads lie near each other. */
 bool walker_rests(const struct walker *w);
+struct memory_range walker_rest_words(struct walker *w);
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out);
-/* Whether it does, by a gather of those ranges: then *ret_stack. If not, a whole walk must tell. */
-bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *ranges,
-			uint32_t *ret_stack);
+/* Whether it does, by a gather of those: then *ret_stack. If not, a whole walk must tell. */
+bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
+			const struct memory_range *ranges, uint32_t *ret_stack);
 
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */
@@ -96,6 +99,15 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
 /* The address of the innermost frame of the last walk that a generator or coroutine owns; 0 none,
  * or the version does not tell. */
 uint64_t walker_generator(const struct walker *w);
+
+/* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
+ * none.
+ */
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers);
+
+/* Whether the last walk has a frame of a generator or coroutine. */
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c);
 
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);

@@ -25,7 +25,9 @@ struct hand {
 	struct latency entry;
 	void (*work)(void *arg);
 	void *arg;
-	bool asleep; /* the caller is to be woken */
+	bool asleep;  /* the caller is to be woken */
+	bool prompt;  /* it has a real-time priority */
+	bool working; /* written by the hand, read by its own work */
 	uint64_t began_ns, ended_ns;
 	_Alignas(64) _Atomic uint32_t asked; /* odd: the hand shall end */
 	_Alignas(64) _Atomic uint32_t done;
@@ -65,7 +67,8 @@ static void *hand_main(void *arg)
 	struct hand *h = arg;
 	uint32_t seen = 0;
 
-	if (sched_getscheduler(0) == SCHED_OTHER) {
+	h->prompt = sched_getscheduler(0) != SCHED_OTHER;
+	if (!h->prompt) {
 		const struct attributes a = {.size = sizeof(a), .runtime = SLICE_NS};
 
 		(void)syscall(SYS_sched_setattr, 0, &a, 0);
@@ -80,7 +83,9 @@ static void *hand_main(void *arg)
 			return NULL;
 		seen = asked;
 		h->began_ns = now_ns();
+		h->working = true;
 		h->work(h->arg);
+		h->working = false;
 		h->ended_ns = now_ns();
 		atomic_store_explicit(&h->done, seen, memory_order_release);
 		if (h->asleep)
@@ -132,6 +137,16 @@ pid_t hand_tid(const struct hand *h)
 	return h->tid;
 }
 
+bool hand_is_prompt(const struct hand *h)
+{
+	return h->prompt;
+}
+
+uint64_t hand_entry_ns(const struct hand *h)
+{
+	return h->entry.ns;
+}
+
 static bool bind_to(struct hand *h, int cpu)
 {
 	cpu_set_t set;
@@ -156,6 +171,11 @@ bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, bool
 
 	if (!bind_to(h, cpu))
 		return false;
+	if (h->working) {
+		*ret_cost_ns = 0;
+		work(arg);
+		return true;
+	}
 	h->work = work;
 	h->arg = arg;
 	h->asleep = asleep;

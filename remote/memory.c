@@ -15,12 +15,15 @@
 #define READ_MAX  ((size_t)1 << 30)
 #define BATCH_LEN ((uint64_t)1 << 30)
 
+/* To copy so much that nobody asked for is cheaper than another range. */
+#define NEAR 1024u
+
 #define PAGE 4096u
 
 struct page {
 	uint64_t addr;
-	bool failed; /* it could not be read */
-	uint8_t *bytes;
+	bool failed;	/* it could not be read */
+	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
 /* Pages by address, open addressing; the table of all pages in the order of their coming. */
@@ -35,9 +38,9 @@ struct cache {
 };
 
 struct memory_backend {
-	/* Reads from count ranges what can be read before the first unreadable byte: bytes, or
-	 * -errno when that is nothing. */
-	ssize_t (*read)(struct memory *m, size_t count);
+	/* Reads of the batch what can be read before the first unreadable byte: bytes, or -errno
+	 * when that is nothing. */
+	ssize_t (*read)(struct memory *m);
 };
 
 struct memory {
@@ -47,28 +50,35 @@ struct memory {
 	size_t image_len;
 	uint64_t image_base;
 	struct cache *cache;
+	struct memory_log *log;
 	uint64_t calls;
 	uint64_t bytes;
-	/* One batch, kept here so that sampling allocates nothing. */
+	/* One batch, kept here so that sampling allocates nothing: where each piece goes, where it
+	 * comes from, and whose it is (NULL: it lies between two ranges). For the kernel pieces
+	 * that follow each other are one range of the target. */
 	struct iovec local[BATCH_MAX];
-	struct iovec remote[BATCH_MAX];
+	uint64_t from[BATCH_MAX];
 	struct memory_range *range[BATCH_MAX];
+	size_t n_local;
+	struct iovec remote[BATCH_MAX];
+	size_t n_remote;
+	uint8_t between[NEAR];
 };
 
-static ssize_t live_read(struct memory *m, size_t count)
+static ssize_t live_read(struct memory *m)
 {
-	ssize_t n = process_vm_readv(m->pid, m->local, count, m->remote, count, 0);
+	ssize_t n = process_vm_readv(m->pid, m->local, m->n_local, m->remote, m->n_remote, 0);
 
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t image_read(struct memory *m, size_t count)
+static ssize_t image_read(struct memory *m)
 {
 	ssize_t sum = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t at = (uintptr_t)m->remote[i].iov_base - m->image_base;
-		size_t len = m->remote[i].iov_len;
+	for (size_t i = 0; i < m->n_local; i++) {
+		uint64_t at = m->from[i] - m->image_base;
+		size_t len = m->local[i].iov_len;
 
 		if (len == 0)
 			continue;
@@ -100,6 +110,7 @@ static int cache_grow(struct cache *c)
 	pages = reallocarray(c->pages, room, sizeof(*pages));
 	if (!pages)
 		return -ENOMEM;
+	memset(pages + c->room, 0, (room - c->room) * sizeof(*pages));
 	c->pages = pages;
 	slots = calloc(room * 2, sizeof(*slots));
 	if (!slots)
@@ -125,14 +136,15 @@ static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_er
 		return &c->pages[c->slots[s] - 1];
 	if (c->n_pages == MEMORY_CACHE_PAGES)
 		return NULL;
-	page.bytes = malloc(PAGE);
-	r = page.bytes ? cache_grow(c) : -ENOMEM;
+	r = cache_grow(c);
 	if (r == 0) {
-		r = memory_read(c->below, addr, page.bytes, PAGE);
+		page.bytes = c->pages[c->n_pages].bytes;
+		if (!page.bytes)
+			page.bytes = c->pages[c->n_pages].bytes = malloc(PAGE);
+		r = page.bytes ? memory_read(c->below, addr, page.bytes, PAGE) : -ENOMEM;
 		page.failed = r < 0;
 	}
 	if (r < 0 && r != -EFAULT) {
-		free(page.bytes);
 		*ret_error = r;
 		return NULL;
 	}
@@ -142,14 +154,14 @@ static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_er
 	return &c->pages[c->n_pages - 1];
 }
 
-static ssize_t cached_read(struct memory *m, size_t count)
+static ssize_t cached_read(struct memory *m)
 {
 	ssize_t sum = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t at = (uintptr_t)m->remote[i].iov_base;
+	for (size_t i = 0; i < m->n_local; i++) {
+		uint64_t at = m->from[i];
 		uint8_t *to = m->local[i].iov_base;
-		size_t left = m->remote[i].iov_len;
+		size_t left = m->local[i].iov_len;
 
 		while (left > 0) {
 			uint64_t offset = at % PAGE;
@@ -257,10 +269,24 @@ size_t memory_missed(const struct memory *m)
 	return m->cache->missed;
 }
 
+size_t memory_kept(const struct memory *m)
+{
+	return m->cache->n_pages;
+}
+
+void memory_forget(struct memory *m)
+{
+	struct cache *c = m->cache;
+
+	if (c->n_pages)
+		memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
+	c->n_pages = c->missed = 0;
+}
+
 void memory_free(struct memory *m)
 {
 	if (m && m->cache) {
-		for (size_t i = 0; i < m->cache->n_pages; i++)
+		for (size_t i = 0; i < m->cache->room; i++)
 			free(m->cache->pages[i].bytes);
 		free(m->cache->pages);
 		free(m->cache->slots);
@@ -275,22 +301,88 @@ static bool wraps(uint64_t addr, uint64_t len)
 	return len > UINT64_MAX - addr;
 }
 
-static void set_range(struct memory *m, size_t i, uint64_t addr, void *buf, size_t len)
+static ssize_t batch_read(struct memory *m)
 {
-	m->local[i].iov_base = buf;
-	m->local[i].iov_len = len;
-	m->remote[i].iov_base = (void *)(uintptr_t)addr;
-	m->remote[i].iov_len = len;
-}
-
-static ssize_t batch_read(struct memory *m, size_t count)
-{
-	ssize_t n = m->backend->read(m, count);
+	ssize_t n = m->backend->read(m);
 
 	m->calls++;
 	if (n > 0)
 		m->bytes += (uint64_t)n;
 	return n;
+}
+
+static void add_local(struct memory *m, uint64_t addr, void *buf, size_t len,
+		      struct memory_range *range)
+{
+	m->local[m->n_local] = (struct iovec){buf, len};
+	m->from[m->n_local] = addr;
+	m->range[m->n_local++] = range;
+}
+
+static void add_remote(struct memory *m, uint64_t addr, size_t len)
+{
+	m->remote[m->n_remote++] = (struct iovec){(void *)(uintptr_t)addr, len};
+}
+
+/* ---- what was read ---- */
+
+static bool log_reserve(struct memory_log *log, size_t len)
+{
+	if (log->n == log->room) {
+		size_t room = log->room ? log->room * 2 : 64;
+		struct memory_piece *pieces = reallocarray(log->pieces, room, sizeof(*pieces));
+
+		if (!pieces)
+			return false;
+		log->pieces = pieces;
+		log->room = room;
+	}
+	if (len > log->size - log->used) {
+		size_t size = log->size ? log->size * 2 : 4096;
+		uint8_t *bytes;
+
+		while (size - log->used < len)
+			size *= 2;
+		bytes = realloc(log->bytes, size);
+		if (!bytes)
+			return false;
+		log->bytes = bytes;
+		log->size = size;
+	}
+	return true;
+}
+
+static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, size_t len)
+{
+	if (len > MEMORY_LOG_BYTES - log->used || !log_reserve(log, len)) {
+		log->full = true;
+		return;
+	}
+	log->pieces[log->n++] = (struct memory_piece){
+		.addr = addr, .len = (uint32_t)len, .at = (uint32_t)log->used};
+	memcpy(log->bytes + log->used, bytes, len);
+	log->used += len;
+}
+
+void memory_log_clear(struct memory_log *log)
+{
+	log->n = log->used = 0;
+	log->full = false;
+}
+
+void memory_log_done(struct memory_log *log)
+{
+	free(log->pieces);
+	free(log->bytes);
+	*log = (struct memory_log){0};
+}
+
+struct memory_log *memory_set_log(struct memory *m, struct memory_log *log)
+{
+	struct memory_log *before = m->log;
+
+	m->log = log;
+	return before;
 }
 
 int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
@@ -301,22 +393,32 @@ int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
 		return 0;
 	if (len > READ_MAX || wraps(addr, len))
 		return -EFAULT;
-	set_range(m, 0, addr, buf, len);
-	n = batch_read(m, 1);
+	m->n_local = m->n_remote = 0;
+	add_local(m, addr, buf, len, NULL);
+	add_remote(m, addr, len);
+	n = batch_read(m);
 	if (n < 0)
 		return (int)n;
-	return (size_t)n == len ? 0 : -EFAULT;
+	if ((size_t)n != len)
+		return -EFAULT;
+	if (m->log)
+		log_piece(m->log, addr, buf, len);
+	return 0;
 }
 
-/* Takes as many ranges as one call can carry, from *next on: their number. Ranges that cannot
- * be meant are marked and left out. */
-static size_t fill_batch(struct memory *m, struct memory_range *ranges, size_t n, size_t *next)
+/* Takes as many ranges as one call can carry, from *next on: their bytes. Ranges that cannot be
+ * meant are marked and left out. One that begins at most `near` bytes behind the end of the one
+ * before is read with it. */
+static uint64_t fill_batch(struct memory *m, struct memory_range *ranges, size_t n, size_t *next,
+			   uint32_t near)
 {
-	size_t count = 0;
-	uint64_t len = 0;
+	uint64_t len = 0, end = 0;
 
-	for (; *next < n && count < BATCH_MAX; (*next)++) {
+	m->n_local = m->n_remote = 0;
+	/* There is room for two pieces: a range, and what lies before it. */
+	for (; *next < n && m->n_local + 2 <= BATCH_MAX; (*next)++) {
 		struct memory_range *r = &ranges[*next];
+		uint64_t gap = r->addr - end;
 
 		r->failed = 0;
 		if (r->len == 0)
@@ -325,46 +427,50 @@ static size_t fill_batch(struct memory *m, struct memory_range *ranges, size_t n
 			r->failed = 1;
 			continue;
 		}
-		if (len + r->len > BATCH_LEN)
+		if (len + NEAR + r->len > BATCH_LEN && m->n_local)
 			break;
+		if (m->n_remote && r->addr >= end && gap <= near) {
+			if (gap)
+				add_local(m, end, m->between, gap, NULL);
+			m->remote[m->n_remote - 1].iov_len += gap + r->len;
+			len += gap;
+		} else {
+			add_remote(m, r->addr, r->len);
+		}
+		add_local(m, r->addr, r->buf, r->len, r);
 		len += r->len;
-		m->range[count] = r;
-		set_range(m, count, r->addr, r->buf, r->len);
-		count++;
+		end = r->addr + r->len;
 	}
-	return count;
+	return len;
 }
 
 int memory_gather(struct memory *m, struct memory_range *ranges, size_t n)
 {
+	uint32_t near = NEAR;
 	size_t next = 0;
 
 	while (next < n) {
-		size_t count = fill_batch(m, ranges, n, &next);
+		uint64_t len = fill_batch(m, ranges, n, &next, near);
+		ssize_t got = len ? batch_read(m) : 0;
+		size_t done = 0;
 
-		while (count > 0) {
-			ssize_t got = batch_read(m, count);
-			size_t done = 0;
-
-			if (got < 0 && got != -EFAULT)
-				return (int)got;
-			if (got < 0)
-				got = 0;
-			while (done < count && (size_t)got >= m->range[done]->len) {
-				got -= (ssize_t)m->range[done]->len;
-				done++;
-			}
-			if (done == count)
-				break;
-			/* A page of this range is unreadable: go on behind it with what was not
-			 * read yet. */
+		if (got < 0 && got != -EFAULT)
+			return (int)got;
+		if (got < 0)
+			got = 0;
+		if ((uint64_t)got == len)
+			continue;
+		while ((size_t)got >= m->local[done].iov_len)
+			got -= (ssize_t)m->local[done++].iov_len;
+		/* A page of this piece is unreadable: go on behind it, and with nothing that was
+		 * not asked for. */
+		near = 0;
+		if (m->range[done])
 			m->range[done]->failed = 1;
+		do
 			done++;
-			count -= done;
-			memmove(m->range, m->range + done, count * sizeof(m->range[0]));
-			memmove(m->local, m->local + done, count * sizeof(m->local[0]));
-			memmove(m->remote, m->remote + done, count * sizeof(m->remote[0]));
-		}
+		while (done < m->n_local && !m->range[done]);
+		next = done < m->n_local ? (size_t)(m->range[done] - ranges) : next;
 	}
 	return 0;
 }

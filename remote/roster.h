@@ -10,6 +10,7 @@
 #include "remote/state.h"
 #include "remote/tables.h"
 #include "remote/target.h"
+#include "remote/tasks-sample.h"
 #include "remote/thread.h"
 
 /* What the sampler keeps of a thread. The first part is the roster's, the second its own. */
@@ -32,9 +33,10 @@ struct thread {
 	uint64_t cpu_ns; /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
-	uint64_t stop_until; /* tick */
-	size_t first_range;
-	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+	uint64_t stop_until;		 /* tick */
+	size_t first_range, words_range; /* words_range: of one that rested */
+	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
+	struct task_watch *watch;	 /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {

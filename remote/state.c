@@ -87,9 +87,10 @@ static size_t add_words(struct words *w, struct memory_range *out)
 
 size_t state_words_ranges(struct state_words *w, struct memory_range *out)
 {
-	size_t n = add_words(&w->interp, out);
+	bool ascending = w->interp.addr < w->gil.addr; /* ranges that are near are read as one */
+	size_t n = add_words(ascending ? &w->interp : &w->gil, out);
 
-	return n + add_words(&w->gil, out + n);
+	return n + add_words(ascending ? &w->gil : &w->interp, out + n);
 }
 
 bool state_words_generation(const struct state_words *w, uint64_t *ret)

@@ -39,10 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		stream_reader_free(r);
 	}
 	for (const struct format *const *f = format_all; *f; f++)
-		(*f)->write(m, &options, null);
+		if ((*f)->write)
+			(*f)->write(m, &options, null);
 	if (model_group_processes(m) == 0)
 		for (const struct format *const *f = format_all; *f; f++)
-			(*f)->write(m, &options, null);
+			if ((*f)->write)
+				(*f)->write(m, &options, null);
 	walk_pieces(data, size);
 	model_free(m);
 	return 0;

@@ -511,14 +511,14 @@ def test_run_ends_with_the_status_of_a_target_that_is_no_python(workdir):
 
 @root_only
 def test_the_daemons_policy_is_asked_for_every_process(python3, workdir):
-    for name in (PYPROF, PYPROFD):
+    for name in (PYPROF, PYPROFD, FAMILY):
         shutil.copy(name, workdir)
     path, out = os.path.join(workdir, "socket"), os.path.join(workdir, "out")
     os.mkdir(out)
     os.chown(out, 65534, 65534)
     daemon = subprocess.Popen([PYPROFD, "--socket", path])
     user = {"user": 65534, "group": 65534, "extra_groups": []}
-    target = Target([python3["exe"], FAMILY, os.path.join(out, "report"), "hidden"], **user)
+    target = Target([python3["exe"], os.path.join(workdir, "family.py"), os.path.join(out, "report"), "hidden"], **user)
     try:
         wait_for(lambda: os.path.exists(path), "the socket")
         target.expect("ready")

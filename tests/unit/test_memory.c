@@ -114,6 +114,52 @@ static void a_gather_takes_more_ranges_than_one_call_can(void **state)
 	memory_free(m);
 }
 
+/* Ranges near each other are read as one: each is what it is by itself all the same. */
+static void ranges_that_are_near_are_read_together(void **state)
+{
+	enum { COUNT = 40, ROUNDS = 400 };
+	uint8_t *pages = make_pages();
+	struct memory_range ranges[COUNT];
+	uint8_t buf[COUNT][600], own[600];
+	unsigned seed = 5, unreadable = 0, fine = 0;
+	struct memory *m, *alone;
+
+	for (int i = 0; i < PAGE; i++) {
+		pages[i] = (uint8_t)(i * 7);
+		pages[2 * PAGE + i] = (uint8_t)(i * 11);
+	}
+	assert_int_equal(memory_new_live(&m, getpid()), 0);
+	assert_int_equal(memory_new_live(&alone, getpid()), 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t at = (uintptr_t)pages;
+
+		for (int i = 0; i < COUNT; i++) {
+			uint32_t len = (uint32_t)rand_r(&seed) % 600;
+
+			/* Mostly onwards; now and then from the beginning again. */
+			at += (uint32_t)rand_r(&seed) % 1200;
+			if (at + len > (uintptr_t)pages + 3 * PAGE)
+				at = (uintptr_t)pages + (uint32_t)rand_r(&seed) % PAGE;
+			ranges[i] = (struct memory_range){at, len, 7, buf[i]};
+			at += len;
+		}
+		assert_int_equal(memory_gather(m, ranges, COUNT), 0);
+		for (int i = 0; i < COUNT; i++) {
+			int r = memory_read(alone, ranges[i].addr, own, ranges[i].len);
+
+			assert_int_equal(ranges[i].failed, r != 0);
+			if (r == 0)
+				assert_memory_equal(buf[i], own, ranges[i].len);
+			unreadable += r != 0;
+			fine += r == 0;
+		}
+	}
+	assert_true(unreadable > 1000 && fine > 1000);
+	memory_free(m);
+	memory_free(alone);
+	munmap(pages, 3 * PAGE);
+}
+
 static void a_process_that_ended_is_gone(void **state)
 {
 	struct memory_range range = {.addr = 0x1000, .len = 8};
@@ -218,6 +264,7 @@ int main(void)
 		cmocka_unit_test(an_address_that_wraps_around_is_unreadable),
 		cmocka_unit_test(a_gather_goes_on_behind_what_is_unreadable),
 		cmocka_unit_test(a_gather_takes_more_ranges_than_one_call_can),
+		cmocka_unit_test(ranges_that_are_near_are_read_together),
 		cmocka_unit_test(a_process_that_ended_is_gone),
 		cmocka_unit_test(an_image_is_read_within_its_bounds),
 		cmocka_unit_test(kept_memory_is_of_one_instant_until_it_is_renewed),

@@ -1,0 +1,255 @@
+/* The samples over time: what each thread did, in narrow bins, and which places it was seen at, in
+ * bins as wide as it takes to keep that small. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/flame.h"
+
+#define MAX_BINS 2048
+#define MIN_BINS 8
+/* What the states of all threads take in all bins; with more there is no strip. */
+#define MAX_CELLS (4u << 20)
+/* Places seen in a bin, of all bins. */
+#define MIN_SEEN (24u << 10)
+#define MAX_SEEN (512u << 10)
+
+/* What a thread does, the most telling first where several are true. The page has these numbers. */
+enum doing {
+	DOING_UNKNOWN,
+	DOING_OFF_CPU,	   /* without the GIL, and it does not wait for it */
+	DOING_ON_CPU,	   /* on a CPU without the GIL: C code */
+	DOING_WITHOUT_GIL, /* one of these two */
+	DOING_WAITING,	   /* for the GIL */
+	DOING_PYTHON,	   /* holds the GIL, or is attached */
+	DOING_GC,
+	DOING_COUNT
+};
+
+struct seen {
+	uint32_t bin, thread, place;
+	uint32_t count;
+	uint64_t ns;
+};
+
+/* Where the last sample at a place went. */
+struct recent {
+	uint64_t when; /* thread and bin, plus 1; 0: nowhere */
+	uint32_t seen;
+};
+
+struct flame_strip {
+	const struct flame *flame;
+	const struct model *m;
+	int64_t from, *clocks; /* by thread */
+	uint64_t span, width;
+	uint32_t bins, shift; /* a bin of places is 1 << shift bins of states */
+	uint32_t *doing;      /* by thread, bin, enum doing */
+	struct table seen;
+	uint32_t max_seen;
+	struct recent *recent;	     /* by place */
+	uint64_t bin_from, bin_size; /* of the bin that the sample before was in */
+	uint32_t bin;
+};
+
+static enum doing doing_of(uint16_t state)
+{
+	if ((state & STREAM_STATE_GC_KNOWN) && (state & STREAM_STATE_GC))
+		return DOING_GC;
+	if ((state & STREAM_STATE_GIL_WAIT_KNOWN) && (state & STREAM_STATE_GIL_WAIT))
+		return DOING_WAITING;
+	if ((state & STREAM_STATE_GIL_KNOWN) && (state & STREAM_STATE_GIL))
+		return DOING_PYTHON;
+	if (state & STREAM_STATE_CPU_KNOWN)
+		return state & STREAM_STATE_CPU ? DOING_ON_CPU : DOING_OFF_CPU;
+	return state & STREAM_STATE_GIL_KNOWN ? DOING_WITHOUT_GIL : DOING_UNKNOWN;
+}
+
+/* Bins of twice the width. */
+static int widen(struct flame_strip *s)
+{
+	struct table old = s->seen;
+	const struct seen *from = (const void *)old.items;
+	int r = table_init(&s->seen, sizeof(struct seen), offsetof(struct seen, count));
+
+	s->shift++;
+	memset(s->recent, 0, s->flame->places.count * sizeof(*s->recent));
+	for (uint32_t i = 1; i < old.count && r == 0; i++) {
+		struct seen key = from[i], *to;
+		uint32_t k;
+
+		key.bin >>= 1;
+		k = table_intern(&s->seen, &key);
+		to = (struct seen *)(void *)s->seen.items + k;
+		if (k == 0) {
+			r = -ENOMEM;
+			break;
+		}
+		to->count += from[i].count;
+		to->ns += from[i].ns;
+	}
+	table_done(&old);
+	return r;
+}
+
+static uint32_t bin_of(struct flame_strip *s, const struct model_sample *sample)
+{
+	uint64_t at = sample->time_ns + (uint64_t)s->clocks[sample->thread] - (uint64_t)s->from;
+
+	if (at - s->bin_from >= s->bin_size) {
+		s->bin = (uint32_t)(at / s->width);
+		if (s->bin >= s->bins)
+			s->bin = s->bins - 1;
+		s->bin_from = s->bin * s->width;
+		s->bin_size = s->width;
+	}
+	return s->bin;
+}
+
+static int take(void *arg, const struct model_sample *sample)
+{
+	struct flame_strip *s = arg;
+	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
+	uint32_t bin = bin_of(s, sample);
+	struct recent *recent = &s->recent[place];
+	struct seen key, *to;
+	uint64_t when;
+
+	s->doing[((size_t)thread * s->bins + bin) * DOING_COUNT + doing_of(sample->state)]++;
+	if (place == 0)
+		return 0;
+	bin >>= s->shift;
+	when = ((uint64_t)thread << 32 | bin) + 1;
+	if (recent->when != when) {
+		key = (struct seen){.bin = bin, .thread = thread, .place = place};
+		recent->seen = table_intern(&s->seen, &key);
+		recent->when = when;
+		if (recent->seen == 0)
+			return -ENOMEM;
+	}
+	to = (struct seen *)(void *)s->seen.items + recent->seen;
+	to->count++;
+	to->ns += s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns;
+	if (s->seen.count > s->max_seen && (s->bins - 1) >> s->shift)
+		return widen(s);
+	return 0;
+}
+
+static int by_bin(const void *a, const void *b, void *arg)
+{
+	const struct flame *f = arg;
+	const struct seen *i = a, *k = b;
+
+	if (i->bin != k->bin)
+		return i->bin < k->bin ? -1 : 1;
+	if (i->thread != k->thread)
+		return i->thread < k->thread ? -1 : 1;
+	return f->rank[i->place] < f->rank[k->place] ? -1 : f->rank[i->place] > f->rank[k->place];
+}
+
+static int prepare(struct flame_strip *s)
+{
+	const struct model *m = s->m;
+	uint32_t threads = m->thread_count - 1;
+	int64_t to;
+
+	flame_span(m, &s->from, &to);
+	s->span = (uint64_t)to - (uint64_t)s->from;
+	s->bins = MAX_BINS;
+	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+		s->bins /= 2;
+	if ((size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+		return -E2BIG;
+	s->width = s->span / s->bins + 1;
+	s->max_seen = s->flame->counts.count < MAX_SEEN / 4 ? s->flame->counts.count * 4 : MAX_SEEN;
+	if (s->max_seen < MIN_SEEN)
+		s->max_seen = MIN_SEEN;
+	s->doing = calloc((size_t)threads * s->bins * DOING_COUNT, sizeof(*s->doing));
+	s->clocks = calloc(m->thread_count, sizeof(*s->clocks));
+	s->recent = calloc(s->flame->places.count, sizeof(*s->recent));
+	if (!s->doing || !s->clocks || !s->recent)
+		return -ENOMEM;
+	for (uint32_t i = 1; i < m->thread_count; i++)
+		s->clocks[i] = flame_clock(m, m->threads[i].process);
+	return table_init(&s->seen, sizeof(struct seen), offsetof(struct seen, count));
+}
+
+int flame_strip_new(struct flame_strip **ret, const struct flame *f, int *ret_error)
+{
+	struct flame_strip *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->flame = f;
+	s->m = f->sides[0].m;
+	r = prepare(s);
+	if (r == 0)
+		r = model_samples(s->m, take, s);
+	if (r < 0 || s->seen.count <= 1) {
+		flame_strip_free(s);
+		*ret = NULL;
+		*ret_error = r;
+		return r == -ENOMEM ? r : 0;
+	}
+	qsort_r(s->seen.items + sizeof(struct seen), s->seen.count - 1, sizeof(struct seen), by_bin,
+		(void *)f);
+	*ret = s;
+	*ret_error = 0;
+	return 0;
+}
+
+void flame_strip_free(struct flame_strip *s)
+{
+	if (!s)
+		return;
+	table_done(&s->seen);
+	free(s->doing);
+	free(s->clocks);
+	free(s->recent);
+	free(s);
+}
+
+static void put_seen(const struct flame_strip *s, struct page *p, uint64_t interval_ns)
+{
+	const struct seen *seen = (const void *)s->seen.items;
+	uint32_t count = s->seen.count, n = 0, i = 1;
+
+	for (uint32_t bin = 0; bin <= (s->bins - 1) >> s->shift; bin++, n = 0) {
+		for (; i < count && seen[i].bin == bin; i++)
+			n++;
+		page_varint(p, n);
+	}
+	for (i = 1; i < count; i++)
+		page_varint(p, seen[i].thread);
+	for (i = 1; i < count; i++) {
+		bool same = i > 1 && seen[i].bin == seen[i - 1].bin &&
+			    seen[i].thread == seen[i - 1].thread;
+
+		page_varint(p, s->flame->rank[seen[i].place] -
+				       (same ? s->flame->rank[seen[i - 1].place] : 0));
+	}
+	for (i = 1; i < count; i++)
+		page_varint(p, seen[i].count);
+	for (i = 1; i < count; i++)
+		page_zigzag(p, (int64_t)(seen[i].ns / 1000 - seen[i].count * (interval_ns / 1000)));
+}
+
+void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t interval_ns)
+{
+	uint32_t threads = s ? s->m->thread_count - 1 : 0;
+
+	page_varint(p, s ? s->bins : 0);
+	if (!s)
+		return;
+	page_varint(p, s->width);
+	page_varint(p, s->shift);
+	for (uint32_t thread = 0; thread < threads; thread++) {
+		const uint32_t *doing = s->doing + (size_t)thread * s->bins * DOING_COUNT;
+
+		for (uint32_t what = 0; what < DOING_COUNT; what++)
+			for (uint32_t bin = 0; bin < s->bins; bin++)
+				page_varint(p, doing[bin * DOING_COUNT + what]);
+	}
+	put_seen(s, p, interval_ns);
+}

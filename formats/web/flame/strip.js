@@ -1,0 +1,192 @@
+/* The strip: threads as rows, what they did as colour, from the first sample to the last. A range
+ * that is dragged on it is what the graph is made of. */
+
+const STRIP_ROW = LARGE ? 20 : 15, STRIP_AXIS = LARGE ? 24 : 18, STRIP_LABEL = LARGE ? 150 : 108;
+
+class Strip {
+	/* app: look(), setRange(range or null), threadLabel(i), threads (which are chosen). */
+	constructor(box, canvas, data, app) {
+		Object.assign(this, { box, canvas, data, app });
+		this.strip = data.strip;
+		this.context = canvas.getContext("2d");
+		this.threads = data.facts.threads.map((thread, i) => i).filter(i => !data.facts.threads[i].base &&
+			this.strip.doing[i]?.some(row => row.some(n => n)));
+		this.range = null;
+		new ResizeObserver(() => this.draw()).observe(box);
+		canvas.addEventListener("pointerdown", e => this.down(e));
+		canvas.addEventListener("pointermove", e => this.move(e));
+		canvas.addEventListener("pointerup", () => this.drag = null);
+		canvas.addEventListener("pointercancel", () => this.drag = null);
+		canvas.addEventListener("dblclick", () => this.set(null));
+		canvas.addEventListener("keydown", e => this.key(e));
+		canvas.addEventListener("focus", () => this.draw());
+		canvas.addEventListener("blur", () => this.draw());
+	}
+
+	get left() {
+		return this.width < 560 ? 0 : STRIP_LABEL;
+	}
+
+	/* Wide bins are what ranges are made of. */
+	binAt(x) {
+		const share = (x - this.left) / (this.width - this.left), { bins, wide, shift } = this.strip;
+		return Math.max(0, Math.min(wide, Math.floor(share * bins / (1 << shift))));
+	}
+
+	xOf(wideBin) {
+		const { bins, shift } = this.strip;
+		return this.left + Math.min(1, (wideBin << shift) / bins) * (this.width - this.left);
+	}
+
+	down(e) {
+		if (e.button)
+			return;
+		this.canvas.setPointerCapture(e.pointerId);
+		const near = this.range && [0, 1].find(i => Math.abs(this.xOf(this.range[i]) - e.offsetX) < 6);
+		const at = this.binAt(e.offsetX);
+		if (near !== undefined && near !== null)
+			this.drag = { fixed: this.range[1 - near] };
+		else if (this.range && at >= this.range[0] && at < this.range[1])
+			this.drag = { move: at, range: this.range };
+		else
+			this.drag = { start: at, x: e.offsetX };
+	}
+
+	move(e) {
+		const at = this.binAt(e.offsetX), { drag } = this, { wide } = this.strip;
+		if (!drag) {
+			const near = this.range && [0, 1].some(i => Math.abs(this.xOf(this.range[i]) - e.offsetX) < 6);
+			this.canvas.style.cursor = near ? "ew-resize" : this.range && at >= this.range[0] && at < this.range[1] ? "grab" : "crosshair";
+			this.canvas.title = this.tell(e.offsetX, e.offsetY);
+		} else if (drag.range) {
+			const by = Math.max(-drag.range[0], Math.min(wide - drag.range[1], at - drag.move));
+			this.set([drag.range[0] + by, drag.range[1] + by]);
+		} else if (drag.fixed !== undefined) {
+			this.set(at < drag.fixed ? [at, drag.fixed] : [drag.fixed, Math.max(at, drag.fixed + 1)]);
+		} else if (Math.abs(e.offsetX - drag.x) > 3) {
+			this.set([Math.min(drag.start, at), Math.min(wide, Math.max(drag.start, at) + 1)]);
+		}
+	}
+
+	tell(x, y) {
+		const row = Math.floor(y / STRIP_ROW), thread = this.threads[row], { bins, width, doing } = this.strip;
+		const bin = Math.floor((x - this.left) / (this.width - this.left) * bins);
+		if (thread === undefined || bin < 0 || bin >= bins)
+			return "";
+		const counts = DOING_ORDER.map(what => [DOING_NAMES[what], doing[thread][what][bin]]).filter(([, n]) => n);
+		return `${this.app.threadLabel(thread)}, ${showTime(bin * width)}: ` +
+			(counts.map(([name, n]) => `${name} ${n}`).join(", ") || "no sample");
+	}
+
+	key(e) {
+		const { wide } = this.strip, step = Math.max(1, Math.round(wide / 100));
+		let [a, b] = this.range ?? [0, wide];
+		if (e.key === "ArrowLeft" || e.key === "ArrowRight") {
+			const by = e.key === "ArrowLeft" ? -step : step;
+			if (e.shiftKey)
+				b = Math.max(a + 1, Math.min(wide, b + by));
+			else if (e.altKey)
+				a = Math.min(b - 1, Math.max(0, a + by));
+			else if (this.range) {
+				const most = Math.max(-a, Math.min(wide - b, by));
+				a += most;
+				b += most;
+			} else
+				[a, b] = [0, Math.max(1, Math.round(wide / 10))];
+		} else if (e.key === "Escape" && this.range) {
+			e.preventDefault();
+			e.stopPropagation();
+			this.set(null);
+			return;
+		} else
+			return;
+		e.preventDefault();
+		e.stopPropagation();
+		this.set([a, b]);
+	}
+
+	set(range) {
+		if (range && range[1] <= range[0])
+			range = null;
+		if (String(range) === String(this.range))
+			return;
+		this.range = range;
+		this.draw();
+		this.app.setRange(range);
+	}
+
+	get text() {
+		const { width, shift } = this.strip, wide = width * (1 << shift);
+		if (!this.range)
+			return "";
+		return `${showTime(this.range[0] * wide)} – ${showTime(Math.min(this.range[1] * wide, this.data.facts.sides[0].span))}`;
+	}
+
+	draw() {
+		const { theme } = this.app.look(), c = this.context, ratio = devicePixelRatio || 1, { bins, doing } = this.strip;
+		this.width = this.box.clientWidth;
+		const height = this.threads.length * STRIP_ROW + STRIP_AXIS, plot = this.width - this.left;
+		this.canvas.style.height = `${height}px`;
+		this.canvas.width = Math.round(this.width * ratio);
+		this.canvas.height = Math.round(height * ratio);
+		c.setTransform(ratio, 0, 0, ratio, 0, 0);
+		c.fillStyle = theme.back;
+		c.fillRect(0, 0, this.width, height);
+		c.font = FONT;
+		c.textBaseline = "middle";
+		const columns = Math.min(bins, Math.max(1, Math.floor(plot))), sums = new Float64Array(DOINGS);
+		this.threads.forEach((thread, row) => {
+			const y = row * STRIP_ROW, room = STRIP_ROW - 2;
+			c.globalAlpha = this.app.threads[thread] ? 1 : 0.3;
+			for (let k = 0; k < columns; k++) {
+				const from = Math.floor(k * bins / columns), to = Math.max(from + 1, Math.floor((k + 1) * bins / columns));
+				let sum = 0, top = y + 1;
+				for (let what = 0; what < DOINGS; what++) {
+					sums[what] = 0;
+					for (let b = from; b < to; b++)
+						sums[what] += doing[thread][what][b];
+					sum += sums[what];
+				}
+				if (!sum)
+					continue;
+				const x = this.left + k * plot / columns;
+				for (const what of DOING_ORDER) {
+					if (!sums[what])
+						continue;
+					const part = sums[what] / sum * room;
+					c.fillStyle = theme.doing[what];
+					c.fillRect(x, top, plot / columns + 0.3, part);
+					top += part;
+				}
+			}
+			if (this.left) {
+				c.fillStyle = theme.text;
+				c.fillText(fit(this.app.threadLabel(thread), Math.floor((this.left - 12) / letterWidth())), 6, y + STRIP_ROW / 2, this.left - 10);
+			}
+			c.globalAlpha = 1;
+		});
+		this.drawAxis(c, theme, height, plot);
+		if (this.range) {
+			const [a, b] = this.range.map(bin => this.xOf(bin));
+			c.fillStyle = theme.hold;
+			c.fillRect(this.left, 0, a - this.left, height - STRIP_AXIS);
+			c.fillRect(b, 0, this.width - b, height - STRIP_AXIS);
+			c.fillStyle = theme.focus;
+			c.fillRect(a - 1, 0, 2, height - STRIP_AXIS);
+			c.fillRect(b - 1, 0, 2, height - STRIP_AXIS);
+		}
+	}
+
+	drawAxis(c, theme, height, plot) {
+		const { bins, width } = this.strip, span = bins * width, about = span / Math.max(2, plot / 110);
+		const power = 10 ** Math.floor(Math.log10(about)), step = [1, 2, 5, 10].map(n => n * power).find(s => s >= about);
+		c.fillStyle = theme.axis;
+		for (let t = 0; t <= span; t += step) {
+			const x = this.left + t / span * plot, text = t ? showTime(t) : "0";
+			if (x + text.length * letterWidth() > this.width)
+				break;
+			c.fillRect(x, height - STRIP_AXIS, 1, 5);
+			c.fillText(text, x + 3, height - STRIP_AXIS / 2 + 1);
+		}
+	}
+}
