@@ -135,6 +135,8 @@ static const char *category(uint32_t kind)
 		return "native";
 	case STREAM_FRAME_GC:
 		return "gc";
+	case STREAM_FRAME_TASK:
+		return "task";
 	default:
 		return "other";
 	}
@@ -292,6 +294,19 @@ static int put_all(struct chrometrace *c)
 	return r;
 }
 
+static int stop_at_first(void *arg, const struct model_sample *s)
+{
+	return 1;
+}
+
+/* Tasks that wait are counted, but are not where a thread was at a time. */
+static int check_samples(const struct model *m)
+{
+	int r = model_samples(m, stop_at_first, NULL);
+
+	return r == 1 ? 0 : r < 0 ? r : -ENODATA;
+}
+
 static int prepare(struct chrometrace *c)
 {
 	const struct model *m = c->m;
@@ -327,7 +342,9 @@ static int chrometrace_write(const struct model *m, const struct format_options 
 
 	if (m->samples == 0)
 		return -ENODATA;
-	r = prepare(&c);
+	r = check_samples(m);
+	if (r == 0)
+		r = prepare(&c);
 	if (r == 0) {
 		c.out = sink_new(out);
 		r = sink_finish(c.out, c.out ? put_all(&c) : 0);
