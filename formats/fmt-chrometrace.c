@@ -142,7 +142,7 @@ static const char *category(uint32_t kind)
 	}
 }
 
-/* "name (file:line)", then the rest of an event: once for each function. Whoever reads an end has
+/* "name (file:line)" and the rest of an event: once for each function. Whoever reads an end has
  * to find its beginning by this alone, so arguments have no place beside it. */
 static int make_text(struct chrometrace *c)
 {
@@ -164,9 +164,11 @@ static int make_text(struct chrometrace *c)
 		if (function->file) {
 			bytes_put(&name, " (", 2);
 			bytes_put(&name, file->bytes, file->len);
-			bytes_put(&name, line,
-				  (size_t)snprintf(line, sizeof(line), ":%" PRId32 ")",
-						   function->first_line));
+			if (function->first_line > 0)
+				bytes_put(&name, line,
+					  (size_t)snprintf(line, sizeof(line), ":%" PRId32,
+							   function->first_line));
+			bytes_byte(&name, ')');
 		}
 		sink_text(s, ",\"cat\":\"");
 		sink_text(s, category(function->kind));

@@ -359,6 +359,45 @@ def test_gecko_has_instructions_where_they_are_recorded(directory, workdir):
         assert listed["totalMarkerCount"] == markers["length"]
 
 
+TASKS = textwrap.dedent("""\
+    import asyncio, time
+    async def spin(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sum(range(500))
+            await asyncio.sleep(0)
+    async def main():
+        await asyncio.gather(asyncio.create_task(spin(0.5), name="one <b>"),
+                             asyncio.create_task(spin(0.5), name="two"))
+    asyncio.run(main())
+""")
+
+
+def test_tasks_that_run_are_intervals(workdir):
+    script, gecko, trace = (os.path.join(workdir, name)
+                            for name in ("tasks.py", "gecko.json", "trace.json"))
+    with open(script, "w") as f:
+        f.write(TASKS)
+    recording = os.path.join(workdir, "in.pyprof")
+    pyprof("run", "--async-aware", "--binary", "-o", recording, script, check=True)
+    pyprof("replay", "--async-aware", "--gecko", "-o", gecko, recording, check=True)
+    with open(gecko, encoding="utf-8") as f:
+        profile = json.load(f)
+    spent = Counter()
+    markers = profile["threads"][0]["markers"]
+    for data, begin, end in zip(markers["data"], markers["startTime"], markers["endTime"]):
+        if data["type"] == "Task":
+            spent[data["task"]] += end - begin
+    assert spent["one <b>"] > 50 and spent["two"] > 50, spent
+    with readers.Firefox(gecko, workdir) as session:
+        names = {f["name"] for f in session.functions("t-0")}
+    assert {"one <b>", "two", "spin"} <= names
+    pyprof("replay", "--async-aware", "--chrometrace", "-o", trace, recording, check=True)
+    with open(trace, encoding="utf-8") as f:
+        assert {"one <b> (<task>)", "two (<task>)"} <= {e["name"] for e in json.load(f)["traceEvents"]
+                                      if e.get("cat") == "task"}
+
+
 # ---- each command, several processes ----
 
 @pytest.mark.parametrize("format", FORMATS)
