@@ -295,11 +295,13 @@ static void put_thread_name(struct callgrind *c, uint32_t thread)
 	sink_text(c->out, "\nfn=(");
 	/* Behind those of the functions. */
 	sink_unsigned(c->out, (uint64_t)c->functions.count + thread);
-	sink_text(c->out, ") thread ");
-	if (name->len)
+	sink_text(c->out, ") thread");
+	if (name->len) {
+		sink_byte(c->out, ' ');
 		put_name(c, name->bytes, name->len);
-	else
-		sink_text(c->out, t->main ? "MainThread" : "");
+	} else if (t->main) {
+		sink_text(c->out, " MainThread");
+	}
 	sink_text(c->out, " (pid ");
 	sink_signed(c->out, c->m->processes[t->process].header.pid);
 	sink_text(c->out, ", tid ");

@@ -3,6 +3,7 @@
  * last, for as long as its callers stay too. A sample stands for the time since the thread's sample
  * before, as in the model; where nothing was looked at, nothing is shown. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "formats/bytes.h"
@@ -26,10 +27,11 @@ static const struct {
 #define STATES (sizeof(states) / sizeof(states[0]))
 
 struct track {
-	uint32_t place; /* whose slices are open */
-	uint32_t open;	/* states that are, a bit each */
-	uint64_t end;	/* of what was seen last, ns since the base */
-	uint64_t tid;	/* what tells the tracks of a process apart */
+	uint32_t place;	  /* whose slices are open */
+	uint32_t open;	  /* states that are, a bit each */
+	uint64_t end;	  /* of what was seen last, ns since the base */
+	uint64_t changed; /* when slices ended or began last */
+	uint64_t tid;	  /* what tells the tracks of a process apart */
 };
 
 struct identity {
@@ -44,10 +46,8 @@ struct chrometrace {
 	struct moments moments;
 	struct track *tracks; /* by thread */
 	uint32_t *track_of;   /* of each thread: another's, when it is the same */
-	struct bytes text;    /* what events say of each function: its name, and the rest */
-	struct text {
-		size_t name, rest;
-	} * text_at; /* where they begin, by function; one more */
+	struct bytes text;    /* what events say of each function */
+	size_t *text_at;      /* by function; one more */
 	uint32_t *path;
 	bool any; /* an event was written */
 };
@@ -135,79 +135,80 @@ static const char *category(uint32_t kind)
 		return "native";
 	case STREAM_FRAME_GC:
 		return "gc";
+	case STREAM_FRAME_TASK:
+		return "task";
 	default:
 		return "other";
 	}
 }
 
-/* What the event that begins a slice says of its function, once for each. */
+/* "name (file:line)" and the rest of an event: once for each function. Whoever reads an end has
+ * to find its beginning by this alone, so arguments have no place beside it. */
 static int make_text(struct chrometrace *c)
 {
 	const struct model *m = c->m;
-	FILE *f;
-	char *text = NULL;
+	struct bytes name = {0};
+	char *text = NULL, line[24];
 	size_t len = 0;
-	struct sink *s;
+	FILE *f = open_memstream(&text, &len);
+	struct sink *s = f ? sink_new(f) : NULL;
 	int r;
 
 	c->text_at = calloc((size_t)m->function_count + 1, sizeof(*c->text_at));
-	f = open_memstream(&text, &len);
-	s = f ? sink_new(f) : NULL;
 	for (uint32_t i = 1; s && c->text_at && i < m->function_count; i++) {
 		const struct model_function *function = &m->functions[i];
-		const struct model_string *name = &m->strings[function->name];
 		const struct model_string *file = &m->strings[function->file];
 
-		sink_text(s, ",\"name\":");
-		sink_json(s, name->bytes, name->len);
-		sink_drain(s);
-		if (fflush(f) != 0)
-			s->error = -ENOMEM;
-		c->text_at[i].rest = len;
+		name.len = 0;
+		bytes_put(&name, m->strings[function->name].bytes, m->strings[function->name].len);
+		if (function->file) {
+			bytes_put(&name, " (", 2);
+			bytes_put(&name, file->bytes, file->len);
+			if (function->first_line > 0)
+				bytes_put(&name, line,
+					  (size_t)snprintf(line, sizeof(line), ":%" PRId32,
+							   function->first_line));
+			bytes_byte(&name, ')');
+		}
 		sink_text(s, ",\"cat\":\"");
 		sink_text(s, category(function->kind));
-		sink_byte(s, '"');
-		if (function->file) {
-			sink_text(s, ",\"args\":{\"file\":");
-			sink_json(s, file->bytes, file->len);
-			sink_text(s, ",\"line\":");
-			sink_signed(s, function->first_line);
-			sink_byte(s, '}');
-		}
+		sink_text(s, "\",\"name\":");
+		sink_json(s, (const char *)name.data, name.len);
 		sink_byte(s, '}');
 		sink_drain(s);
-		if (fflush(f) != 0)
+		if (fflush(f) != 0 || name.failed)
 			s->error = -ENOMEM;
-		c->text_at[i + 1].name = len;
+		c->text_at[i + 1] = len;
 	}
 	r = sink_finish(s, c->text_at ? 0 : -ENOMEM);
 	if (f && fclose(f) != 0)
 		r = -ENOMEM;
+	bytes_done(&name);
 	c->text = (struct bytes){.data = (uint8_t *)text, .len = len};
 	return r;
 }
 
 /* ---- slices ---- */
 
-/* Readers pair the end with the beginning by the name. */
 static void put_slice(struct chrometrace *c, const char *phase, uint32_t thread, uint32_t place,
 		      uint64_t at)
 {
-	const struct text *text = &c->text_at[places_get(&c->places, place)->group];
-	bool begins = phase[0] == 'B';
+	uint32_t function = places_get(&c->places, place)->group;
 
 	begin_event(c, phase, thread);
 	put_time(c, at);
-	sink_put(c->out, c->text.data + text->name,
-		 (begins ? text[1].name : text->rest) - text->name);
-	if (!begins)
-		sink_byte(c->out, '}');
+	sink_put(c->out, c->text.data + c->text_at[function],
+		 c->text_at[function + 1] - c->text_at[function]);
 }
 
-/* From the slices that are open to those of place, at one moment. */
+/* From the slices that are open to those of place, at one moment. What ends does so a nanosecond
+ * before others begin: readers that have a queue of each, and a function in both at one time, take
+ * it for a call without a duration. */
 static void change_place(struct chrometrace *c, uint32_t thread, uint32_t place, uint64_t at)
 {
-	uint32_t from = c->tracks[thread].place, to = place, n = 0;
+	struct track *track = &c->tracks[thread];
+	uint32_t from = track->place, to = place, n = 0;
+	uint64_t end = place && at > track->changed ? at - 1 : at;
 
 	if (from == to)
 		return;
@@ -216,7 +217,7 @@ static void change_place(struct chrometrace *c, uint32_t thread, uint32_t place,
 		const struct place *b = places_get(&c->places, to);
 
 		if (a->depth >= b->depth) {
-			put_slice(c, "E", thread, from, at);
+			put_slice(c, "E", thread, from, end);
 			from = a->parent;
 		}
 		if (b->depth >= a->depth) {
@@ -226,7 +227,8 @@ static void change_place(struct chrometrace *c, uint32_t thread, uint32_t place,
 	}
 	while (n > 0)
 		put_slice(c, "B", thread, c->path[--n], at);
-	c->tracks[thread].place = place;
+	track->place = place;
+	track->changed = at;
 }
 
 static void put_state(struct chrometrace *c, uint32_t thread, unsigned i, const char *phase,
@@ -294,6 +296,19 @@ static int put_all(struct chrometrace *c)
 	return r;
 }
 
+static int stop_at_first(void *arg, const struct model_sample *s)
+{
+	return 1;
+}
+
+/* Tasks that wait are counted, but are not where a thread was at a time. */
+static int check_samples(const struct model *m)
+{
+	int r = model_samples(m, stop_at_first, NULL);
+
+	return r == 1 ? 0 : r < 0 ? r : -ENODATA;
+}
+
 static int prepare(struct chrometrace *c)
 {
 	const struct model *m = c->m;
@@ -329,7 +344,9 @@ static int chrometrace_write(const struct model *m, const struct format_options 
 
 	if (m->samples == 0)
 		return -ENODATA;
-	r = prepare(&c);
+	r = check_samples(m);
+	if (r == 0)
+		r = prepare(&c);
 	if (r == 0) {
 		c.out = sink_new(out);
 		r = sink_finish(c.out, c.out ? put_all(&c) : 0);

@@ -28,6 +28,7 @@ enum category {
 	CATEGORY_OPCODES,
 	CATEGORY_EXCEPTION,
 	CATEGORY_IDLE,
+	CATEGORY_TASK,
 	CATEGORIES
 };
 static const struct {
@@ -43,6 +44,7 @@ static const struct {
 	[CATEGORY_OPCODES] = {"Opcodes", "magenta"},
 	[CATEGORY_EXCEPTION] = {"Exception", "lightblue"},
 	[CATEGORY_IDLE] = {"Idle", "transparent"},
+	[CATEGORY_TASK] = {"Task", "brown"},
 };
 
 /* What a thread does for a while. Where it is not known, neither a thing nor its contrary is there.
@@ -59,7 +61,8 @@ enum marker {
 	MARKER_NO_EXCEPTION,
 	MARKER_GC,
 	MARKER_STOPPED,
-	MARKER_OPCODE, /* the last */
+	MARKER_TASK, /* these two are of a frame */
+	MARKER_OPCODE,
 	MARKERS
 };
 static const struct {
@@ -77,6 +80,7 @@ static const struct {
 	[MARKER_NO_EXCEPTION] = {"No Exception", "NoException", CATEGORY_EXCEPTION},
 	[MARKER_GC] = {"GC Collecting", "GCCollecting", CATEGORY_GC},
 	[MARKER_STOPPED] = {"Process Stopped", "ProcessStopped", CATEGORY_OTHER},
+	[MARKER_TASK] = {"Task", "Task", CATEGORY_TASK},
 	[MARKER_OPCODE] = {"Opcode", "Opcode", CATEGORY_OPCODES},
 };
 
@@ -89,7 +93,7 @@ struct thread_sample {
 
 struct interval {
 	uint64_t begin, end;
-	uint32_t frame; /* of MARKER_OPCODE */
+	uint32_t frame; /* of MARKER_TASK, MARKER_OPCODE */
 	uint32_t marker;
 };
 
@@ -135,7 +139,9 @@ struct gecko {
 	} column;
 	uint32_t open; /* markers that are, a bit each */
 	uint64_t since[MARKERS], until;
-	uint32_t op_frame;
+	uint32_t frame[MARKERS]; /* of those that have one */
+	uint32_t *task_of;	 /* the frame of the task that runs in each node; NULL: none */
+	uint64_t sorted;	 /* samples */
 };
 
 /* ---- numbers ---- */
@@ -306,6 +312,7 @@ static int sort_sample(void *arg, const struct model_sample *s)
 
 	if (s->state & STREAM_STATE_CPU_TIME_KNOWN)
 		g->cpu_time = true;
+	g->sorted++;
 	return spool_add(g->samples, g->tracks[s->thread], &t);
 }
 
@@ -475,6 +482,8 @@ static enum category category_of(uint32_t kind)
 		return CATEGORY_NATIVE;
 	case STREAM_FRAME_GC:
 		return CATEGORY_GC;
+	case STREAM_FRAME_TASK:
+		return CATEGORY_TASK;
 	default:
 		return CATEGORY_OTHER;
 	}
@@ -644,30 +653,34 @@ static uint32_t markers_of(const struct gecko *g, const struct thread_sample *s)
 	       (uint32_t)((state & STREAM_STATE_PROCESS_STOPPED) != 0) << MARKER_STOPPED;
 }
 
-/* Ends those that are not in open, begins those that are. op_frame: of an open MARKER_OPCODE. */
-static int change_markers(struct gecko *g, uint32_t open, uint32_t op_frame, uint64_t at)
+/* Ends those that are not in open, or of another frame, and begins those that are. frame: of each
+ * that has one. */
+static int change_markers(struct gecko *g, uint32_t open, const uint32_t frame[MARKERS],
+			  uint64_t at)
 {
 	uint32_t changed = g->open ^ open;
 
-	if (g->open & open & 1u << MARKER_OPCODE && op_frame != g->op_frame)
-		changed |= 1u << MARKER_OPCODE;
+	for (unsigned i = MARKER_TASK; i < MARKERS; i++)
+		if (frame[i] != g->frame[i])
+			changed |= (g->open | open) & 1u << i;
 	for (; changed; changed &= changed - 1) {
 		unsigned i = (unsigned)__builtin_ctz(changed);
 
 		if (g->open >> i & 1) {
-			struct interval interval = {g->since[i], at,
-						    i == MARKER_OPCODE ? g->op_frame : 0, i};
+			struct interval interval = {g->since[i], at, g->frame[i], i};
 			int r = spool_add(g->intervals, 0, &interval);
 
 			if (r < 0)
 				return r;
 		}
 		g->since[i] = at;
+		g->frame[i] = frame[i];
 	}
 	g->open = open;
-	g->op_frame = op_frame;
 	return 0;
 }
+
+static const uint32_t no_frames[MARKERS];
 
 static int find_markers(void *arg, const void *records, size_t n)
 {
@@ -675,22 +688,23 @@ static int find_markers(void *arg, const void *records, size_t n)
 	const struct thread_sample *s = records;
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t open = markers_of(g, &s[i]);
-		uint32_t frame = g->m->nodes[s[i].node].frame, op_frame = 0;
+		uint32_t open = markers_of(g, &s[i]), frame[MARKERS] = {0};
 		uint64_t begin = s[i].begin;
 		int r = 0;
 
-		if (g->m->opcodes && g->m->frames[frame].op) {
-			open |= 1u << MARKER_OPCODE;
-			op_frame = frame;
-		}
+		if (g->task_of)
+			frame[MARKER_TASK] = g->task_of[s[i].node];
+		if (g->m->opcodes && g->m->frames[g->m->nodes[s[i].node].frame].op)
+			frame[MARKER_OPCODE] = g->m->nodes[s[i].node].frame;
+		open |= (uint32_t)(frame[MARKER_TASK] != 0) << MARKER_TASK |
+			(uint32_t)(frame[MARKER_OPCODE] != 0) << MARKER_OPCODE;
 		/* Where nothing was looked at, nothing is known. */
 		if (begin > g->until)
-			r = change_markers(g, 0, 0, g->until);
+			r = change_markers(g, 0, no_frames, g->until);
 		else
 			begin = g->until;
-		if (r == 0 && (open != g->open || op_frame != g->op_frame))
-			r = change_markers(g, open, op_frame, begin);
+		if (r == 0)
+			r = change_markers(g, open, frame, begin);
 		if (r < 0)
 			return r;
 		g->until = s[i].time;
@@ -732,6 +746,10 @@ static void put_marker(struct gecko *g, const struct interval *m)
 		sink_byte(g->out, '"');
 		if (m->marker == MARKER_OPCODE)
 			put_opcode_data(g, m);
+		if (m->marker == MARKER_TASK) {
+			sink_text(g->out, ",\"task\":");
+			put_string(g, g->m->functions[g->m->frames[m->frame].function].name);
+		}
 		sink_byte(g->out, '}');
 		break;
 	case COLUMN_NAME:
@@ -780,11 +798,12 @@ static int put_marker_table(struct gecko *g)
 	int r;
 
 	spool_clear(g->intervals);
-	g->open = g->op_frame = 0;
+	g->open = 0;
+	memset(g->frame, 0, sizeof(g->frame));
 	g->until = 0;
 	r = spool_each(g->samples, g->thread, find_markers, g);
 	if (r == 0)
-		r = change_markers(g, 0, 0, g->until);
+		r = change_markers(g, 0, no_frames, g->until);
 	sink_text(g->out, ",\n\"markers\":{\"length\":");
 	sink_unsigned(g->out, spool_count(g->intervals, 0));
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]) && r == 0; i++) {
@@ -827,9 +846,7 @@ static int put_thread(struct gecko *g)
 	sink_text(g->out, "\",\"tid\":");
 	sink_unsigned(g->out, t->tid);
 	sink_text(g->out, ",\"processStartupTime\":0,\"processShutdownTime\":null,"
-			  "\"registerTime\":");
-	put_milliseconds(g, moments_at(&g->moments, t->process, t->first_ns));
-	sink_text(g->out, ",\"unregisterTime\":null,\"pausedRanges\":[]");
+			  "\"registerTime\":0,\"unregisterTime\":null,\"pausedRanges\":[]");
 	r = number_tables(g);
 	if (r == 0)
 		r = put_sample_table(g);
@@ -903,6 +920,13 @@ static void put_schema(struct gecko *g, enum marker i)
 	sink_text(g->out, ",\"display\":[\"marker-chart\",\"marker-table\"");
 	if (i == MARKER_GC)
 		sink_text(g->out, ",\"timeline-overview\"");
+	if (i == MARKER_TASK) {
+		sink_text(g->out, "],\"tooltipLabel\":\"{marker.data.task}\","
+				  "\"tableLabel\":\"{marker.data.task}\","
+				  "\"chartLabel\":\"{marker.data.task}\",\"fields\":["
+				  "{\"key\":\"task\",\"label\":\"Task\",\"format\":\"string\"}]}");
+		return;
+	}
 	if (i != MARKER_OPCODE) {
 		sink_text(g->out, "],\"fields\":[]}");
 		return;
@@ -998,6 +1022,29 @@ static int put_all(struct gecko *g)
 	return r;
 }
 
+/* In which task each node is: in the one whose frame is the nearest below. */
+static int find_tasks(struct gecko *g)
+{
+	const struct model *m = g->m;
+	bool any = false;
+
+	for (uint32_t i = 1; i < m->function_count && !any; i++)
+		any = m->functions[i].kind == STREAM_FRAME_TASK;
+	if (!any)
+		return 0;
+	g->task_of = calloc(m->node_count, sizeof(*g->task_of));
+	if (!g->task_of)
+		return -ENOMEM;
+	for (uint32_t i = 1; i < m->node_count; i++) {
+		uint32_t frame = m->nodes[i].frame;
+
+		g->task_of[i] = m->functions[m->frames[frame].function].kind == STREAM_FRAME_TASK
+					? frame
+					: g->task_of[m->nodes[i].parent];
+	}
+	return 0;
+}
+
 static int prepare(struct gecko *g)
 {
 	const struct model *m = g->m;
@@ -1024,7 +1071,12 @@ static int prepare(struct gecko *g)
 			      g->options->scratch);
 	if (r == 0)
 		r = spool_new(&g->intervals, sizeof(struct interval), 1, g->options->scratch);
-	return r == 0 ? model_samples(m, sort_sample, g) : r;
+	if (r == 0)
+		r = find_tasks(g);
+	if (r == 0)
+		r = model_samples(m, sort_sample, g);
+	/* Tasks that wait are counted, but are not where a thread was at a time. */
+	return r == 0 && g->sorted == 0 ? -ENODATA : r;
 }
 
 static int gecko_write(const struct model *m, const struct format_options *options, FILE *out)
@@ -1040,6 +1092,7 @@ static int gecko_write(const struct model *m, const struct format_options *optio
 		r = sink_finish(g.out, g.out ? put_all(&g) : 0);
 	}
 	free(g.tracks);
+	free(g.task_of);
 	spool_free(g.samples);
 	spool_free(g.intervals);
 	numbering_done(&g.stacks);

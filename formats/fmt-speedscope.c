@@ -17,6 +17,7 @@ struct speedscope {
 	struct places places;
 	struct table counts; /* of struct place_count, by thread */
 	uint32_t *path;	     /* the places of one stack */
+	uint32_t *number;    /* of each location, plus 1; 0: not used */
 	struct bytes name;
 };
 
@@ -27,11 +28,16 @@ static void put_string(struct speedscope *s, uint32_t string)
 
 static void put_frames(struct speedscope *s)
 {
+	uint32_t n = 0;
+
 	sink_text(s->out, "\"shared\":{\"frames\":[");
 	for (uint32_t i = 1; i < s->locations.table.count; i++) {
 		const struct location *l = locations_get(&s->locations, i);
 
-		sink_text(s->out, i > 1 ? ",\n{\"name\":" : "\n{\"name\":");
+		if (!s->number[i])
+			continue;
+		s->number[i] = ++n;
+		sink_text(s->out, n > 1 ? ",\n{\"name\":" : "\n{\"name\":");
 		put_string(s, l->name);
 		if (l->file) {
 			sink_text(s->out, ",\"file\":");
@@ -75,7 +81,7 @@ static void put_stack(struct speedscope *s, uint32_t place)
 		s->path[n++] = places_get(&s->places, at)->group;
 	sink_byte(s->out, '[');
 	while (n > 0) {
-		sink_unsigned(s->out, s->path[--n] - 1);
+		sink_unsigned(s->out, s->number[s->path[--n]] - 1);
 		if (n)
 			sink_byte(s->out, ',');
 	}
@@ -123,6 +129,16 @@ static void put_profiles(struct speedscope *s)
 	sink_byte(s->out, ']');
 }
 
+/* Only locations that samples of the profile are on are frames. */
+static void find_used(struct speedscope *s)
+{
+	const struct place_count *c = (const struct place_count *)(const void *)s->counts.items;
+
+	for (uint32_t i = 1; i < s->counts.count; i++)
+		for (uint32_t at = c[i].place; at; at = places_get(&s->places, at)->parent)
+			s->number[places_get(&s->places, at)->group] = 1;
+}
+
 static void put_all(struct speedscope *s)
 {
 	const struct stream_header *h = &s->m->processes[0].header;
@@ -150,12 +166,16 @@ static int speedscope_write(const struct model *m, const struct format_options *
 		r = places_count(&s.places, m, &s.counts);
 	if (r == 0) {
 		s.path = calloc(s.places.table.count, sizeof(*s.path));
-		s.out = s.path ? sink_new(out) : NULL;
-		if (s.out)
+		s.number = calloc(s.locations.table.count, sizeof(*s.number));
+		s.out = s.path && s.number ? sink_new(out) : NULL;
+		if (s.out) {
+			find_used(&s);
 			put_all(&s);
+		}
 		r = sink_finish(s.out, 0);
 	}
 	free(s.path);
+	free(s.number);
 	bytes_done(&s.name);
 	table_done(&s.counts);
 	places_done(&s.places);

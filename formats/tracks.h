@@ -4,8 +4,9 @@
 
 #include "formats/model.h"
 
-/* For each thread of the model the lowest that is the same thread: a recorder that lost sight of
- * one for a moment numbers it anew. ret: the caller's to free. 0, -ENOMEM. */
+/* For each thread of the model the last that is the same thread, which has its latest name: a
+ * recorder that lost sight of one for a moment numbers it anew. ret: the caller's to free. 0,
+ * -ENOMEM. */
 int tracks_find(uint32_t **ret, const struct model *m);
 
 #endif

@@ -306,6 +306,11 @@ int main(int argc, char **argv)
 		return 1;
 	printf("+ model    %6.1f M samples/s  %u nodes, %u counts\n", n / (now() - start) / 1e6,
 	       m->node_count, m->count_count);
+	/* Formats that show time want the samples one by one. */
+	model_free(m);
+	if (model_new(&m, &(struct model_options){.timeline = tmpfile}) < 0 ||
+	    read_all(&b, &model_handler, m) < 0)
+		return 1;
 	for (const struct format *const *f = format_all; *f; f++) {
 		start = now();
 		if (write_to_nowhere(*f, m) < 0)

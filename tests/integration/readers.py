@@ -28,6 +28,7 @@ class Profile:
         self.unit, self.total = unit, total
         self.calls, self.inclusive, self.own = Counter(), Counter(), Counter()
         self.names = set()
+        self.trace = False      # slices over time, which have an end each
 
     def add_stack(self, names, amount):
         """names from the base."""
@@ -88,7 +89,7 @@ def speedscope_raw(path):
 def plain_name(format, name):
     """Of the function, from what the format makes of it as a frame."""
     if format == "chrometrace":
-        return name.split(" {")[0]
+        return name.split(" (")[0]
     if format == "collapsed":
         parts = name.rsplit(":", 2)
         return parts[1] if len(parts) == 3 else name
@@ -110,6 +111,7 @@ def speedscope(path, format, choose=lambda name: True):
                               amount * factor[part["unit"]])
         profile.names.update(plain_name(format, f["name"]) for f in part["frames"])
     assert profile, f"speedscope finds no profile in {path}"
+    profile.trace = format == "chrometrace"
     # A path that is not closed well is told, and read all the same.
     assert not [w for w in group["warnings"] if "Doing nothing" in w or "still open" in w
                 or "no stack frame" in w.lower()], group["warnings"][:3]
