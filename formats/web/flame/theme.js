@@ -54,12 +54,29 @@ function originOf(data, fn) {
 	return /\/lib(64)?\/python\d[^/]*\/|\/Lib\/[^/]+(\/|\.py$)/.test(file) ? STDLIB : APP;
 }
 
+/* What the paths of all of one's own code begin with. */
+let ownFolder = "";
+
+function findOwnFolder(data) {
+	const files = new Set();
+	for (let fn = 1; fn < data.functionName.length; fn++)
+		if (data.functionFile[fn] && originOf(data, fn) === APP)
+			files.add(data.text(data.functionFile[fn]));
+	const paths = [...files].filter(file => file.startsWith("/"));
+	let common = paths[0] ?? "";
+	for (const path of paths)
+		while (!path.startsWith(common))
+			common = common.slice(0, -1);
+	ownFolder = common.slice(0, common.lastIndexOf("/") + 1);
+}
+
 /* The dotted name of a file's module, as far as the path tells where its package begins. */
 function moduleOf(file) {
 	if (!file || file.startsWith("<"))
 		return file;
 	const below = /\/(?:site|dist)-packages\/(.+)$/.exec(file) ?? /\/lib(?:64)?\/python\d[^/]*\/(?:lib-dynload\/)?(.+)$/.exec(file);
-	const path = below ? below[1] : file.split("/").slice(-2).join("/").replace(/^\//, "");
+	const path = below ? below[1] : ownFolder && file.startsWith(ownFolder) ? file.slice(ownFolder.length) :
+		file.split("/").slice(-2).join("/").replace(/^\//, "");
 	return path.replace(/\.pyw?$/, "").replace(/\/__init__$/, "").replace(/\//g, ".") || file;
 }
 
