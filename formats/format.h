@@ -82,7 +82,7 @@ extern const struct format format_dump;		/* each thread's last sample, as text *
 extern const struct format format_dump_json;
 extern const struct format format_flamegraph;	   /* a page for a browser */
 extern const struct format format_diff_flamegraph; /* the same, compared with options' base */
-extern const struct format format_heatmap; /* a folder: a page a source file */
+extern const struct format format_heatmap;	   /* a folder: a page a source file */
 
 /* All of them, ended by NULL. */
 extern const struct format *const format_all[];
