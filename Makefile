@@ -154,6 +154,12 @@ check-integration:
 check-browser:
 	@tests/check browser
 
+# The pictures of the README, of real programs.
+screenshots: $(B)/pyprof
+	@mkdir -p man/pictures
+	modules=$$(tests/browser/driver) && \
+		NODE_PATH=$$modules node tests/browser/pictures/take.js $(B)/pyprof man/pictures
+
 # ---- fuzzing: clang's libFuzzer with ASan and UBSan ----
 
 FUZZ_B = build-fuzz
@@ -237,6 +243,6 @@ clean:
 	rm -rf build build-asan build-fuzz pyprof-$(VERSION).tar.gz
 
 -include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
-.PHONY: all setup setup-check demo unit-tests check check-unit check-integration check-browser fuzzers fuzz opcodes bench bench-programs \
+.PHONY: all setup setup-check demo unit-tests check check-unit check-integration check-browser screenshots fuzzers fuzz opcodes bench bench-programs \
 	lint install uninstall dist clean
 .DELETE_ON_ERROR:

@@ -154,7 +154,7 @@ static uint32_t put_lines(const struct format_source *source, const struct wante
 }
 
 /* One file: nothing when it is not to be had, no lines when it was changed since. */
-static bool put_file(const struct flame *f, const struct format_options *o,
+static bool put_file(struct flame *f, const struct format_options *o,
 		     const struct model_string *file, const struct wanted *wanted, uint32_t n,
 		     struct bytes *lines, struct bytes *to)
 {
@@ -171,13 +171,13 @@ static bool put_file(const struct flame *f, const struct format_options *o,
 		found = put_lines(&source, wanted, n, lines);
 	free(source.text);
 	/* It is there: a function is of this file. */
-	bytes_varint(to, flame_add_text((struct flame *)f, file->bytes, file->len));
+	bytes_varint(to, flame_add_text(f, file->bytes, file->len));
 	bytes_varint(to, found);
 	bytes_put(to, lines->data, lines->len);
 	return true;
 }
 
-int flame_put_sources(const struct flame *f, const struct format_options *o, struct page *p)
+int flame_put_sources(struct flame *f, const struct format_options *o, struct page *p)
 {
 	const struct model *m = f->sides[0].m;
 	struct table locations;

@@ -75,7 +75,7 @@ const struct flame_text *flame_text_of(const struct flame *f, uint32_t text);
 void flame_put_tree(const struct flame *f, struct page *p);
 void flame_put_counts(const struct flame *f, struct page *p, uint64_t interval_ns);
 /* Lines of the source files; 0, -ENOMEM. */
-int flame_put_sources(const struct flame *f, const struct format_options *o, struct page *p);
+int flame_put_sources(struct flame *f, const struct format_options *o, struct page *p);
 struct flame_strip;
 /* 0; -ENOMEM. What of the samples' file fails is told by *ret_error and leaves no strip (*ret
  * NULL); so do too many threads, -E2BIG. */

@@ -6,7 +6,7 @@
 #include "formats/web.h"
 
 /* In this order: facts, tree, counts, source lines, strip. */
-static void put_all(const struct flame *f, const struct flame_strip *strip, const char *facts,
+static void put_all(struct flame *f, const struct flame_strip *strip, const char *facts,
 		    const struct format_options *o, struct page *p)
 {
 	uint64_t interval = flame_interval(f->sides[0].m);
@@ -41,8 +41,7 @@ static int write_page(const struct model *m, const struct model *base,
 		r = facts && p ? 0 : -ENOMEM;
 	}
 	if (r == 0)
-		r = page_begin(p, web_flame_html_start,
-			       (size_t)(web_flame_html_end - web_flame_html_start), out);
+		r = page_begin(p, web_flame_html_start, web_flame_html_end, out);
 	if (r == 0) {
 		put_all(&f, strip, facts, o, p);
 		r = page_end(p);

@@ -63,9 +63,9 @@ static void run_deflate(struct page *p, int flush)
 		p->error = -ENOMEM;
 }
 
-int page_begin(struct page *p, const char *bytes, size_t len, FILE *out)
+int page_begin(struct page *p, const char *bytes, const char *end, FILE *out)
 {
-	const char *place = memmem(bytes, len, PAGE_DATA, strlen(PAGE_DATA));
+	const char *place = memmem(bytes, (size_t)(end - bytes), PAGE_DATA, strlen(PAGE_DATA));
 
 	if (!place)
 		return -EINVAL;
@@ -73,7 +73,7 @@ int page_begin(struct page *p, const char *bytes, size_t len, FILE *out)
 	p->error = 0;
 	p->in_len = p->out_len = 0;
 	p->rest = place + strlen(PAGE_DATA);
-	p->rest_len = (size_t)(bytes + len - p->rest);
+	p->rest_len = (size_t)(end - p->rest);
 	p->z = (z_stream){0};
 	if (deflateInit(&p->z, Z_DEFAULT_COMPRESSION) != Z_OK)
 		return -ENOMEM;
@@ -119,9 +119,4 @@ int page_end(struct page *p)
 	write_out(p, p->rest, p->rest_len);
 	deflateEnd(&p->z);
 	return p->error;
-}
-
-void page_give_up(struct page *p)
-{
-	deflateEnd(&p->z);
 }

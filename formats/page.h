@@ -19,15 +19,14 @@ struct page {
 	uint8_t in[1 << 15], deflated[3 << 13];
 };
 
-/* The template up to where the data goes, the place of PAGE_DATA in it. 0; -ENOMEM, -EINVAL when
- * the template has no such place. After an error there is no page_end(). */
+/* The template, from bytes to end, up to where the data goes, the place of PAGE_DATA in it. 0;
+ * -ENOMEM, -EINVAL when the template has no such place. After an error there is no page_end(). */
 #define PAGE_DATA "@data@"
-int page_begin(struct page *p, const char *bytes, size_t len, FILE *out);
+int page_begin(struct page *p, const char *bytes, const char *end, FILE *out);
 void page_put(struct page *p, const void *data, size_t n);
 void page_varint(struct page *p, uint64_t v); /* LEB128 */
 void page_zigzag(struct page *p, int64_t v);
-/* The end of the data and the rest of the template; give_up: only frees. 0, or the first error. */
+/* The end of the data and the rest of the template. 0, or the first error. */
 int page_end(struct page *p);
-void page_give_up(struct page *p);
 
 #endif

@@ -331,13 +331,14 @@ static void errors_of_writing_are_told(void **state)
 {
 	struct model *m = formats_model();
 	FILE *full = fopen("/dev/full", "w");
+	static const char none[] = "no place";
 	static struct page p;
 
 	assert_non_null(full);
 	setvbuf(full, NULL, _IONBF, 0);
 	assert_int_equal(format_flamegraph.write(m, &(struct format_options){0}, full), -ENOSPC);
 	fclose(full);
-	assert_int_equal(page_begin(&p, "no place", 8, stdout), -EINVAL);
+	assert_int_equal(page_begin(&p, none, none + 8, stdout), -EINVAL);
 	model_free(m);
 }
 

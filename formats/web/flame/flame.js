@@ -32,6 +32,7 @@ class App {
 		this.selected = null;
 		this.backs = [];
 		this.keys = new Keys(data, false);
+		findOwnFolder(data);
 		this.side = new Side(this);
 		this.dark = matchMedia("(prefers-color-scheme: dark)");
 		this.dark.addEventListener("change", () => this.themeChanged());

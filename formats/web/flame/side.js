@@ -172,7 +172,8 @@ class Side {
 		}
 		this.fill("threads", groups.length > 1 && make("div", { class: "row" },
 			make("button", { click: () => app.onlyThreads(facts.threads.map((t, i) => i)) }, "All"),
-			make("button", { click: () => app.onlyThreads([]) }, "None")), make("ul", { class: "threads" }, rows));
+			make("button", { click: () => app.onlyThreads([]) }, "None")), make("ul", { class: "threads" }, rows),
+			app.range && make("p", { class: "hint" }, "What threads have here is of the whole recording, not of the range."));
 	}
 
 	/* Shares of what is known; what never was is left out. */

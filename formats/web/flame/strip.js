@@ -1,7 +1,7 @@
 /* The strip: threads as rows, what they did as colour, from the first sample to the last. A range
  * that is dragged on it is what the graph is made of. */
 
-const STRIP_ROW = LARGE ? 20 : 15, STRIP_AXIS = LARGE ? 24 : 18, STRIP_LABEL = LARGE ? 150 : 108;
+const STRIP_ROW = LARGE ? 20 : 15, STRIP_AXIS = LARGE ? 24 : 18, STRIP_LABEL = LARGE ? 180 : 132;
 
 class Strip {
 	/* app: look(), setRange(range or null), threadLabel(i), threads (which are chosen). */
@@ -9,8 +9,13 @@ class Strip {
 		Object.assign(this, { box, canvas, data, app });
 		this.strip = data.strip;
 		this.context = canvas.getContext("2d");
-		this.threads = data.facts.threads.map((thread, i) => i).filter(i => !data.facts.threads[i].base &&
-			this.strip.doing[i]?.some(row => row.some(n => n)));
+		/* A thread that had another state before, as one that is being started, is one row. */
+		const rows = new Map();
+		this.strip.doing.forEach((doing, i) => {
+			if (doing.some(row => row.some(n => n)))
+				rows.set(app.threadLabel(i), [...rows.get(app.threadLabel(i)) ?? [], i]);
+		});
+		this.rows = [...rows].map(([label, members]) => ({ label, members }));
 		this.range = null;
 		new ResizeObserver(() => this.draw()).observe(box);
 		canvas.addEventListener("pointerdown", e => this.down(e));
@@ -69,13 +74,23 @@ class Strip {
 	}
 
 	tell(x, y) {
-		const row = Math.floor(y / STRIP_ROW), thread = this.threads[row], { bins, width, doing } = this.strip;
+		const row = this.rows[Math.floor((y - STRIP_AXIS) / STRIP_ROW)], { bins, width } = this.strip;
 		const bin = Math.floor((x - this.left) / (this.width - this.left) * bins);
-		if (thread === undefined || bin < 0 || bin >= bins)
+		if (!row || bin < 0 || bin >= bins)
 			return "";
-		const counts = DOING_ORDER.map(what => [DOING_NAMES[what], doing[thread][what][bin]]).filter(([, n]) => n);
-		return `${this.app.threadLabel(thread)}, ${showTime(bin * width)}: ` +
+		const counts = DOING_ORDER.map(what => [DOING_NAMES[what], this.sum(row, what, bin, bin + 1)]).filter(([, n]) => n);
+		return `${row.label}, ${showTime(bin * width)}: ` +
 			(counts.map(([name, n]) => `${name} ${n}`).join(", ") || "no sample");
+	}
+
+	sum(row, what, from, to) {
+		let sum = 0;
+		for (const thread of row.members) {
+			const counts = this.strip.doing[thread][what];
+			for (let bin = from; bin < to; bin++)
+				sum += counts[bin];
+		}
+		return sum;
 	}
 
 	key(e) {
@@ -111,6 +126,7 @@ class Strip {
 		if (String(range) === String(this.range))
 			return;
 		this.range = range;
+		this.canvas.setAttribute("aria-valuetext", this.text || "all");
 		this.draw();
 		this.app.setRange(range);
 	}
@@ -123,9 +139,9 @@ class Strip {
 	}
 
 	draw() {
-		const { theme } = this.app.look(), c = this.context, ratio = devicePixelRatio || 1, { bins, doing } = this.strip;
+		const { theme } = this.app.look(), c = this.context, ratio = devicePixelRatio || 1, { bins } = this.strip;
 		this.width = this.box.clientWidth;
-		const height = this.threads.length * STRIP_ROW + STRIP_AXIS, plot = this.width - this.left;
+		const height = this.rows.length * STRIP_ROW + STRIP_AXIS + 2, plot = this.width - this.left;
 		this.canvas.style.height = `${height}px`;
 		this.canvas.width = Math.round(this.width * ratio);
 		this.canvas.height = Math.round(height * ratio);
@@ -135,16 +151,14 @@ class Strip {
 		c.font = FONT;
 		c.textBaseline = "middle";
 		const columns = Math.min(bins, Math.max(1, Math.floor(plot))), sums = new Float64Array(DOINGS);
-		this.threads.forEach((thread, row) => {
-			const y = row * STRIP_ROW, room = STRIP_ROW - 2;
-			c.globalAlpha = this.app.threads[thread] ? 1 : 0.3;
+		this.rows.forEach((row, i) => {
+			const y = STRIP_AXIS + i * STRIP_ROW, room = STRIP_ROW - 2;
+			c.globalAlpha = row.members.some(thread => this.app.threads[thread]) ? 1 : 0.3;
 			for (let k = 0; k < columns; k++) {
 				const from = Math.floor(k * bins / columns), to = Math.max(from + 1, Math.floor((k + 1) * bins / columns));
 				let sum = 0, top = y + 1;
 				for (let what = 0; what < DOINGS; what++) {
-					sums[what] = 0;
-					for (let b = from; b < to; b++)
-						sums[what] += doing[thread][what][b];
+					sums[what] = this.sum(row, what, from, to);
 					sum += sums[what];
 				}
 				if (!sum)
@@ -161,23 +175,23 @@ class Strip {
 			}
 			if (this.left) {
 				c.fillStyle = theme.text;
-				c.fillText(fit(this.app.threadLabel(thread), Math.floor((this.left - 12) / letterWidth())), 6, y + STRIP_ROW / 2, this.left - 10);
+				c.fillText(fit(row.label, Math.floor((this.left - 12) / letterWidth())), 6, y + STRIP_ROW / 2, this.left - 10);
 			}
 			c.globalAlpha = 1;
 		});
-		this.drawAxis(c, theme, height, plot);
+		this.drawAxis(c, theme, plot);
 		if (this.range) {
 			const [a, b] = this.range.map(bin => this.xOf(bin));
 			c.fillStyle = theme.hold;
-			c.fillRect(this.left, 0, a - this.left, height - STRIP_AXIS);
-			c.fillRect(b, 0, this.width - b, height - STRIP_AXIS);
+			c.fillRect(this.left, 0, a - this.left, height);
+			c.fillRect(b, 0, this.width - b, height);
 			c.fillStyle = theme.focus;
-			c.fillRect(a - 1, 0, 2, height - STRIP_AXIS);
-			c.fillRect(b - 1, 0, 2, height - STRIP_AXIS);
+			c.fillRect(a - 1, 0, 2, height);
+			c.fillRect(b - 1, 0, 2, height);
 		}
 	}
 
-	drawAxis(c, theme, height, plot) {
+	drawAxis(c, theme, plot) {
 		const { bins, width } = this.strip, span = bins * width, about = span / Math.max(2, plot / 110);
 		const power = 10 ** Math.floor(Math.log10(about)), step = [1, 2, 5, 10].map(n => n * power).find(s => s >= about);
 		c.fillStyle = theme.axis;
@@ -185,8 +199,8 @@ class Strip {
 			const x = this.left + t / span * plot, text = t ? showTime(t) : "0";
 			if (x + text.length * letterWidth() > this.width)
 				break;
-			c.fillRect(x, height - STRIP_AXIS, 1, 5);
-			c.fillText(text, x + 3, height - STRIP_AXIS / 2 + 1);
+			c.fillRect(x, STRIP_AXIS - 6, 1, 5);
+			c.fillText(text, x + 4, STRIP_AXIS / 2);
 		}
 	}
 }

@@ -19,7 +19,7 @@ const THEMES = {
 		heat: ["#f3ead9", "#f6dfb8", "#f8cf93", "#f7b971", "#f29c55", "#e97f45"],
 		change: ["#d5d4d0", "#f6c9bd", "#ee9883", "#dc6250", "#c3d6ef", "#93b6e4", "#5f8fd4", "#c3a2e0", "#c3a2e0"],
 		doing: ["#dcdad4", "#e9e7e2", "#8fb8dc", "#c8d3de", "#e8b04b", "#5fb07f", "#c76fa4"],
-		shade: "#1f222914", hold: "#1f222926", axis: "#6c6f78",
+		shade: "#1f222914", hold: "#fdfcfab8", axis: "#6c6f78",
 	},
 	dark: {
 		back: "#16181d", text: "#f1f0ec", faint: "#f1f0ecb3", line: "#16181d", mark: "#c79bff",
@@ -27,7 +27,7 @@ const THEMES = {
 		heat: ["#3a3833", "#4b4132", "#614a2f", "#7a5029", "#955523", "#b4591c"],
 		change: ["#41444b", "#5e4440", "#85463d", "#ad4437", "#3c4a60", "#3d5c8c", "#3a6fbd", "#6f4c93", "#6f4c93"],
 		doing: ["#33363d", "#262930", "#41698c", "#3a4654", "#a87a25", "#3b7f57", "#8d4672"],
-		shade: "#ffffff12", hold: "#ffffff2b", axis: "#9a9da6",
+		shade: "#ffffff12", hold: "#16181db8", axis: "#9a9da6",
 	},
 };
 const DOING_NAMES = ["not known", "off CPU", "C code, on CPU", "without the GIL", "waits for the GIL",
@@ -54,12 +54,29 @@ function originOf(data, fn) {
 	return /\/lib(64)?\/python\d[^/]*\/|\/Lib\/[^/]+(\/|\.py$)/.test(file) ? STDLIB : APP;
 }
 
+/* What the paths of all of one's own code begin with. */
+let ownFolder = "";
+
+function findOwnFolder(data) {
+	const files = new Set();
+	for (let fn = 1; fn < data.functionName.length; fn++)
+		if (data.functionFile[fn] && originOf(data, fn) === APP)
+			files.add(data.text(data.functionFile[fn]));
+	const paths = [...files].filter(file => file.startsWith("/"));
+	let common = paths[0] ?? "";
+	for (const path of paths)
+		while (!path.startsWith(common))
+			common = common.slice(0, -1);
+	ownFolder = common.slice(0, common.lastIndexOf("/") + 1);
+}
+
 /* The dotted name of a file's module, as far as the path tells where its package begins. */
 function moduleOf(file) {
 	if (!file || file.startsWith("<"))
 		return file;
 	const below = /\/(?:site|dist)-packages\/(.+)$/.exec(file) ?? /\/lib(?:64)?\/python\d[^/]*\/(?:lib-dynload\/)?(.+)$/.exec(file);
-	const path = below ? below[1] : file.split("/").slice(-2).join("/").replace(/^\//, "");
+	const path = below ? below[1] : ownFolder && file.startsWith(ownFolder) ? file.slice(ownFolder.length) :
+		file.split("/").slice(-2).join("/").replace(/^\//, "");
 	return path.replace(/\.pyw?$/, "").replace(/\/__init__$/, "").replace(/\//g, ".") || file;
 }
 
