@@ -1,8 +1,10 @@
 #include "formats/timeline.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-#define BLOCK 1024 /* samples; 40 KiB */
+#define BLOCK  1024 /* samples; 40 KiB */
+#define BUFFER (1u << 18)
 
 static int note_error(struct timeline *t)
 {
@@ -15,8 +17,12 @@ void timeline_put(struct timeline *t, const struct model_sample *s)
 	if (t->error || !t->open)
 		return;
 	errno = 0;
-	if (!t->file)
+	if (!t->file) {
 		t->file = t->open();
+		t->buffer = t->file ? malloc(BUFFER) : NULL;
+		if (t->buffer)
+			setvbuf(t->file, t->buffer, _IOFBF, BUFFER);
+	}
 	if (!t->file || fwrite_unlocked(s, sizeof(*s), 1, t->file) != 1)
 		note_error(t);
 }
@@ -75,5 +81,6 @@ void timeline_done(struct timeline *t)
 {
 	if (t->file)
 		fclose(t->file);
+	free(t->buffer);
 	*t = (struct timeline){0};
 }

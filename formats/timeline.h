@@ -9,8 +9,9 @@
 
 struct timeline {
 	FILE *(*open)(void);
-	FILE *file; /* owned */
-	int error;  /* the first: nothing is kept from then on */
+	FILE *file; /* owned, as its buffer is */
+	char *buffer;
+	int error; /* the first: nothing is kept from then on */
 };
 
 /* The file is opened with the first sample. Errors are kept for timeline_each(). */
