@@ -29,7 +29,7 @@ VERSION := $(shell sed -n 's/^.define PYPROF_VERSION "\(.*\)"/\1/p' daemon/versi
 # What needs no compiler; the rest asks pkg-config, once setup has had its chance.
 PLAIN = setup setup-check demo check clean dist install-man opcodes
 ifneq ($(filter-out $(PLAIN),$(or $(MAKECMDGOALS),all)),)
-PKGS = libelf libzstd libcjson libseccomp libcap-ng libxxhash zlib
+PKGS = libelf libzstd zlib libcjson libseccomp libcap-ng libxxhash
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && echo yes),yes)
 $(error libraries are missing: run "make setup" for them)
 endif

@@ -12,6 +12,7 @@
 int base_open(struct model **ret, const struct options *o)
 {
 	struct model_options question;
+	char *const paths[] = {(char *)o->base}; /* not written to */
 	struct model *base;
 	char text[256];
 	int status, e;
@@ -22,7 +23,7 @@ int base_open(struct model **ret, const struct options *o)
 		message("out of memory");
 		return STATUS_FAILED;
 	}
-	status = recording_replay(o->base, NULL, base);
+	status = recording_replay(paths, 1, NULL, base);
 	if (!status) {
 		e = model_check(base, text, sizeof(text));
 		if (e < 0)

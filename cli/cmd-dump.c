@@ -164,6 +164,7 @@ static int take(struct recording *r, const struct options *o, pid_t pid)
 
 	options_question(o, &question);
 	question.one_look = true;
+	question.tasks = MODEL_TASKS_NONE; /* they are told beside the samples */
 	if (model_new(&m, &question) < 0) {
 		message("out of memory");
 		return STATUS_FAILED;
@@ -191,10 +192,6 @@ static int dump(const struct options *o)
 
 	if (options_parse_pid(o->operands[0], &pid) < 0) {
 		message("dump: \"%s\" is no process id", message_text(o->operands[0]));
-		return STATUS_USAGE;
-	}
-	if (o->async_mode_given && !o->async_aware) {
-		message("dump: --async-mode is a mode of --async-aware");
 		return STATUS_USAGE;
 	}
 	if (o->async_aware && (o->mode > MODE_WALL || o->selected.thread || o->selected.function ||

@@ -206,6 +206,20 @@ static int replace_wrong_bytes(char **text, size_t *len)
 	return 0;
 }
 
+/* Lines end as Python takes them to: by a newline, a carriage return, or both. */
+static void join_newlines(char *text, size_t *len)
+{
+	char *to = text;
+
+	for (const char *from = text, *end = text + *len; from < end; from++) {
+		if (*from == '\r' && from + 1 < end && from[1] == '\n')
+			continue;
+		*to++ = *from == '\r' ? '\n' : *from;
+	}
+	*to = '\0';
+	*len = (size_t)(to - text);
+}
+
 static int to_utf8(char **text, size_t *len)
 {
 	char encoding[MAX_ENCODING];
@@ -245,6 +259,8 @@ int listing_read(void *arg, const char *file, struct format_source *ret)
 		e = -EILSEQ;
 	if (e == 0)
 		e = to_utf8(&ret->text, &ret->len);
+	if (e == 0)
+		join_newlines(ret->text, &ret->len);
 	if (e < 0) {
 		free(ret->text);
 		ret->text = NULL;

@@ -69,5 +69,7 @@ int main(int argc, char **argv)
 		options_help(command);
 		return output_flush_stdout();
 	}
-	return command->exec(&options);
+	status = command->exec(&options);
+	pid_list_done(&options.pids);
+	return status;
 }

@@ -236,6 +236,24 @@ static int set_pid(struct options *o, const char *v, const char **why)
 	return pid_list_parse(&o->pids, v);
 }
 
+static int set_fold(struct options *o, const char *v, const char **why)
+{
+	*why = "what can be folded: process, thread, or both with a comma";
+	for (;;) {
+		size_t len = strcspn(v, ",");
+
+		if (len == 7 && memcmp(v, "process", len) == 0)
+			o->fold_processes = true;
+		else if (len == 6 && memcmp(v, "thread", len) == 0)
+			o->fold_threads = true;
+		else
+			return -EINVAL;
+		if (!v[len])
+			return 0;
+		v += len + 1;
+	}
+}
+
 static int set_module(struct options *o, const char *v, const char **why)
 {
 	o->module = true;
@@ -411,6 +429,8 @@ static const struct row rows[] = {
 	{GROUP_REPLAY, 0, "pid", "PID[,PID...]", set_pid,
 	 "only these processes of the recording (default: all, each below a frame pid:PID where "
 	 "there are several)"},
+	{GROUP_REPLAY, 0, "fold", "WHAT[,WHAT]", set_fold,
+	 "no difference between: process, thread (default: they are kept apart)"},
 	{GROUP_OUTPUT, 0, "pstats", NULL, NULL,
 	 "a table of functions, or with -o a file for Python's pstats (default)"},
 	{GROUP_OUTPUT, 0, "collapsed", NULL, NULL, "collapsed stacks, for flame graph tools"},
@@ -419,6 +439,16 @@ static const struct row rows[] = {
 	 "a flame graph of what changed since a recording"},
 	{GROUP_OUTPUT, 0, "heatmap", NULL, NULL,
 	 "a folder of pages: the source, coloured by samples, line by line"},
+	{GROUP_OUTPUT, 0, "svg", NULL, NULL,
+	 "a flame graph as one picture, for tickets and papers"},
+	{GROUP_OUTPUT, 0, "gecko", NULL, NULL,
+	 "samples and states over time, for the Firefox Profiler"},
+	{GROUP_OUTPUT, 0, "jsonl", NULL, NULL, "counts of frames, a JSON object a line"},
+	{GROUP_OUTPUT, 0, "speedscope", NULL, NULL, "stacks of each thread, for speedscope"},
+	{GROUP_OUTPUT, 0, "pprof", NULL, NULL, "profile.proto, for pprof and what reads it"},
+	{GROUP_OUTPUT, 0, "callgrind", NULL, NULL, "for KCachegrind and callgrind_annotate"},
+	{GROUP_OUTPUT, 0, "chrometrace", NULL, NULL,
+	 "stacks over time, for Perfetto and chrome://tracing"},
 	{GROUP_BINARY, 0, "binary", NULL, NULL, "the recording itself, for replay"},
 	{GROUP_BINARY, 0, "compression", "TYPE", set_compression,
 	 "of --binary: auto, zstd or none (default: auto)"},
@@ -439,6 +469,10 @@ static const struct row rows[] = {
 	{GROUP_DUMP, 0, "async-mode", "MODE", set_async_mode,
 	 "of --async-aware: running (the tasks that run, and who awaits them) or all (default: "
 	 "all)"},
+	{GROUP_OUTPUT, 0, "async-aware", NULL, set_async_aware,
+	 "asyncio's tasks: the stack of the task that runs, on those that await it"},
+	{GROUP_OUTPUT, 0, "async-mode", "MODE", set_async_mode,
+	 "of --async-aware: running, or all, with the tasks that wait (default: running)"},
 	{GROUP_SESSION, 0, "no-daemon", NULL, set_no_daemon,
 	 "read with our own rights, even where pyprofd runs"},
 	{GROUP_SESSION, 0, "socket", "PATH", set_socket,
@@ -564,6 +598,10 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		message("%s: --from is not before --to", command->name);
 		return STATUS_USAGE;
 	}
+	if (o.async_mode_given && !o.async_aware) {
+		message("%s: --async-mode is a mode of --async-aware", command->name);
+		return STATUS_USAGE;
+	}
 	infer_format(&o);
 	*ret = o;
 	return check_operands(&o);
@@ -625,6 +663,9 @@ void options_question(const struct options *o, struct model_options *ret)
 		.native = o->native,
 		.no_gc = o->no_gc,
 		.opcodes = o->opcodes,
+		.tasks = !o->async_aware			    ? MODEL_TASKS_NONE
+			 : o->async_mode_given && !o->async_running ? MODEL_TASKS_ALL
+								    : MODEL_TASKS_RUNNING,
 		.selected = o->selected,
 		.from_ns = o->from_ns,
 		.to_ns = o->to_ns,

@@ -37,6 +37,7 @@ struct options {
 	bool native, no_gc, opcodes;
 	/* replay */
 	uint64_t from_ns, to_ns; /* to_ns 0: the end */
+	bool fold_processes, fold_threads;
 	/* run */
 	bool module, any_command; /* any_command: the operands came after -- */
 	const char *python;

@@ -26,6 +26,9 @@ void record_request(struct protocol_request *q, const struct options *o, pid_t p
 		q->flags |= PROTOCOL_CPU_TIME;
 	if (o->opcodes)
 		q->flags |= PROTOCOL_OPCODES;
+	if (o->async_aware)
+		q->flags |= o->async_mode_given && !o->async_running ? PROTOCOL_TASKS_ALL
+								     : PROTOCOL_TASKS_RUNNING;
 	q->mode = o->mode;
 	put_pattern(q->thread, o->selected.thread);
 	put_pattern(q->function, o->selected.function);

@@ -85,9 +85,12 @@ size_t recording_tell(const struct recording *r, struct recording_facts *ret_all
 		      struct recording_facts *ret_rest, const struct recording_facts **ret,
 		      size_t max);
 
-/* Reads a recording from a file into model: the same, for replay. pids: whose samples are wanted,
- * and it is an error if there are none; NULL: all. */
-int recording_replay(const char *path, const struct pid_list *pids, struct model *model);
+/* Reads recordings from files ("-": the standard input) into model, one after the other: pyprof's
+ * and those of profiling.sampling. A file that is named twice is read once, and that is said. pids:
+ * whose samples are wanted, and it is an error if there are none; NULL: all. 0 or a status, and a
+ * line. */
+int recording_replay(char *const *paths, int count, const struct pid_list *pids,
+		     struct model *model);
 
 /* From here on SIGINT, SIGTERM and SIGHUP end the recording instead of us; a second one ends us.
  * forward: a child that is also told of SIGTERM and SIGHUP, and gets SIGINT from the terminal by

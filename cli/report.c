@@ -37,6 +37,22 @@ static bool is_folder(const struct options *o)
 	return o->format && o->format->write_folder;
 }
 
+/* Of a profile that is there and has no one pid: the file that it is made of tells which it is. */
+static void default_name_without_pid(const struct options *o, const struct model *m, char *buf,
+				     size_t size)
+{
+	const char *path = o->operands[0], *slash = strrchr(path, '/'), *dot;
+
+	default_name(o, 0, buf, size);
+	if (o->operand_count != 1 || model_has_several_processes(m) || strcmp(path, "-") == 0)
+		return;
+	path = slash ? slash + 1 : path;
+	dot = strrchr(path, '.');
+	snprintf(buf, size, "%s_%.*s.%s", o->format->name,
+		 (int)(dot && dot > path ? (size_t)(dot - path) : strlen(path)), path,
+		 o->format->extension);
+}
+
 int report_open(struct output **ret, const struct options *o, pid_t pid)
 {
 	char name[64];
@@ -142,16 +158,36 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 	}
 }
 
+/* What a profile of tasks leaves out. */
+static void say_tasks(const struct options *o, const struct model *m)
+{
+	uint64_t samples = 0, none = 0;
+
+	if (!o->async_aware)
+		return;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		samples += m->processes[i].samples;
+		none += m->processes[i].no_task;
+	}
+	if (none)
+		message("%llu of %llu samples are of no task, as of an event loop that waits: they "
+			"are left out",
+			(unsigned long long)none, (unsigned long long)samples);
+	if (m->mode != MODE_WALL && o->async_mode_given && !o->async_running)
+		message("tasks that wait have no part in mode %s: only those that run are shown",
+			mode_names[m->mode]);
+}
+
 /* pid: whose profile it is, where there are others; else 0. */
 static int check_question(const struct model *m, pid_t pid)
 {
-	char text[256];
+	char text[512];
 	int e = model_check(m, text, sizeof(text));
 
 	if (e < 0 && pid)
 		message("process %d: %s", (int)pid, text);
 	else if (e < 0)
-		message("%s", text);
+		message("%s", message_text(text));
 	return e < 0 && e != -EAGAIN ? STATUS_FAILED : 0;
 }
 
@@ -159,15 +195,18 @@ int report_check(const struct options *o, const struct model *m, bool recorded_n
 {
 	int status = check_question(m, 0);
 
-	if (!status)
+	if (!status) {
 		say_limits(o, m, recorded_now);
+		say_tasks(o, m);
+	}
 	return status;
 }
 
 /* Whether the options ask for less than all that was recorded. */
 static bool asks(const struct options *o)
 {
-	return o->mode > MODE_WALL || !selection_is_empty(&o->selected) || o->from_ns || o->to_ns;
+	return o->async_aware || o->mode > MODE_WALL || !selection_is_empty(&o->selected) ||
+	       o->from_ns || o->to_ns;
 }
 
 static bool has_samples(const struct model *m)
@@ -240,8 +279,10 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 			 pid_t pid, bool say)
 {
 	const struct format *format;
-	struct format_options options = {
-		.sort = o->sort, .limit = o->limit, .no_summary = o->no_summary};
+	struct format_options options = {.sort = o->sort,
+					 .limit = o->limit,
+					 .no_summary = o->no_summary,
+					 .scratch = output_scratch};
 	struct model *base = NULL;
 	const char *what;
 	int e, status = 0;
@@ -267,7 +308,9 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	}
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
-	e = write_format(format, m, &options, out, (o->command->groups & GROUP_REPLAY) ? 0 : pid);
+	/* What was replayed is not here, and what was run has ended: its pid may be another's. */
+	e = write_format(format, m, &options, out,
+			 (o->command->groups & (GROUP_REPLAY | GROUP_RUN)) ? 0 : pid);
 	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))
@@ -292,10 +335,16 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 
 int report_write(const struct options *o, const struct model *m, struct output *out, pid_t pid)
 {
-	int e;
+	char name[NAME_MAX + 64];
+	int e = 0;
 
 	if (!out && (o->outfile || o->format != &format_pstats)) {
-		e = report_open(&out, o, pid);
+		if (o->outfile || pid) {
+			e = report_open(&out, o, pid);
+		} else {
+			default_name_without_pid(o, m, name, sizeof(name));
+			e = output_open(&out, name, name, false);
+		}
 		if (e)
 			return e;
 	}

@@ -26,8 +26,9 @@ static const char *find_fault(const struct protocol_request *r)
 		return "unknown command";
 	if (r->flags & ~(uint32_t)PROTOCOL_FLAGS_ALL)
 		return "unknown flags";
-	if (r->flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL) && r->command != PROTOCOL_DUMP)
-		return "tasks are for a dump";
+	if (r->flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL) &&
+	    r->command == PROTOCOL_PROBE)
+		return "tasks are not for a probe";
 	if (r->pid <= 0)
 		return "not a process id";
 	if (r->codec != STREAM_NONE && r->codec != STREAM_ZSTD)

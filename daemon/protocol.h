@@ -32,10 +32,9 @@ enum protocol_flags {
 	PROTOCOL_ALL_THREADS = 1 << 0,
 	PROTOCOL_BLOCKING = 1 << 1,
 	PROTOCOL_WAIT = 1 << 2, /* the target is being started: wait until its runtime is there */
-	PROTOCOL_TASKS_RUNNING =
-		1 << 3,		     /* of a dump: asyncio's tasks that run, and who awaits them */
-	PROTOCOL_TASKS_ALL = 1 << 4, /* of a dump: all of asyncio's tasks */
-	PROTOCOL_CPU_TIME = 1 << 5,  /* ask the kernel for it, whatever the rate */
+	PROTOCOL_TASKS_RUNNING = 1 << 3, /* asyncio's tasks that run, and who awaits them */
+	PROTOCOL_TASKS_ALL = 1 << 4,	 /* all of asyncio's tasks */
+	PROTOCOL_CPU_TIME = 1 << 5,	 /* ask the kernel for it, whatever the rate */
 	PROTOCOL_OPCODES = 1 << 6,
 	PROTOCOL_FLAGS_ALL = (1 << 7) - 1
 };

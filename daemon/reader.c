@@ -180,6 +180,7 @@ static bool define_function(void *arg, uint32_t id, struct stream_function *ret)
 		[FRAME_TRUNCATED] = STREAM_FRAME_TRUNCATED,
 		[FRAME_NATIVE] = STREAM_FRAME_NATIVE,
 		[FRAME_GC] = STREAM_FRAME_GC,
+		[FRAME_TASK] = STREAM_FRAME_TASK,
 	};
 	const struct table_function *f = tables_get_function(arg, id);
 
@@ -271,7 +272,9 @@ static int write_sample(struct reader *r, const struct sample *s, uint16_t more)
 					  .thread = s->thread,
 					  .stack = s->stack,
 					  .state = s->state | more,
-					  .how = s->how};
+					  .how = s->how,
+					  .task = s->task,
+					  .below = s->below};
 
 	return stream_writer_sample(r->writer, &out);
 }
@@ -336,6 +339,19 @@ static int encode_tasks(struct reader *r, const struct sample *s)
 	return stream_writer_tasks(r->writer, &out);
 }
 
+static int encode_wait(struct reader *r, const struct sample *s)
+{
+	const struct stream_wait out = {.time_ns = s->time_ns,
+					.ns = s->cpu_ns,
+					.count = s->task,
+					.thread = s->thread,
+					.stack = s->stack};
+
+	if (r->sieve && !sieve_takes_wait(r->sieve, sampler_tables(r->sampler), s))
+		return 0;
+	return stream_writer_wait(r->writer, &out);
+}
+
 static int encode(struct reader *r, const struct sample *s)
 {
 	switch ((enum sample_kind)s->kind) {
@@ -348,6 +364,8 @@ static int encode(struct reader *r, const struct sample *s)
 		return encode_task(r, s);
 	case SAMPLE_TASKS:
 		return encode_tasks(r, s);
+	case SAMPLE_WAIT:
+		return encode_wait(r, s);
 	case SAMPLE_TABLES:
 		r->definitions.arg = (void *)sampler_tables(r->sampler);
 		sieve_forget(r->sieve);
@@ -594,6 +612,7 @@ static void list_collected(const struct reader *r, struct stream_header *h)
 		{"opcodes", q->flags & PROTOCOL_OPCODES},
 		{"native", l->frame_style == FRAME_STYLE_INTERPRETER},
 		{"async", q->flags & (PROTOCOL_TASKS_RUNNING | PROTOCOL_TASKS_ALL)},
+		{"async-waits", q->flags & PROTOCOL_TASKS_ALL},
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

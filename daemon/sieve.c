@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/stream-select.h"
+#include "remote/tasks-sample.h"
 
 enum { UNASKED, TAKEN, LEFT };
 
@@ -152,6 +153,20 @@ static bool takes_stack(struct sieve *v, const struct tables *t, uint32_t id)
 	return answer == TAKEN;
 }
 
+/* By who awaits the task; who reads the recording looks closer. */
+static bool takes_task(struct sieve *v, const struct tables *t, uint32_t task)
+{
+	return task > SAMPLE_TASK_STACK && takes_stack(v, t, task - SAMPLE_TASK_STACK);
+}
+
+bool sieve_takes_wait(struct sieve *v, const struct tables *t, const struct sample *s)
+{
+	return v->mode <= MODE_WALL &&
+	       (!reserve((void **)&v->threads, &v->thread_cap, s->thread, sizeof(*v->threads)) ||
+		takes_thread(v, t, s->thread)) &&
+	       takes_stack(v, t, s->stack);
+}
+
 bool sieve_takes(struct sieve *v, const struct tables *t, const struct sample *s,
 		 const struct sample **ret_before)
 {
@@ -165,7 +180,8 @@ bool sieve_takes(struct sieve *v, const struct tables *t, const struct sample *s
 	 * who reads it says so. */
 	if (!takes_thread(v, t, s->thread))
 		return false;
-	if (mode_takes(v->mode, s->state, s->cpu_ns) == 0 || !takes_stack(v, t, s->stack)) {
+	if (mode_takes(v->mode, s->state, s->cpu_ns) == 0 ||
+	    !(takes_stack(v, t, s->stack) || takes_task(v, t, s->task))) {
 		th->held = true;
 		th->before = *s;
 		return false;

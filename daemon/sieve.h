@@ -23,6 +23,9 @@ void sieve_free(struct sieve *v);
 bool sieve_takes(struct sieve *v, const struct tables *t, const struct sample *s,
 		 const struct sample **ret_before);
 
+/* The same of a SAMPLE_WAIT, which has no mode but that of the clock. */
+bool sieve_takes_wait(struct sieve *v, const struct tables *t, const struct sample *s);
+
 /* All ids mean something new. */
 void sieve_forget(struct sieve *v);
 

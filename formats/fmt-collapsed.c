@@ -26,7 +26,8 @@ struct collapsed {
 	struct bytes text;    /* of all labels */
 	size_t *label;	      /* where each location's begins; one more entry */
 	uint32_t *label_rank; /* locations in the order of their labels */
-	bool grouped; /* the first place of each path is a process: it comes before the thread */
+	bool grouped;	 /* the first place of each path is a process: it comes before the thread */
+	bool no_threads; /* they are folded: there is no word for them */
 };
 
 static int make_labels(struct collapsed *c, const struct model *m, bool terminal)
@@ -202,7 +203,7 @@ static int put_line(const struct collapsed *c, const struct line *line, struct b
 {
 	const struct place *places = (const void *)c->places.items;
 	char text[32];
-	size_t len = 0, at;
+	size_t len = 0, at, from_byte = c->no_threads && !c->grouped;
 	uint32_t base = 0;
 
 	b->len = 0;
@@ -211,9 +212,11 @@ static int put_line(const struct collapsed *c, const struct line *line, struct b
 			base = p;
 		at = c->label[places[base].location];
 		bytes_put(b, c->text.data + at, c->label[places[base].location + 1] - at);
-		bytes_byte(b, ';');
+		if (!c->no_threads)
+			bytes_byte(b, ';');
 	}
-	bytes_put(b, text, snprintf(text, sizeof(text), "tid:%" PRIu64, line->tid));
+	if (!c->no_threads)
+		bytes_put(b, text, snprintf(text, sizeof(text), "tid:%" PRIu64, line->tid));
 	/* Root first, but the tree is walked from the leaf: the length first, then backwards. */
 	for (uint32_t p = line->place; p != base; p = places[p].parent)
 		len += c->label[places[p].location + 1] - c->label[places[p].location] + 1;
@@ -232,12 +235,14 @@ static int put_line(const struct collapsed *c, const struct line *line, struct b
 	bytes_put(b, text, snprintf(text, sizeof(text), " %" PRIu64 "\n", line->count));
 	if (b->failed)
 		return -ENOMEM;
-	return fwrite_unlocked(b->data, 1, b->len, out) == b->len ? 0 : errno ? -errno : -EIO;
+	/* What no word is before needs no separator. */
+	len = b->len - from_byte;
+	return fwrite_unlocked(b->data + from_byte, 1, len, out) == len ? 0 : errno ? -errno : -EIO;
 }
 
 static int collapsed_write(const struct model *m, const struct format_options *options, FILE *out)
 {
-	struct collapsed c = {.grouped = m->grouped};
+	struct collapsed c = {.grouped = m->grouped, .no_threads = m->threads_folded};
 	struct bytes buffer = {0};
 	struct line *lines;
 	int r = locations_init(&c.locations, m);

@@ -66,6 +66,7 @@ static bool add_frame(cJSON *frames, const struct model *m, const struct model_f
 		[STREAM_FRAME_TRUNCATED] = "truncated",
 		[STREAM_FRAME_NATIVE] = "native",
 		[STREAM_FRAME_GC] = "gc",
+		[STREAM_FRAME_TASK] = "task",
 	};
 	const size_t kind_count = sizeof(kinds) / sizeof(kinds[0]);
 	const struct model_function *f = &m->functions[frame->function];

@@ -160,6 +160,9 @@ static void put_facts(FILE *out, const struct heatmap *w)
 		m->mode == MODE_GIL	    ? " with the GIL"
 		: m->mode == MODE_EXCEPTION ? " with an exception"
 					    : "");
+	fputs("<li>Colours are shares of all samples: ", out);
+	heat_page_legend(out);
+	fputs("</li>\n", out);
 	for (uint32_t i = 0; i < m->warning_count && i < MAX_PROCESSES; i++)
 		put_words(out, "<li class=\"warning\">", m->warnings[i], "</li>\n");
 	fputs("</ul>\n", out);

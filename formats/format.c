@@ -10,9 +10,10 @@ const char *const format_sort_names[SORT_COUNT] = {
 };
 
 const struct format *const format_all[] = {
-	&format_collapsed,  &format_pstats,	     &format_pstats_table,
-	&format_dump,	    &format_dump_json,	     &format_heatmap,
-	&format_flamegraph, &format_diff_flamegraph, NULL,
+	&format_collapsed, &format_pstats,     &format_pstats_table,	&format_dump,
+	&format_dump_json, &format_gecko,      &format_jsonl,		&format_speedscope,
+	&format_pprof,	   &format_callgrind,  &format_chrometrace,	&format_heatmap,
+	&format_svg,	   &format_flamegraph, &format_diff_flamegraph, NULL,
 };
 
 const struct format *format_find(const char *name)

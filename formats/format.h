@@ -40,6 +40,8 @@ struct format_options {
 	 * Returns 0, or -errno when it is not to be had. NULL: no source is shown. */
 	int (*source_line)(void *arg, const char *file, int line, char *buf, size_t size);
 	void *arg;
+	/* Opens a file to write and read back; NULL and errno. NULL: tmpfile(3). */
+	FILE *(*scratch)(void);
 	const struct model *base; /* what diff_flamegraph compares with */
 	/* The whole of file; NULL: no source is shown. 0; -errno when it is not to be had, -EFBIG
 	 * when there is too much of it, -EILSEQ when it is no text. */
@@ -80,6 +82,13 @@ extern const struct format format_pstats;	/* the marshal file that pstats.Stats 
 extern const struct format format_pstats_table; /* the table on a terminal */
 extern const struct format format_dump;		/* each thread's last sample, as text */
 extern const struct format format_dump_json;
+extern const struct format format_gecko; /* the Firefox Profiler's processed profiles */
+extern const struct format format_jsonl;
+extern const struct format format_speedscope;
+extern const struct format format_pprof; /* profile.proto, gzipped */
+extern const struct format format_callgrind;
+extern const struct format format_chrometrace;	   /* Trace Event Format: slices over time */
+extern const struct format format_svg;		   /* a flame graph to look at, without a script */
 extern const struct format format_flamegraph;	   /* a page for a browser */
 extern const struct format format_diff_flamegraph; /* the same, compared with options' base */
 extern const struct format format_heatmap;	   /* a folder: a page a source file */

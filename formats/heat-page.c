@@ -28,14 +28,26 @@ void heat_page_share(FILE *out, uint64_t part, uint64_t whole)
 		fprintf(out, "%.1f%%", share);
 }
 
+/* Tenths of a percent from which on each level is. */
+static const unsigned least[HEATMAP_LEVELS] = {0, 1, 3, 10, 30, 100, 300};
+
 unsigned heat_page_level(uint64_t part, uint64_t whole)
 {
-	static const double least[HEATMAP_LEVELS] = {0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3};
 	unsigned level = 0;
 
-	while (part && level < HEATMAP_LEVELS && (double)part >= least[level] * (double)whole)
+	while (part && level < HEATMAP_LEVELS &&
+	       1000 * (double)part >= (double)least[level] * (double)whole)
 		level++;
 	return level;
+}
+
+void heat_page_legend(FILE *out)
+{
+	fputs("<span class=\"legend\" title=\"Share of all samples, at least\">", out);
+	for (unsigned i = 0; i < HEATMAP_LEVELS; i++)
+		fprintf(out, "<i class=\"k%u\">%s%g%%</i>", i + 1, i ? "" : "&gt;",
+			least[i] / 10.0);
+	fputs("</span>\n", out);
 }
 
 void heat_page_time(FILE *out, uint64_t ns)
@@ -358,6 +370,7 @@ static void put_header(const struct page *p)
 	fprintf(out, "</span><span>%" PRIu32 " line%s with samples</span><span>%s</span>\n",
 		f->lines, f->lines == 1 ? "" : "s", kind_names[f->kind]);
 	put_functions(p);
+	heat_page_legend(out);
 	fputs("</div>\n", out);
 }
 

@@ -42,6 +42,9 @@ void heat_page_head(FILE *out, const struct heatmap *w, const struct model_strin
 /* The buttons, behind a heading. */
 void heat_page_tools(FILE *out, bool lines);
 
+/* What the colours mean. */
+void heat_page_legend(FILE *out);
+
 /* "12.3%" of all samples; "<0.1%" where it is less but not none. */
 void heat_page_share(FILE *out, uint64_t part, uint64_t whole);
 /* How hot a share of all samples is: 0 none, 1 to HEATMAP_LEVELS. */

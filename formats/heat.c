@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ROOTS 64 /* directories of main programs */
-
 static const void *item(const struct table *t, uint32_t i)
 {
 	return t->items + (size_t)i * t->size;
@@ -42,11 +40,6 @@ const struct call_edge *heat_line_call(const struct heat *h, uint32_t i)
 }
 
 /* ---- where a file belongs ---- */
-
-struct roots {
-	struct model_string dirs[MAX_ROOTS];
-	unsigned n;
-};
 
 static bool starts_with(const struct model_string *s, const char *prefix)
 {
@@ -90,11 +83,13 @@ static enum heat_kind place_of(const struct model_string *s)
 	return is_library(s) ? HEAT_STDLIB : HEAT_OTHER;
 }
 
-static enum heat_kind kind_of(const struct model_string *s, const struct roots *roots)
+enum heat_kind heat_kind_of(const struct model_string *s, const struct heat_roots *roots)
 {
 	enum heat_kind kind = place_of(s);
 
-	if (kind != HEAT_OTHER || s->len == 0 || s->bytes[0] == '<')
+	if (s->len == 0)
+		return HEAT_NO_FILE;
+	if (kind != HEAT_OTHER || s->bytes[0] == '<')
 		return kind;
 	if (s->bytes[0] != '/')
 		return HEAT_PROJECT;
@@ -106,12 +101,12 @@ static enum heat_kind kind_of(const struct model_string *s, const struct roots *
 }
 
 /* The directory, with its slash, of a main program. */
-static void add_root(struct roots *roots, const struct model_string *file)
+static void add_root(struct heat_roots *roots, const struct model_string *file)
 {
 	const char *slash = memrchr(file->bytes, '/', file->len);
 	struct model_string dir = {file->bytes, 0};
 
-	if (!slash || slash == file->bytes || roots->n == MAX_ROOTS)
+	if (!slash || slash == file->bytes || roots->n == HEAT_MAX_ROOTS)
 		return;
 	dir.len = (uint32_t)(slash - file->bytes) + 1;
 	for (unsigned i = 0; i < roots->n; i++)
@@ -122,11 +117,11 @@ static void add_root(struct roots *roots, const struct model_string *file)
 }
 
 /* A main program is the first module of a stack that is no library: runpy, say, comes before it. */
-static void find_roots(const struct model *m, struct roots *ret)
+void heat_roots_find(const struct model *m, struct heat_roots *ret)
 {
 	uint8_t *below = calloc(m->node_count, 1); /* nothing but libraries are below */
 
-	*ret = (struct roots){.n = 0};
+	*ret = (struct heat_roots){.n = 0};
 	if (!below)
 		return;
 	below[0] = 1;
@@ -189,11 +184,11 @@ static int group_frames(struct heat *h, struct groups *g)
 static int name_kinds(struct heat *h, struct groups *g)
 {
 	struct heat_file *files = (void *)h->files.items;
-	struct roots roots;
+	struct heat_roots roots;
 
-	find_roots(h->m, &roots);
+	heat_roots_find(h->m, &roots);
 	for (uint32_t i = 1; i < h->files.count; i++)
-		files[i].kind = kind_of(&h->m->strings[files[i].name], &roots);
+		files[i].kind = heat_kind_of(&h->m->strings[files[i].name], &roots);
 	for (uint32_t i = 1; i < h->m->frame_count; i++)
 		g->kind[i] = g->file[i] ? files[g->file[i]].kind : HEAT_NO_FILE;
 	return 0;

@@ -20,6 +20,16 @@ enum heat_kind {
 	HEAT_KINDS
 };
 
+/* The directories of the main programs of a profile. */
+#define HEAT_MAX_ROOTS 64
+struct heat_roots {
+	struct model_string dirs[HEAT_MAX_ROOTS]; /* with the slash at their end; of the model */
+	unsigned n;
+};
+void heat_roots_find(const struct model *m, struct heat_roots *ret);
+/* Of the name of a file, "" for none. */
+enum heat_kind heat_kind_of(const struct model_string *file, const struct heat_roots *roots);
+
 struct heat_line {
 	uint32_t file;	   /* number; 0: a frame without a file */
 	int32_t line;	   /* 0: not known */

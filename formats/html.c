@@ -40,7 +40,7 @@ static void put(FILE *out, const char *text, size_t len, bool code)
 	while (text < end) {
 		size_t run = plain_run(text, end);
 		const char *name;
-		uint32_t point;
+		uint32_t point = 0;
 		unsigned n;
 		char escaped[16];
 
@@ -55,6 +55,9 @@ static void put(FILE *out, const char *text, size_t len, bool code)
 			fputs_unlocked(name, out);
 		} else if (code && *text == '\t') {
 			putc_unlocked('\t', out);
+		} else if (point == 0xfffe || point == 0xffff) {
+			/* No characters, and XML takes none of them. */
+			fprintf(out, code ? "<i>\\u%04x</i>" : "\\u%04x", point);
 		} else if (escape_text(escaped, sizeof(escaped), text, n, ESCAPE_TERMINAL) == n) {
 			fwrite_unlocked(text, 1, n, out);
 		} else {

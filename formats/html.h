@@ -1,5 +1,5 @@
-/* Text of a target in HTML: what looks like markup is none, what moves or hides text is shown.
- * Internal to formats/. Errors are those of the stream: ferror(3). */
+/* Text of a target in HTML and XML: what looks like markup is none, what moves or hides text is
+ * shown. Internal to formats/. Errors are those of the stream: ferror(3). */
 #ifndef PYPROF_FORMATS_HTML_H
 #define PYPROF_FORMATS_HTML_H
 

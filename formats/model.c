@@ -14,6 +14,7 @@
 #define GAP_FACTOR  10 /* intervals */
 
 #define MAX_RUNS      64 /* of samples on a CPU that wait to be told how much of it they used */
+#define MAX_COMPARED  64 /* streams that each other one's boot is held against */
 #define CPU_WINDOW_NS 20000000u /* five ticks of a usual kernel */
 
 /* What a local stack id stands for, with the count that it went to last: most samples of a stack
@@ -21,6 +22,8 @@
 struct local_stack {
 	uint32_t node, thread, count;
 	uint32_t native; /* the node with a <native> leaf; 0 not made yet */
+	/* The node of the stack as that of a task, for the last that it was of. */
+	uint32_t task, below, task_node;
 };
 
 enum { LOCAL_STRING, LOCAL_FUNCTION, LOCAL_FRAME, LOCAL_THREAD, LOCAL_TASK, LOCAL_COUNT };
@@ -34,7 +37,8 @@ struct local {
 	uint32_t stack_cap;
 	uint64_t interval_ns, cap_ns; /* the weight of a first sample; the most that one weighs */
 	enum mode mode, recorded;
-	bool sifted; /* while recording: there are samples that were not asked for */
+	bool sifted;  /* while recording: there are samples that were not asked for */
+	bool tachyon; /* as in the header */
 };
 
 struct arena_block {
@@ -77,6 +81,8 @@ struct model_private {
 	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */
 	uint32_t taken_function_cap, taken_node_cap;
 	uint32_t native_frame;
+	uint32_t *path; /* of nodes, while one stack is put on another */
+	uint32_t path_cap;
 	struct table string_index; /* of struct string_item; the same numbers as strings */
 	struct model_string *strings;
 	uint32_t string_cap;
@@ -87,6 +93,8 @@ struct model_private {
 	struct model_process *processes;
 	struct local *locals; /* by process */
 	uint32_t process_cap;
+	const char **sources; /* by number; 0 has no name */
+	uint32_t source_count;
 	char **warnings;
 };
 
@@ -182,9 +190,11 @@ void model_free(struct model *m)
 	for (uint32_t i = 0; i < m->warning_count; i++)
 		free(p->warnings[i]);
 	free(p->warnings);
+	free(p->sources);
 	free(p->cpu);
 	free(p->taken_functions);
 	free(p->taken_nodes);
+	free(p->path);
 	free(p->strings);
 	free(p->processes);
 	free(p->locals);
@@ -222,6 +232,22 @@ static const char *arena_copy(struct model_private *p, const char *bytes, size_t
 	to[len] = '\0';
 	b->used += len + 1;
 	return to;
+}
+
+int model_source(struct model *m, const char *name)
+{
+	struct model_private *p = m->p;
+	const char **sources =
+		reallocarray(p->sources, (size_t)p->source_count + 2, sizeof(*sources));
+	const char *copy = arena_copy(p, name, strlen(name));
+
+	if (sources)
+		p->sources = sources;
+	if (!sources || !copy)
+		return -ENOMEM;
+	sources[0] = "";
+	sources[++p->source_count] = copy;
+	return 0;
 }
 
 static int set_local(struct local *l, int kind, uint32_t id, uint32_t value)
@@ -269,7 +295,7 @@ static int add_processes(struct model *m, uint32_t stream)
 			p->locals = locals;
 			p->process_cap = cap;
 		}
-		p->processes[m->process_count] = (struct model_process){0};
+		p->processes[m->process_count] = (struct model_process){.source = p->source_count};
 		p->locals[m->process_count++] = (struct local){
 			.cap_ns = MODEL_GAP_NS, .mode = MODE_WALL, .recorded = MODE_WALL};
 	}
@@ -298,6 +324,10 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 	if (l->recorded == MODE_COUNT)
 		l->recorded = MODE_WALL;
 	l->sifted = h->selected[0] || l->recorded != MODE_WALL;
+	l->tachyon = h->tachyon;
+	/* There what lies between two samples of a mode may be of another one. */
+	if (l->tachyon && l->recorded != MODE_WALL)
+		l->cap_ns = l->interval_ns;
 	l->mode = p->options.mode ? p->options.mode : l->recorded;
 	if (!m->mode)
 		m->mode = l->mode;
@@ -407,6 +437,7 @@ static int on_op(void *arg, uint32_t stream, uint32_t id, uint16_t op)
 	struct model_frame key;
 	int r;
 
+	m->p->processes[stream].has_opcodes = true;
 	if (!m->p->options.opcodes)
 		return 0;
 	key = m->frames[get_local(l, LOCAL_FRAME, id)];
@@ -429,7 +460,7 @@ static int reserve_stacks(struct local *l, uint32_t id)
 	if (!stacks)
 		return -ENOMEM;
 	if (!l->stacks)
-		stacks[0] = (struct local_stack){0, UINT32_MAX, 0, 0};
+		stacks[0] = (struct local_stack){.thread = UINT32_MAX};
 	l->stacks = stacks;
 	l->stack_cap = cap;
 	return 0;
@@ -459,11 +490,11 @@ static uint32_t add_node(struct model *m, uint32_t parent, uint32_t frame)
 }
 
 /* Frames that say what was called, not who: whether they are wanted. */
-static bool is_shown(const struct model *m, uint32_t frame)
+static bool is_shown(const struct model *m, const struct local *l, uint32_t frame)
 {
 	switch (m->functions[m->frames[frame].function].kind) {
 	case STREAM_FRAME_NATIVE:
-		return m->p->options.native;
+		return m->p->options.native || l->tachyon;
 	case STREAM_FRAME_GC:
 		return !m->p->options.no_gc;
 	default:
@@ -480,12 +511,12 @@ static int on_stack(void *arg, uint32_t stream, uint32_t id, const struct stream
 	if (reserve_stacks(l, id) < 0)
 		return -ENOMEM;
 	node = s->parent ? l->stacks[s->parent].node : 0;
-	if (is_shown(m, frame)) {
+	if (is_shown(m, l, frame)) {
 		node = add_node(m, node, frame);
 		if (node == 0)
 			return -ENOMEM;
 	}
-	l->stacks[id] = (struct local_stack){node, UINT32_MAX, 0, 0};
+	l->stacks[id] = (struct local_stack){.node = node, .thread = UINT32_MAX};
 	publish(m);
 	return 0;
 }
@@ -650,33 +681,101 @@ static uint32_t intern_native(struct model *m, uint32_t stream)
 	return p->native_frame = table_intern(&p->frames, &key);
 }
 
-/* The node of a sample: with a <native> leaf where that is asked for and so. UINT32_MAX when memory
- * is short. */
-static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *stack, uint16_t state)
+/* The node of a sample: with a <native> leaf where that is asked for and so. plain: the node
+ * without. UINT32_MAX when memory is short. */
+static uint32_t node_of(struct model *m, uint32_t stream, struct local_stack *stack, uint32_t plain,
+			uint16_t state)
 {
 	struct model_process *process = &m->p->processes[stream];
-	uint32_t frame;
+	uint32_t frame, node;
 	int native;
 
-	if (!m->p->options.native || stack->node == 0)
-		return stack->node;
+	if (!m->p->options.native || plain == 0)
+		return plain;
 	native = is_native(&process->header, state);
 	if (native < 0)
 		process->unknown_native++;
 	if (native <= 0)
-		return stack->node;
-	if (stack->native)
+		return plain;
+	if (plain == stack->node && stack->native)
 		return stack->native;
 	/* C code that is about to call Python has its frame already. */
-	if (m->functions[m->frames[m->nodes[stack->node].frame].function].kind ==
-	    STREAM_FRAME_NATIVE)
-		return stack->node;
+	if (m->functions[m->frames[m->nodes[plain].frame].function].kind == STREAM_FRAME_NATIVE)
+		return plain;
 	frame = intern_native(m, stream);
 	publish(m);
 	if (frame == 0)
 		return UINT32_MAX;
-	stack->native = add_node(m, stack->node, frame);
-	return stack->native ? stack->native : UINT32_MAX;
+	node = add_node(m, plain, frame);
+	publish(m);
+	if (plain == stack->node)
+		stack->native = node;
+	return node ? node : UINT32_MAX;
+}
+
+/* ---- tasks ---- */
+
+/* The frames of node above below, put on onto. *ret 0: below is not below it. 0 or -ENOMEM. */
+static int put_above(struct model *m, uint32_t node, uint32_t below, uint32_t onto, uint32_t *ret)
+{
+	struct model_private *p = m->p;
+	uint32_t n = 0, want = m->nodes[node].depth;
+
+	*ret = 0;
+	if (m->nodes[below].depth > want)
+		return 0;
+	want -= m->nodes[below].depth;
+	if (want > p->path_cap) {
+		uint32_t *path = reallocarray(p->path, want, sizeof(*path));
+
+		if (!path)
+			return -ENOMEM;
+		p->path = path;
+		p->path_cap = want;
+	}
+	for (; n < want; node = m->nodes[node].parent)
+		p->path[n++] = m->nodes[node].frame;
+	if (node != below)
+		return 0;
+	while (n > 0) {
+		onto = add_node(m, onto, p->path[--n]);
+		if (!onto)
+			return -ENOMEM;
+	}
+	publish(m);
+	*ret = onto;
+	return 0;
+}
+
+/* The node of a sample's stack as that of a task; 0: it is of none, or that is not known.
+ * 0 or -ENOMEM. */
+static int task_node(struct model *m, uint32_t stream, const struct stream_batch *b, size_t i,
+		     uint32_t *ret)
+{
+	struct local *l = &m->p->locals[stream];
+	struct model_process *process = &m->p->processes[stream];
+	struct local_stack *stack = &l->stacks[b->stack[i]];
+	uint32_t task = b->task[i], below = b->below[i];
+	int r = 0;
+
+	*ret = 0;
+	process->any_task |= task != STREAM_SAMPLE_TASK_UNKNOWN;
+	if (b->state[i] & STREAM_STATE_UNASKED)
+		return 0;
+	process->no_task += task == STREAM_SAMPLE_TASK_NONE;
+	if (task > STREAM_SAMPLE_TASK_STACK &&
+	    (stack->task != task || stack->below != below || !stack->task_node)) {
+		stack->task = task;
+		stack->below = below;
+		r = put_above(m, stack->node, below ? l->stacks[below].node : 0,
+			      l->stacks[task - STREAM_SAMPLE_TASK_STACK].node, &stack->task_node);
+	}
+	if (r < 0)
+		return r;
+	if (task > STREAM_SAMPLE_TASK_STACK)
+		*ret = stack->task_node;
+	process->unknown_task += !*ret && task != STREAM_SAMPLE_TASK_NONE;
+	return 0;
 }
 
 /* The count of a thread on a node; 0 when memory is short. */
@@ -826,19 +925,26 @@ static void spread_all(struct model *m, uint32_t stream)
 
 /* ---- samples ---- */
 
+/* Whether MODE_CPU counts samples on a CPU, where no CPU time is to be had. */
+static bool counts_cpu(const struct model *m, const struct local *l)
+{
+	return m->p->options.one_look || l->tachyon;
+}
+
 /* The question of a mode to a sample; what cannot be answered is counted. first: of its thread,
  * when CPU time cannot be known. */
 static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_t cpu_ns,
 		       bool first)
 {
-	enum mode mode = m->p->locals[stream].mode;
+	const struct local *l = &m->p->locals[stream];
+	enum mode mode = l->mode;
 	int takes = mode_takes(mode, state, cpu_ns);
 
-	if (mode == MODE_CPU && !first && !m->p->options.one_look &&
+	if (mode == MODE_CPU && !first && !counts_cpu(m, l) &&
 	    !(state & STREAM_STATE_CPU_TIME_KNOWN))
 		takes = -1;
 	m->p->processes[stream].unknown += takes < 0;
-	if (m->p->options.one_look && mode == MODE_CPU)
+	if (mode == MODE_CPU && counts_cpu(m, l))
 		return state & STREAM_STATE_CPU;
 	return takes > 0;
 }
@@ -846,9 +952,9 @@ static bool is_of_mode(struct model *m, uint32_t stream, uint16_t state, uint64_
 /* Whether there is anything to ask of samples but how many there are. */
 static bool has_question(const struct model_options *o, const struct local *l)
 {
-	return o->states || o->not_states || o->main_only || o->from_ns || o->to_ns || o->native ||
-	       o->selected.thread || selects_functions(o) || o->timeline || l->mode != MODE_WALL ||
-	       l->sifted;
+	return o->tasks || o->states || o->not_states || o->main_only || o->from_ns || o->to_ns ||
+	       o->native || o->selected.thread || selects_functions(o) || o->timeline ||
+	       l->mode != MODE_WALL || l->sifted;
 }
 
 static void keep(struct model_private *p, const struct stream_batch *b, size_t i, uint32_t thread,
@@ -883,12 +989,19 @@ static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, s
 	struct local_stack *stack = &l->stacks[b->stack[i]];
 	struct model_thread *t = (struct model_thread *)(void *)p->threads.items + thread;
 	uint64_t time = b->time_ns[i];
-	uint32_t node = node_of(m, stream, stack, b->state[i]), count = 0;
+	uint32_t node = stack->node, count = 0;
+	bool task = true;
 
 	*ret_count = 0;
+	if (p->options.tasks) {
+		if (task_node(m, stream, b, i, &node) < 0)
+			return -ENOMEM;
+		task = node != 0;
+	}
+	node = node_of(m, stream, stack, node, b->state[i]);
 	if (node == UINT32_MAX)
 		return -ENOMEM;
-	if (!(b->state[i] & STREAM_STATE_UNASKED) &&
+	if (task && !(b->state[i] & STREAM_STATE_UNASKED) &&
 	    is_of_mode(m, stream, b->state[i], b->cpu_ns[i], first) &&
 	    wanted(m, t, node, b->state[i],
 		   time > process->first_ns ? time - process->first_ns : 0)) {
@@ -899,7 +1012,7 @@ static int ask(struct model *m, uint32_t stream, const struct stream_batch *b, s
 		if (p->options.timeline)
 			keep(p, b, i, thread, node, weight);
 	}
-	if (l->mode == MODE_CPU && !p->options.one_look)
+	if (l->mode == MODE_CPU && !counts_cpu(m, l))
 		return take_cpu(m, l, thread, count, b->state[i], b->cpu_ns[i], weight);
 	*ret_count = count;
 	return 0;
@@ -955,6 +1068,56 @@ static int on_samples(void *arg, uint32_t stream, const struct stream_batch *b)
 	return 0;
 }
 
+/* How much of n a part of a time is, in whole numbers. */
+static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
+{
+	return part >= whole ? n : (uint64_t)((double)n * (double)part / (double)whole + 0.5);
+}
+
+static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
+{
+	struct model *m = arg;
+	struct model_private *p = m->p;
+	const struct model_options *o = &p->options;
+	struct local *l = &p->locals[stream];
+	struct model_process *process = &p->processes[stream];
+	struct model_count key = {0};
+	struct model_thread *t;
+	uint64_t from, to, since;
+	uint32_t count;
+
+	if (o->tasks != MODEL_TASKS_ALL || l->mode != MODE_WALL || o->states || o->not_states)
+		return 0;
+	process->waits += w->count;
+	if (w->stack == 0) {
+		process->lost_waits += w->count;
+		return 0;
+	}
+	if (no_thread(m, stream) < 0)
+		return -ENOMEM;
+	publish(m);
+	key.thread = l->ids[LOCAL_THREAD][w->thread];
+	key.node = l->stacks[w->stack].node;
+	t = (struct model_thread *)(void *)p->threads.items + key.thread;
+	since = process->samples && w->time_ns > process->first_ns ? w->time_ns - process->first_ns
+								   : 0;
+	if (!key.node || !wanted(m, t, key.node, 0, o->from_ns))
+		return 0;
+	/* Of what began before, or ends behind the times asked for, the part between them. */
+	from = since < o->from_ns ? o->from_ns - since : 0;
+	to = w->ns;
+	if (o->to_ns && (since >= o->to_ns || o->to_ns - since < to))
+		to = since >= o->to_ns ? 0 : o->to_ns - since;
+	if (from >= to && (o->from_ns || o->to_ns))
+		return 0;
+	count = table_intern(&p->counts, &key);
+	if (!count)
+		return -ENOMEM;
+	add_to_count(m, count, part_of(w->count, to - from, w->ns), to - from);
+	publish(m);
+	return 0;
+}
+
 /* What a mode asks of samples, for people. */
 static const char *const mode_needs[MODE_COUNT] = {
 	[MODE_CPU] = "CPU time",
@@ -962,65 +1125,151 @@ static const char *const mode_needs[MODE_COUNT] = {
 	[MODE_EXCEPTION] = "exceptions",
 };
 
-int model_check(const struct model *m, char *buf, size_t size)
+/* The processes of one input, from..to; who: what to call it. */
+static int check_input(const struct model *m, uint32_t from, uint32_t to, const char *who,
+		       char *buf, size_t size)
 {
-	uint64_t samples = 0, unknown = 0, unknown_native = 0;
+	uint64_t samples = 0, unknown = 0, unknown_native = 0, unknown_task = 0;
+	uint64_t all_waits = 0, lost_waits = 0;
 	enum mode asked = MODE_WALL;
-	bool any_op = false;
+	bool any_op = false, any_task = false, waits = false;
 
-	for (uint32_t i = 0; i < m->process_count; i++) {
+	for (uint32_t i = from; i < to; i++) {
 		const struct model_process *process = &m->processes[i];
 		const struct local *l = &m->p->locals[i];
 
 		if (l->recorded != MODE_WALL && l->mode != l->recorded) {
 			snprintf(buf, size,
-				 "the recording has only samples of mode %s: mode %s cannot be "
-				 "asked of it",
-				 mode_names[l->recorded], mode_names[l->mode]);
+				 "%s has only samples of mode %s: mode %s cannot be asked of it",
+				 who, mode_names[l->recorded], mode_names[l->mode]);
 			return -ENODATA;
 		}
 		samples += process->samples;
 		unknown += process->unknown;
 		unknown_native += process->unknown_native;
+		any_op |= process->has_opcodes;
+		unknown_task += process->unknown_task;
+		all_waits += process->waits;
+		lost_waits += process->lost_waits;
+		any_task |= process->any_task;
+		waits |= strstr(process->header.collected, "async-waits") != NULL;
 		if (process->unknown)
 			asked = l->mode;
 	}
-	for (uint32_t i = 1; i < m->frame_count && !any_op; i++)
-		any_op = m->frames[i].op;
 	if (m->p->options.opcodes && samples && !any_op) {
+		snprintf(buf, size, "%s lacks opcodes: they are recorded with --opcodes", who);
+		return -ENODATA;
+	}
+	if (m->p->options.tasks && samples && !any_task) {
+		snprintf(buf, size, "%s lacks tasks: they are recorded with --async-aware", who);
+		return -ENODATA;
+	}
+	if (m->p->options.tasks == MODEL_TASKS_ALL && samples && !waits) {
 		snprintf(buf, size,
-			 "the recording lacks opcodes: they are recorded with --opcodes");
+			 "%s lacks tasks that wait: they are recorded with --async-aware "
+			 "--async-mode all",
+			 who);
 		return -ENODATA;
 	}
 	if (unknown && 2 * unknown >= samples) {
-		snprintf(
-			buf, size,
-			asked == MODE_CPU
-				? "the recording lacks %s: that is recorded with --mode cpu, or up "
-				  "to 10000 samples of threads a second"
-				: "the recording lacks %s",
-			mode_needs[asked]);
+		snprintf(buf, size,
+			 asked == MODE_CPU
+				 ? "%s lacks %s: that is recorded with --mode cpu, or up to 10000 "
+				   "samples of threads a second"
+				 : "%s lacks %s",
+			 who, mode_needs[asked]);
 		return -ENODATA;
 	}
 	if (unknown_native && unknown_native == samples) {
 		snprintf(buf, size,
-			 "the recording lacks what --native asks for: whether threads "
-			 "without the GIL wait for it");
+			 "%s lacks what --native asks for: whether threads without the GIL wait "
+			 "for it",
+			 who);
 		return -ENODATA;
 	}
+	if (1000 * unknown_task > samples && 1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell which task ran, and %" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks not where: they are left out",
+			 unknown_task, samples, lost_waits, all_waits);
+		return -EAGAIN;
+	}
+	if (1000 * lost_waits > all_waits) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks do not tell where they waited: they are left out",
+			 lost_waits, all_waits);
+		return -EAGAIN;
+	}
+	if (1000 * unknown_task > samples) {
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell whether a task ran, and which: they are left out",
+			 unknown_task, samples);
+		return -EAGAIN;
+	}
 	if (1000 * unknown > samples) {
-		snprintf(buf, size, "%" PRIu64 " of %" PRIu64 " samples lack %s and are left out",
-			 unknown, samples, mode_needs[asked]);
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64 " samples of %s lack %s and are left out",
+			 unknown, samples, who, mode_needs[asked]);
 		return -EAGAIN;
 	}
 	if (1000 * unknown_native > samples) {
 		snprintf(buf, size,
 			 "%" PRIu64 " of %" PRIu64
-			 " samples do not tell whether they are in C code",
-			 unknown_native, samples);
+			 " samples of %s do not tell whether they are in C code",
+			 unknown_native, samples, who);
 		return -EAGAIN;
 	}
 	return 0;
+}
+
+static const char *source_name(const struct model *m, uint32_t source)
+{
+	return source ? m->p->sources[source] : "";
+}
+
+/* Samples and CPU time are not added up. */
+static int check_modes(const struct model *m, char *buf, size_t size)
+{
+	const struct model_private *p = m->p;
+
+	for (uint32_t i = 1; i < m->process_count; i++) {
+		uint32_t before = p->processes[i - 1].source, source = p->processes[i].source;
+
+		if (before == source || p->locals[i - 1].mode == p->locals[i].mode)
+			continue;
+		snprintf(buf, size,
+			 "%.150s is of mode %s and %.150s of mode %s: that is no one profile, but "
+			 "--mode may ask the same of both",
+			 source_name(m, before), mode_names[p->locals[i - 1].mode],
+			 source_name(m, source), mode_names[p->locals[i].mode]);
+		return -ENODATA;
+	}
+	return 0;
+}
+
+int model_check(const struct model *m, char *buf, size_t size)
+{
+	int found = check_modes(m, buf, size);
+	char text[512], who[192];
+
+	for (uint32_t from = 0, to; found != -ENODATA && from < m->process_count; from = to) {
+		uint32_t source = m->processes[from].source;
+		int r;
+
+		for (to = from + 1; to < m->process_count && m->processes[to].source == source;)
+			to++;
+		snprintf(who, sizeof(who), "%.150s",
+			 m->p->source_count > 1 ? source_name(m, source) : "the recording");
+		r = check_input(m, from, to, who, text, sizeof(text));
+		if (r == -ENODATA || (r < 0 && found == 0)) {
+			snprintf(buf, size, "%s", text);
+			found = r;
+		}
+	}
+	return found;
 }
 
 static int on_gap(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
@@ -1084,19 +1333,14 @@ struct grouping {
 	uint32_t *root; /* of each process: the new node */
 };
 
-static uint32_t add_root(struct grouping *g, int32_t pid)
+static uint32_t add_root(struct grouping *g, uint32_t label)
 {
 	struct model_private *p = g->m->p;
-	struct model_function function = {0};
+	struct model_function function = {.name = label};
 	struct model_frame frame = {0, -1, -1, -1, -1, 0};
 	struct model_node node = {0};
-	char name[24];
-	struct stream_string s = {name, 0};
 
-	s.len = (uint32_t)snprintf(name, sizeof(name), "pid:%d", (int)pid);
-	function.name = add_string(g->m, &s);
-	if (function.name)
-		frame.function = table_intern(&p->functions, &function);
+	frame.function = table_intern(&p->functions, &function);
 	if (frame.function)
 		node.frame = table_intern(&p->frames, &frame);
 	publish(g->m);
@@ -1153,7 +1397,7 @@ static int regroup(struct grouping *g)
 	int r = order ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; r == 0 && i < m->process_count; i++) {
-		g->root[i] = add_root(g, m->processes[i].header.pid);
+		g->root[i] = add_root(g, m->processes[i].label);
 		if (g->root[i] == 0)
 			r = -ENOMEM;
 	}
@@ -1186,7 +1430,17 @@ static int regroup(struct grouping *g)
 	return r;
 }
 
-static bool has_several_processes(const struct model *m)
+static bool is_same_process(const struct model_process *a, const struct model_process *b)
+{
+	if (a->header.pid != b->header.pid)
+		return false;
+	if (a->header.pid == 0)
+		return a->source == b->source;
+	return strcmp(a->header.host, b->header.host) == 0 &&
+	       strcmp(a->header.boot_id, b->header.boot_id) == 0;
+}
+
+bool model_has_several_processes(const struct model *m)
 {
 	const struct model_process *first = NULL;
 
@@ -1195,11 +1449,81 @@ static bool has_several_processes(const struct model *m)
 
 		if (process->samples == 0)
 			continue;
-		if (first && first->header.pid != process->header.pid)
+		if (first && !is_same_process(first, process))
 			return true;
 		first = process;
 	}
 	return false;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* What a pid has to be told with: hosts where there are several, boots where a host has several. */
+static void compare_hosts(const struct model *m, bool *ret_hosts, bool *ret_boots)
+{
+	const struct stream_header *first = NULL;
+
+	*ret_hosts = *ret_boots = false;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct stream_header *h = &m->processes[i].header;
+
+		if (h->pid == 0)
+			continue;
+		if (!first)
+			first = h;
+		*ret_hosts |= strcmp(first->host, h->host) != 0;
+	}
+	for (uint32_t i = 1; i < m->process_count && !*ret_boots; i++) {
+		const struct stream_header *h = &m->processes[i].header;
+
+		for (uint32_t k = 0; k < i && k < MAX_COMPARED && h->pid; k++) {
+			const struct stream_header *other = &m->processes[k].header;
+
+			*ret_boots |= strcmp(other->host, h->host) == 0 &&
+				      strcmp(other->boot_id, h->boot_id) != 0 && other->pid;
+		}
+	}
+}
+
+/* A file's name, or its path where another file has that name too. */
+static const char *short_source(const struct model *m, uint32_t source)
+{
+	const char *name = base_name(source_name(m, source));
+
+	for (uint32_t i = 1; i <= m->p->source_count; i++)
+		if (i != source && strcmp(base_name(source_name(m, i)), name) == 0)
+			return source_name(m, source);
+	return name;
+}
+
+static int label_processes(struct model *m)
+{
+	bool hosts, boots;
+
+	compare_hosts(m, &hosts, &boots);
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		struct model_process *process = &m->p->processes[i];
+		const struct stream_header *h = &process->header;
+		char label[1024];
+		struct stream_string s = {label, 0};
+
+		if (h->pid == 0 && process->source)
+			snprintf(label, sizeof(label), "file:%s", short_source(m, process->source));
+		else
+			snprintf(label, sizeof(label), "pid:%d%s%s%s%.8s", (int)h->pid,
+				 hosts ? "@" : "", hosts ? h->host : "", boots ? "/" : "",
+				 boots ? h->boot_id : "");
+		s.len = (uint32_t)strlen(label);
+		process->label = add_string(m, &s);
+		if (process->label == 0)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 int model_group_processes(struct model *m)
@@ -1209,8 +1533,10 @@ int model_group_processes(struct model *m)
 	struct model_node *nodes;
 	int r;
 
-	if (m->grouped || !has_several_processes(m))
+	if (m->grouped || !model_has_several_processes(m))
 		return 0;
+	if (label_processes(m) < 0)
+		return -ENOMEM;
 	r = table_init(&g.nodes, sizeof(struct model_node), offsetof(struct model_node, depth));
 	g.process = calloc(m->node_count, sizeof(*g.process));
 	g.place = calloc(m->node_count, sizeof(*g.place));
@@ -1236,6 +1562,102 @@ int model_group_processes(struct model *m)
 	return 0;
 }
 
+/* ---- one thread for many ---- */
+
+static void add_thread(struct model_thread *to, const struct model_thread *t)
+{
+	to->samples += t->samples;
+	to->ns += t->ns;
+	for (int i = 0; i < MODEL_STATES; i++)
+		to->states[i] += t->states[i];
+	for (int i = 0; i < 3; i++)
+		to->how[i] += t->how[i];
+	if (t->seen && (!to->seen || t->first_ns < to->first_ns))
+		to->first_ns = t->first_ns;
+	if (t->seen && (!to->seen || t->last_ns >= to->last_ns)) {
+		to->last_ns = t->last_ns;
+		to->last_node = t->last_node;
+		to->last_state = t->last_state;
+		to->last_how = t->last_how;
+	}
+	to->seen |= t->seen;
+}
+
+/* Of each stream the first one of its process: 0, -ENOMEM. */
+static int find_owners(struct model *m, uint32_t *owner)
+{
+	uint32_t *first;
+
+	if (label_processes(m) < 0)
+		return -ENOMEM;
+	first = calloc(m->string_count, sizeof(*first));
+	if (!first)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		uint32_t *at = &first[m->processes[i].label];
+
+		if (*at == 0)
+			*at = i + 1;
+		owner[i] = *at - 1;
+	}
+	free(first);
+	return 0;
+}
+
+int model_fold_threads(struct model *m, bool all_processes)
+{
+	struct model_private *p = m->p;
+	uint32_t *owner = calloc((size_t)m->process_count + 1, sizeof(*owner));
+	struct table threads = {0}, counts = {0};
+	int r = owner ? 0 : -ENOMEM;
+
+	if (r == 0 && !all_processes)
+		r = find_owners(m, owner);
+	if (r == 0)
+		r = table_init(&threads, sizeof(struct model_thread),
+			       offsetof(struct model_thread, tid));
+	if (r == 0)
+		r = table_init(&counts, sizeof(struct model_count),
+			       offsetof(struct model_count, count));
+	for (uint32_t i = 1; r == 0 && i < m->thread_count; i++) {
+		struct model_thread key = {.process = owner[m->threads[i].process]};
+		uint32_t thread = table_intern(&threads, &key);
+
+		if (thread == 0)
+			r = -ENOMEM;
+		else
+			add_thread((struct model_thread *)(void *)threads.items + thread,
+				   &m->threads[i]);
+	}
+	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
+		const struct model_count *c = &m->counts[i];
+		struct model_thread thread = {.process = owner[m->threads[c->thread].process]};
+		struct model_count key = {table_intern(&threads, &thread), c->node, 0, 0}, *to;
+		uint32_t count = table_intern(&counts, &key);
+
+		if (count == 0) {
+			r = -ENOMEM;
+			break;
+		}
+		to = (struct model_count *)(void *)counts.items + count;
+		to->count += c->count;
+		to->ns += c->ns;
+	}
+	free(owner);
+	if (r < 0) {
+		table_done(&threads);
+		table_done(&counts);
+		return r;
+	}
+	table_done(&p->threads);
+	table_done(&p->counts);
+	p->threads = threads;
+	p->counts = counts;
+	m->threads_folded = true;
+	publish(m);
+	return 0;
+}
+
 const struct stream_handler model_handler = {
 	.header = on_header,
 	.string = on_string,
@@ -1248,6 +1670,7 @@ const struct stream_handler model_handler = {
 	.samples = on_samples,
 	.task_state = on_task_state,
 	.tasks = on_tasks,
+	.wait = on_wait,
 	.gap = on_gap,
 	.statistics = on_statistics,
 	.summary = on_summary,

@@ -82,11 +82,18 @@ struct model_process {
 	uint64_t unknown;	 /* of these, how many do not tell whether the mode asked
 				  * for takes them; they are not in the profile */
 	uint64_t unknown_native; /* and whether they are in C code, with native asked for */
-	uint64_t damaged;	 /* samples that the input has lost */
+	/* With model_options.tasks: samples that do not tell whether a task runs, and those
+	 * of none; neither is in the profile. */
+	uint64_t unknown_task, no_task;
+	bool any_task;			  /* a sample tells something of tasks */
+	uint64_t waits, lost_waits;	  /* looks at tasks that wait; those that told nothing */
+	uint64_t damaged;		  /* samples that the input has lost */
 	uint64_t gaps[STREAM_LOST_COUNT]; /* samples lost while recording, by the gap records */
 	uint64_t first_ns, last_ns;	  /* of its samples; 0 when there is none */
 	struct stream_tasks tasks;	  /* the last look at them */
-	bool has_tasks;
+	bool has_tasks, has_opcodes;
+	uint32_t source; /* the input that it came from: model_source() */
+	uint32_t label;	 /* string: what tells it from the others; after model_group_processes() */
 };
 
 /* How often this thread was seen on exactly this stack, and for how long. In MODE_CPU ns is CPU
@@ -115,6 +122,18 @@ struct model_sample {
 
 #define MODEL_MAX_WARNINGS 64
 
+/* What of asyncio's tasks the stacks show. */
+enum model_tasks {
+	MODEL_TASKS_NONE,
+	/* Samples of threads that run a task, and no others: the frames of the task, below them a
+	 * frame of kind STREAM_FRAME_TASK with its name, below that the frames where the task waits
+	 * that awaits it, and so on. */
+	MODEL_TASKS_RUNNING,
+	/* And the tasks that wait and are awaited by none that is not in their stack; their looks
+	 * count as samples of the threads that run their loops. */
+	MODEL_TASKS_ALL,
+};
+
 struct model_options {
 	uint16_t states;     /* only samples with all these bits of enum stream_state; 0: all */
 	uint16_t not_states; /* only samples with none of these */
@@ -124,6 +143,7 @@ struct model_options {
 	bool native;	/* keep <native> frames, and put them where a thread is in C code */
 	bool no_gc;	/* drop <GC> frames */
 	bool opcodes;	/* frames that differ in their instruction differ */
+	enum model_tasks tasks;
 	struct selection selected; /* strings are borrowed while the model is fed */
 	/* Only samples from..to after the first one of their stream, ns; to_ns 0: no end. */
 	uint64_t from_ns, to_ns;
@@ -145,6 +165,7 @@ struct model {
 	uint32_t process_count;
 	/* The frame at the base of each stack is a process's: model_group_processes(). */
 	bool grouped;
+	bool threads_folded; /* there is one thread for each process, or for all of them */
 	const struct model_count *counts; /* in no order; a pair occurs once */
 	uint32_t count_count;
 	const struct model_task *tasks;
@@ -162,15 +183,28 @@ struct model {
 int model_new(struct model **ret, const struct model_options *options);
 void model_free(struct model *m);
 
+/* What is fed from here on comes from the input of that name: for sentences, where there are
+ * several, and for processes whose pid is not known. 0, -ENOMEM. */
+int model_source(struct model *m, const char *name);
+
 /* Whether what was read could answer the question of the options: 0. -ENODATA when it could not:
- * buf is then a sentence that names what is missing; -EAGAIN when a part of it could not, and the
- * sentence says how much. */
+ * buf is then a sentence that names what is missing, and the input, where there are several;
+ * -EAGAIN when a part of it could not, and the sentence says how much. Of two sentences it is the
+ * first. */
 int model_check(const struct model *m, char *buf, size_t size);
 
 /* When everything was read: where there are samples of several processes, the stacks of each are
- * put on a frame of its own, named "pid:N", which is one for all streams of that pid; of one
- * process nothing changes. The model takes nothing more afterwards. 0, -ENOMEM. */
+ * put on a frame of its own, which is one for all streams of that process. It is named "pid:N",
+ * with "@HOST" where there are several hosts, and the begin of the boot's id where a host has
+ * several; "file:NAME" where the pid is not known. Of one process nothing changes. The model takes
+ * nothing more afterwards. 0, -ENOMEM. */
 int model_group_processes(struct model *m);
+/* Whether there are samples of several processes. */
+bool model_has_several_processes(const struct model *m);
+
+/* When everything was read: the threads of each process, or all there are, become one, without a
+ * tid. The model takes nothing more afterwards. 0, -ENOMEM. */
+int model_fold_threads(struct model *m, bool all_processes);
 
 /* The samples one by one, with model_options.timeline: those of each thread in the order of time,
  * threads mixed as they came. 0, what take returned when not 0, or -errno when the file they are

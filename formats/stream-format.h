@@ -45,12 +45,22 @@ enum record_type {
 	RECORD_TASK_STATE,
 	RECORD_TASKS,
 	RECORD_OPS,
+	RECORD_WAIT,
 };
 
 /* The defined kinds, in the order in which a chunk carries them: each refers to earlier ones. */
 enum definition { DEF_STRING, DEF_FUNCTION, DEF_FRAME, DEF_STACK, DEF_THREAD, DEF_TASK, DEF_COUNT };
 
-enum column { COLUMN_TIME = 1, COLUMN_THREAD, COLUMN_STACK, COLUMN_STATE, COLUMN_HOW, COLUMN_CPU };
+enum column {
+	COLUMN_TIME = 1,
+	COLUMN_THREAD,
+	COLUMN_STACK,
+	COLUMN_STATE,
+	COLUMN_HOW,
+	COLUMN_CPU,
+	COLUMN_TASK,
+	COLUMN_BELOW
+};
 
 /* A column's encoding is transform << 4 | storage. */
 enum transform {

@@ -65,7 +65,7 @@ struct stream_reader {
 	ZSTD_DCtx *zstd;
 
 	uint64_t *values, *times, *cpu, *last;
-	uint32_t *thread, *stack;
+	uint32_t *thread, *stack, *task, *below;
 	uint16_t *state;
 	uint8_t *how;
 	uint32_t *awaiters; /* of one task */
@@ -367,10 +367,12 @@ static bool rows_alloc(struct stream_reader *r)
 	r->last = calloc(MAX_THREAD_IDS + 1, sizeof(*r->last));
 	r->thread = calloc(MAX_ROWS, sizeof(*r->thread));
 	r->stack = calloc(MAX_ROWS, sizeof(*r->stack));
+	r->task = calloc(MAX_ROWS, sizeof(*r->task));
+	r->below = calloc(MAX_ROWS, sizeof(*r->below));
 	r->state = calloc(MAX_ROWS, sizeof(*r->state));
 	r->how = calloc(MAX_ROWS, sizeof(*r->how));
 	return r->values && r->times && r->cpu && r->last && r->thread && r->stack && r->state &&
-	       r->how;
+	       r->how && r->task && r->below;
 }
 
 /* Rows whose thread and stack are defined, moved together. */
@@ -388,9 +390,21 @@ static size_t drop_undefined(struct stream_reader *r, const struct reader_stream
 		r->state[kept] = r->state[i];
 		r->how[kept] = r->how[i];
 		r->cpu[kept] = r->cpu[i];
+		r->task[kept] = r->task[i];
+		r->below[kept] = r->below[i];
 		kept++;
 	}
 	return kept;
+}
+
+/* What a sample says of a task by stacks that are not there is not known. */
+static void check_tasks(struct stream_reader *r, const struct reader_stream *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (r->task[i] > STREAM_SAMPLE_TASK_STACK &&
+		    (!set_has(&s->sets[DEF_STACK], r->task[i] - STREAM_SAMPLE_TASK_STACK) ||
+		     !set_has(&s->sets[DEF_STACK], r->below[i])))
+			r->task[i] = STREAM_SAMPLE_TASK_UNKNOWN;
 }
 
 #define NARROW(r, array, n)                                                                        \
@@ -409,7 +423,7 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	} columns[MAX_COLUMNS];
 	struct column_threads threads;
 	uint64_t n = cursor_bounded(c, MAX_ROWS), count = cursor_bounded(c, MAX_COLUMNS);
-	bool known_thread = false, holes, time = false;
+	bool known_thread = false, holes, time = false, tasks = false;
 	struct stream_batch batch;
 	size_t kept;
 	int e;
@@ -429,6 +443,8 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	memset(r->state, 0, n * sizeof(*r->state));
 	memset(r->how, 0, n);
 	memset(r->cpu, 0, n * sizeof(*r->cpu));
+	memset(r->task, 0, n * sizeof(*r->task));
+	memset(r->below, 0, n * sizeof(*r->below));
 	for (uint64_t i = 0; i < count; i++) {
 		const uint8_t *data = cursor_take(c, columns[i].len);
 		uint64_t id = columns[i].id;
@@ -439,7 +455,7 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 		if (!data)
 			return -EBADMSG;
 		column = (struct cursor){data, data + columns[i].len, false};
-		if (id < COLUMN_TIME || id > COLUMN_CPU)
+		if (id < COLUMN_TIME || id > COLUMN_BELOW)
 			continue;
 		if (columns[i].encoding > UINT8_MAX ||
 		    !column_decode(&column, columns[i].encoding, to, n,
@@ -476,6 +492,17 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 				return -EBADMSG;
 			NARROW(r, how, n);
 			break;
+		case COLUMN_TASK:
+			if (max > MAX_IDS + STREAM_SAMPLE_TASK_STACK)
+				return -EBADMSG;
+			NARROW(r, task, n);
+			tasks = true;
+			break;
+		case COLUMN_BELOW:
+			if (max > MAX_IDS)
+				return -EBADMSG;
+			NARROW(r, below, n);
+			break;
 		}
 	}
 	if (!time || c->at != c->end)
@@ -491,8 +518,10 @@ static int read_samples(struct stream_reader *r, uint32_t index, struct cursor *
 	*ret_n = kept;
 	if (kept == 0)
 		return 0;
-	batch = (struct stream_batch){kept,	r->times, r->thread, r->stack,
-				      r->state, r->how,	  r->cpu};
+	if (tasks)
+		check_tasks(r, s, kept);
+	batch = (struct stream_batch){kept,   r->times, r->thread, r->stack, r->state,
+				      r->how, r->cpu,	r->task,   r->below};
 	e = CALL(r, samples, index, &batch);
 	return e;
 }
@@ -512,6 +541,23 @@ static int read_gap(struct stream_reader *r, uint32_t index, struct cursor *c)
 	if (!set_has(&s->sets[DEF_THREAD], thread))
 		thread = 0;
 	return CALL(r, gap, index, time * s->unit_ns, thread, count, (enum stream_lost)reason);
+}
+
+static int read_wait(struct stream_reader *r, uint32_t index, struct cursor *c)
+{
+	struct reader_stream *s = &r->streams[index];
+	struct stream_wait w;
+
+	w.time_ns = cursor_bounded(c, UINT64_MAX / s->unit_ns) * s->unit_ns;
+	w.thread = (uint32_t)cursor_bounded(c, MAX_THREAD_IDS);
+	w.stack = (uint32_t)cursor_bounded(c, MAX_IDS);
+	w.count = cursor_varint(c);
+	w.ns = cursor_varint(c);
+	if (c->bad)
+		return -EBADMSG;
+	if (!set_has(&s->sets[DEF_STACK], w.stack) || !set_has(&s->sets[DEF_THREAD], w.thread))
+		return 0;
+	return CALL(r, wait, index, &w);
 }
 
 /* What refers to a definition that is lost is lost: the state of the task, or one awaiter. */
@@ -627,6 +673,8 @@ static int read_record(struct stream_reader *r, uint32_t index, uint64_t type, s
 		return read_task_state(r, index, c);
 	case RECORD_TASKS:
 		return read_tasks(r, index, c);
+	case RECORD_WAIT:
+		return read_wait(r, index, c);
 	case RECORD_HEADER:
 	case RECORD_STATISTICS:
 	case RECORD_SUMMARY:
@@ -1065,6 +1113,8 @@ void stream_reader_free(struct stream_reader *r)
 	free(r->last);
 	free(r->thread);
 	free(r->stack);
+	free(r->task);
+	free(r->below);
 	free(r->state);
 	free(r->how);
 	free(r->awaiters);

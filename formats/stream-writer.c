@@ -61,6 +61,8 @@ struct stream_writer {
 	uint32_t thread[CHUNK_ROWS], stack[CHUNK_ROWS];
 	uint16_t state[CHUNK_ROWS];
 	uint8_t how[CHUNK_ROWS];
+	uint32_t task[CHUNK_ROWS], below[CHUNK_ROWS];
+	bool any_task;	      /* one of them says something of tasks */
 	struct bytes ops;     /* of frames that are defined in this chunk */
 	struct bytes records; /* gaps, statistics: whole records */
 
@@ -214,7 +216,7 @@ static int put_samples(struct stream_writer *w)
 	threads.last = w->last;
 	w->column_head.len = w->column_data.len = 0;
 	bytes_varint(&w->column_head, w->rows);
-	bytes_varint(&w->column_head, w->any_cpu ? 6 : 5);
+	bytes_varint(&w->column_head, 5u + w->any_cpu + 2u * w->any_task);
 	PUT_COLUMN(w, COLUMN_TIME, w->time, NULL);
 	PUT_COLUMN(w, COLUMN_THREAD, w->thread, NULL);
 	PUT_COLUMN(w, COLUMN_STACK, w->stack, &threads);
@@ -222,6 +224,10 @@ static int put_samples(struct stream_writer *w)
 	PUT_COLUMN(w, COLUMN_HOW, w->how, &threads);
 	if (w->any_cpu)
 		PUT_COLUMN(w, COLUMN_CPU, w->cpu, &threads);
+	if (w->any_task) {
+		PUT_COLUMN(w, COLUMN_TASK, w->task, &threads);
+		PUT_COLUMN(w, COLUMN_BELOW, w->below, &threads);
+	}
 	bytes_varint(&w->raw, RECORD_SAMPLES);
 	bytes_varint(&w->raw, w->column_head.len + w->column_data.len);
 	bytes_put(&w->raw, w->column_head.data, w->column_head.len);
@@ -271,7 +277,7 @@ static int close_chunk(struct stream_writer *w)
 	if (r < 0)
 		return r;
 	w->rows = 0;
-	w->any_cpu = false;
+	w->any_cpu = w->any_task = false;
 	w->open = false;
 	if (!w->segment_used) {
 		w->segment_used = true;
@@ -571,17 +577,25 @@ static uint32_t local_task(struct stream_writer *w, uint32_t id)
 
 int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 {
-	uint32_t thread, stack;
+	uint32_t thread, stack, task = s->task, below;
 	size_t row;
 
 	if (begin(w, s->time_ns) < 0)
 		return w->error;
 	thread = local_thread(w, s->thread);
 	stack = local_stack(w, s->stack);
+	below = local_stack(w, s->below);
+	if (task > STREAM_SAMPLE_TASK_STACK) {
+		task = local_stack(w, task - STREAM_SAMPLE_TASK_STACK);
+		task = task ? task + STREAM_SAMPLE_TASK_STACK : STREAM_SAMPLE_TASK_UNKNOWN;
+	}
 	if (w->error)
 		return w->error;
 	opened(w);
 	row = w->rows++;
+	w->task[row] = task;
+	w->below[row] = below;
+	w->any_task |= task != 0;
 	w->time[row] = s->time_ns / w->unit_ns;
 	w->thread[row] = thread;
 	w->stack[row] = stack;
@@ -632,6 +646,27 @@ int stream_writer_task(struct stream_writer *w, const struct stream_task_state *
 	if (w->error)
 		return w->error;
 	put_record(&w->records, RECORD_TASK_STATE, &w->json);
+	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+}
+
+int stream_writer_wait(struct stream_writer *w, const struct stream_wait *s)
+{
+	uint32_t thread, stack;
+
+	if (begin(w, s->time_ns) < 0)
+		return w->error;
+	thread = local_thread(w, s->thread);
+	stack = local_stack(w, s->stack);
+	if (w->error)
+		return w->error;
+	opened(w);
+	w->json.len = 0;
+	bytes_varint(&w->json, s->time_ns / w->unit_ns);
+	bytes_varint(&w->json, thread);
+	bytes_varint(&w->json, stack);
+	bytes_varint(&w->json, s->count);
+	bytes_varint(&w->json, s->ns);
+	put_record(&w->records, RECORD_WAIT, &w->json);
 	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
 }
 

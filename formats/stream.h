@@ -20,7 +20,8 @@ enum stream_frame_kind {
 	STREAM_FRAME_MOVING,
 	STREAM_FRAME_TRUNCATED,
 	STREAM_FRAME_NATIVE,
-	STREAM_FRAME_GC
+	STREAM_FRAME_GC,
+	STREAM_FRAME_TASK /* an asyncio task: what stands above it, up to the next, is its own */
 };
 struct stream_function {
 	uint32_t name, file; /* strings */
@@ -111,6 +112,28 @@ struct stream_sample {
 	uint32_t thread, stack;
 	uint16_t state;
 	uint8_t how;
+	/* enum stream_sample_task, or that and the number of a stack: frames of kind
+	 * STREAM_FRAME_TASK, one for each task from the outermost that awaits to the one that runs,
+	 * and above each but the last where it waits. */
+	uint32_t task;
+	uint32_t below; /* then: the part of stack that is not of the task; 0 none */
+};
+enum stream_sample_task {
+	STREAM_SAMPLE_TASK_UNKNOWN,
+	STREAM_SAMPLE_TASK_NONE,
+	STREAM_SAMPLE_TASK_STACK = STREAM_SAMPLE_TASK_NONE, /* and a stack, which is 1 at least */
+};
+
+/* An asyncio task that waited at one place over some looks, one behind the other; it was awaited by
+ * no other, or by those in the stack. */
+struct stream_wait {
+	uint64_t time_ns; /* of the first look */
+	uint64_t ns;	  /* that these looks stand for */
+	uint64_t count;	  /* looks */
+	uint32_t thread;  /* that runs its loop; 0 none, or unknown */
+	/* As of a sample's task, and above it the frames where it waits; 0: so many looks at tasks
+	 * could not be proven. */
+	uint32_t stack;
 };
 
 /* Self-description: the header record, JSON inside (pyprof(5) lists the keys). Strings are owned
@@ -126,7 +149,10 @@ struct stream_header {
 	/* How descendants were found: "connector", "children", "scan"; "" when they were not. */
 	char subprocesses[16];
 	bool free_threaded, all_threads, blocking;
-	int32_t pid;	    /* as the recording host sees it */
+	/* Not of our own recordings: read from a file of profiling.sampling (tach-reader.h). It has
+	 * <native> frames only where they were asked for, and no CPU times. */
+	bool tachyon;
+	int32_t pid;	    /* as the recording host sees it; 0 unknown */
 	int32_t parent;	    /* who started it, of a process found as a descendant; else 0 */
 	uint64_t stream_id; /* random, one a session */
 	double rate_hz;	    /* asked; 0: as fast as it goes */
@@ -188,6 +214,7 @@ int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 int stream_writer_gap(struct stream_writer *w, uint64_t time_ns, uint32_t thread, uint64_t count,
 		      enum stream_lost reason);
 int stream_writer_task(struct stream_writer *w, const struct stream_task_state *s);
+int stream_writer_wait(struct stream_writer *w, const struct stream_wait *s);
 int stream_writer_tasks(struct stream_writer *w, const struct stream_tasks *t);
 int stream_writer_statistics(struct stream_writer *w, const struct stream_statistics *s);
 /* All ids mean something new from here on: starts a new segment. */
@@ -208,6 +235,7 @@ struct stream_batch {
 	const uint16_t *state;
 	const uint8_t *how;
 	const uint64_t *cpu_ns;
+	const uint32_t *task, *below; /* stacks in them are checked as well, or it is unknown */
 };
 
 /* Every function may be NULL. stream: index from 0 of the stream in this input. Ids are the
@@ -227,6 +255,7 @@ struct stream_handler {
 	int (*samples)(void *arg, uint32_t stream, const struct stream_batch *b);
 	int (*task_state)(void *arg, uint32_t stream, const struct stream_task_state *s);
 	int (*tasks)(void *arg, uint32_t stream, const struct stream_tasks *t);
+	int (*wait)(void *arg, uint32_t stream, const struct stream_wait *w);
 	int (*gap)(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread, uint64_t count,
 		   enum stream_lost reason);
 	int (*statistics)(void *arg, uint32_t stream, const struct stream_statistics *s);

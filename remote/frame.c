@@ -954,3 +954,35 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
 	with = with ? put_above(c, stack, below, with) : 0;
 	return with ? with : stack;
 }
+
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers)
+{
+	const struct table_stack *s;
+	size_t i = w->n_known;
+
+	while (i > 0 && w->known[i - 1].addr != addr)
+		i--;
+	/* Of one that is not shown there is no saying where it would stand. */
+	if (i == 0 || w->known[i - 1].hidden)
+		return false;
+	s = tables_get_stack(c->tables, w->known[i - 1].stack);
+	if (s)
+		*ret_callers = s->parent;
+	return s != NULL;
+}
+
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	int error;
+
+	if (w->layout->frame.owner != ABSENT)
+		return walker_generator(w) != 0;
+	for (size_t i = w->n_known; i > 0; i--) {
+		const struct code *code = code_of(w, c, w->known[i - 1].code, &error);
+
+		if (code && code->generator)
+			return true;
+	}
+	return false;
+}

@@ -100,6 +100,15 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
  * or the version does not tell. */
 uint64_t walker_generator(const struct walker *w);
 
+/* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
+ * none.
+ */
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers);
+
+/* Whether the last walk has a frame of a generator or coroutine. */
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c);
+
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);
 

@@ -22,8 +22,8 @@
 
 struct page {
 	uint64_t addr;
-	bool failed; /* it could not be read */
-	uint8_t *bytes;
+	bool failed;	/* it could not be read */
+	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
 /* Pages by address, open addressing; the table of all pages in the order of their coming. */
@@ -50,6 +50,7 @@ struct memory {
 	size_t image_len;
 	uint64_t image_base;
 	struct cache *cache;
+	struct memory_log *log;
 	uint64_t calls;
 	uint64_t bytes;
 	/* One batch, kept here so that sampling allocates nothing: where each piece goes, where it
@@ -109,6 +110,7 @@ static int cache_grow(struct cache *c)
 	pages = reallocarray(c->pages, room, sizeof(*pages));
 	if (!pages)
 		return -ENOMEM;
+	memset(pages + c->room, 0, (room - c->room) * sizeof(*pages));
 	c->pages = pages;
 	slots = calloc(room * 2, sizeof(*slots));
 	if (!slots)
@@ -134,14 +136,15 @@ static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_er
 		return &c->pages[c->slots[s] - 1];
 	if (c->n_pages == MEMORY_CACHE_PAGES)
 		return NULL;
-	page.bytes = malloc(PAGE);
-	r = page.bytes ? cache_grow(c) : -ENOMEM;
+	r = cache_grow(c);
 	if (r == 0) {
-		r = memory_read(c->below, addr, page.bytes, PAGE);
+		page.bytes = c->pages[c->n_pages].bytes;
+		if (!page.bytes)
+			page.bytes = c->pages[c->n_pages].bytes = malloc(PAGE);
+		r = page.bytes ? memory_read(c->below, addr, page.bytes, PAGE) : -ENOMEM;
 		page.failed = r < 0;
 	}
 	if (r < 0 && r != -EFAULT) {
-		free(page.bytes);
 		*ret_error = r;
 		return NULL;
 	}
@@ -266,10 +269,24 @@ size_t memory_missed(const struct memory *m)
 	return m->cache->missed;
 }
 
+size_t memory_kept(const struct memory *m)
+{
+	return m->cache->n_pages;
+}
+
+void memory_forget(struct memory *m)
+{
+	struct cache *c = m->cache;
+
+	if (c->n_pages)
+		memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
+	c->n_pages = c->missed = 0;
+}
+
 void memory_free(struct memory *m)
 {
 	if (m && m->cache) {
-		for (size_t i = 0; i < m->cache->n_pages; i++)
+		for (size_t i = 0; i < m->cache->room; i++)
 			free(m->cache->pages[i].bytes);
 		free(m->cache->pages);
 		free(m->cache->slots);
@@ -307,6 +324,67 @@ static void add_remote(struct memory *m, uint64_t addr, size_t len)
 	m->remote[m->n_remote++] = (struct iovec){(void *)(uintptr_t)addr, len};
 }
 
+/* ---- what was read ---- */
+
+static bool log_reserve(struct memory_log *log, size_t len)
+{
+	if (log->n == log->room) {
+		size_t room = log->room ? log->room * 2 : 64;
+		struct memory_piece *pieces = reallocarray(log->pieces, room, sizeof(*pieces));
+
+		if (!pieces)
+			return false;
+		log->pieces = pieces;
+		log->room = room;
+	}
+	if (len > log->size - log->used) {
+		size_t size = log->size ? log->size * 2 : 4096;
+		uint8_t *bytes;
+
+		while (size - log->used < len)
+			size *= 2;
+		bytes = realloc(log->bytes, size);
+		if (!bytes)
+			return false;
+		log->bytes = bytes;
+		log->size = size;
+	}
+	return true;
+}
+
+static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, size_t len)
+{
+	if (len > MEMORY_LOG_BYTES - log->used || !log_reserve(log, len)) {
+		log->full = true;
+		return;
+	}
+	log->pieces[log->n++] = (struct memory_piece){
+		.addr = addr, .len = (uint32_t)len, .at = (uint32_t)log->used};
+	memcpy(log->bytes + log->used, bytes, len);
+	log->used += len;
+}
+
+void memory_log_clear(struct memory_log *log)
+{
+	log->n = log->used = 0;
+	log->full = false;
+}
+
+void memory_log_done(struct memory_log *log)
+{
+	free(log->pieces);
+	free(log->bytes);
+	*log = (struct memory_log){0};
+}
+
+struct memory_log *memory_set_log(struct memory *m, struct memory_log *log)
+{
+	struct memory_log *before = m->log;
+
+	m->log = log;
+	return before;
+}
+
 int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
 {
 	ssize_t n;
@@ -321,7 +399,11 @@ int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
 	n = batch_read(m);
 	if (n < 0)
 		return (int)n;
-	return (size_t)n == len ? 0 : -EFAULT;
+	if ((size_t)n != len)
+		return -EFAULT;
+	if (m->log)
+		log_piece(m->log, addr, buf, len);
+	return 0;
 }
 
 /* Takes as many ranges as one call can carry, from *next on: their bytes. Ranges that cannot be

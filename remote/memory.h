@@ -6,6 +6,7 @@
 #ifndef PYPROF_REMOTE_MEMORY_H
 #define PYPROF_REMOTE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,6 +41,33 @@ int memory_renew(struct memory *m);
 
 /* How many pages were read since the last memory_renew(): they are of a later instant. */
 size_t memory_missed(const struct memory *m);
+
+/* How many pages m keeps. */
+size_t memory_kept(const struct memory *m);
+
+/* Gives up all pages that m keeps; their room is used again. */
+void memory_forget(struct memory *m);
+
+/* What was read, in order: len bytes at addr, which stand from at on in bytes. What would be more
+ * than MEMORY_LOG_BYTES, or finds no memory, is not in it, and full says so. Zeroed it is empty;
+ * memory_log_done() frees it. */
+#define MEMORY_LOG_BYTES (1u << 18)
+struct memory_log {
+	struct memory_piece {
+		uint64_t addr;
+		uint32_t len, at;
+	} * pieces;
+	size_t n, room;
+	uint8_t *bytes;
+	size_t used, size;
+	bool full;
+};
+void memory_log_clear(struct memory_log *log);
+void memory_log_done(struct memory_log *log);
+
+/* From here on memory_read() notes in log what it read; NULL: nowhere. log is borrowed. Returns
+ * the log before. */
+struct memory_log *memory_set_log(struct memory *m, struct memory_log *log);
 
 void memory_free(struct memory *m);
 

@@ -20,6 +20,7 @@ static void thread_free(struct thread *th)
 	if (!th)
 		return;
 	walker_free(th->walker);
+	task_watch_free(th->watch);
 	if (th->syscall_fd >= 0)
 		close(th->syscall_fd);
 	if (th->stat_fd >= 0)

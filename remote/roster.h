@@ -10,6 +10,7 @@
 #include "remote/state.h"
 #include "remote/tables.h"
 #include "remote/target.h"
+#include "remote/tasks-sample.h"
 #include "remote/thread.h"
 
 /* What the sampler keeps of a thread. The first part is the roster's, the second its own. */
@@ -35,6 +36,7 @@ struct thread {
 	uint64_t stop_until;		 /* tick */
 	size_t first_range, words_range; /* words_range: of one that rested */
 	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
+	struct task_watch *watch;	 /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {

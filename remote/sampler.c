@@ -12,7 +12,9 @@
 #include "remote/kernel.h"
 #include "remote/roster.h"
 #include "remote/stop.h"
+#include "remote/tasks-sample.h"
 #include "remote/tasks-take.h"
+#include "remote/tasks-waits.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
@@ -31,6 +33,7 @@
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
+#define WAIT_GAP_NS	 100000000u  /* or ten intervals: what is further back was not seen */
 #define FAIL_SCALE	 65536u
 #define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
@@ -48,6 +51,10 @@ struct sampler {
 	struct sampler_counts counts;
 	struct walk_context walk;
 	struct stops stops;
+
+	struct task_watcher *watcher; /* NULL: of tasks nothing is asked, or not with each sample */
+	struct waits *waits;	      /* NULL: those that wait are not asked for */
+	uint64_t waits_ns;	      /* when they were last looked at */
 
 	struct roster who;
 	struct thread **ordered; /* those of who, by address */
@@ -265,6 +272,8 @@ struct attempt {
 	bool asked;   /* the kernel */
 	bool run_known;
 	uint64_t run_ns; /* CPU time of the thread, where known */
+	bool held;	 /* the thread could not move while it was read */
+	bool plain;	 /* the stack is proven, but not which task runs */
 	bool chased;	 /* whether an exception is handled is known, in handling */
 	uint16_t handling;
 };
@@ -336,9 +345,25 @@ struct reading {
 	struct sampler *s;
 	struct thread *th;
 	struct attempt *a;
-	size_t n; /* ranges of a gather; 0: plans */
+	size_t n; /* ranges of a gather, from TASK_WATCH_RANGES on; 0: plans */
 	int r;
 };
+
+/* What tells of its task goes before and behind what is read of the thread. */
+static int gather_own(struct reading *g)
+{
+	struct sampler *s = g->s;
+	struct task_watch *watch = g->th->watch;
+	struct memory_range *ranges = s->own + TASK_WATCH_RANGES;
+	size_t n = 0;
+
+	if (watch) {
+		task_watch_find(watch, s->watcher, g->a->held);
+		n = task_watch_range_count(watch);
+		task_watch_ranges(watch, ranges - n, ranges + g->n);
+	}
+	return gather(s, ranges - n, g->n + 2 * n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+}
 
 static void read_it(void *arg)
 {
@@ -348,7 +373,7 @@ static void read_it(void *arg)
 		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
 		return;
 	}
-	g->r = gather(g->s, g->s->own, g->n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+	g->r = gather_own(g);
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
 		chase_exceptions(g->s, g->th, g->a, 0, false);
@@ -373,24 +398,39 @@ static void read_there(struct reading *g)
 
 static uint64_t stamp_now(struct sampler *s, uint64_t now);
 
+/* After a walk that held: which task it is of. */
+static void judge_task(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->plain = false;
+	if (!th->watch || a->result != WALK_OK)
+		return;
+	a->result = task_watch_judge(th->watch, th->walker, &s->walk, a->held, &a->sample.task,
+				     &a->sample.below);
+	a->plain = a->result != WALK_OK;
+}
+
 /* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
  * count had happened by then. */
 static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
 	struct state_words *words = &s->who.interps[th->interp].words;
 	struct reading g = {s, th, a, 0, 0};
+	struct memory_range *ranges;
 
 	if (!a->looked)
 		s->words_of_tick = *words;
 	a->looked = true;
 	a->repeat = false;
-	if (reserve(&s->own, &s->room_own, walker_range_count(th->walker) + STATE_WORD_RANGES) <
+	a->plain = false;
+	if (reserve(&s->own, &s->room_own,
+		    walker_range_count(th->walker) + STATE_WORD_RANGES + 2 * TASK_WATCH_RANGES) <
 	    0) {
 		a->result = WALK_MEMORY;
 		return;
 	}
-	g.n = walker_ranges(th->walker, s->own, twice);
-	g.n += state_words_ranges(words, s->own + g.n);
+	ranges = s->own + TASK_WATCH_RANGES;
+	g.n = walker_ranges(th->walker, ranges, twice);
+	g.n += state_words_ranges(words, ranges + g.n);
 	s->walk.gather = ++s->walk.gathers;
 	read_there(&g);
 	if (g.r < 0) {
@@ -398,7 +438,8 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	s->walk.stamp = stamp_now(s, a->sample.time_ns);
-	a->result = walker_walk(th->walker, &s->walk, s->own, &a->sample.stack, &a->repeat);
+	a->result = walker_walk(th->walker, &s->walk, ranges, &a->sample.stack, &a->repeat);
+	judge_task(s, th, a);
 }
 
 /* A thread whose frames are not where they were expected: finds out where they are, then proves it
@@ -412,7 +453,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 		return;
 	th->planned = true;
 	look(s, th, twice, a);
-	/* Code objects that were not known before are now. */
+	/* Code objects, and a task, that were not known before are now. */
 	if (a->result == WALK_MISS)
 		look(s, th, twice, a);
 }
@@ -420,7 +461,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 /* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	a->by_hand = true;
+	a->by_hand = a->held = true;
 	a->result = WALK_MISS;
 	if (th->planned)
 		look(s, th, true, a);
@@ -433,7 +474,7 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 		s->held_cpu = th->cpu;
 		s->held_tick = s->tick;
 	}
-	a->by_hand = false;
+	a->by_hand = a->held = false;
 }
 
 /* It was on another CPU than we thought, or held between two instructions that belong together. */
@@ -465,10 +506,12 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 		return false;
 	}
 	a->result = WALK_MISS;
+	a->held = true;
 	if (th->planned)
 		look(s, th, false, a);
 	if (failed(a))
 		look_anew(s, th, false, a);
+	a->held = false;
 	a->chased = false;
 	if (a->result == WALK_OK)
 		chase_exceptions(s, th, a, 0, false);
@@ -560,6 +603,11 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 {
 	enum lost_reason reason;
 
+	if (a->plain) {
+		publish(s, th, a, now);
+		return;
+	}
+	a->sample.task = SAMPLE_TASK_UNKNOWN;
 	a->sample.stack = 0;
 	if (a->result == WALK_TORN || a->result == WALK_MISS)
 		a->sample.stack = walker_prefix(th->walker, &s->walk);
@@ -606,12 +654,20 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 		} else {
 			look(s, th, true, &a);
 		}
+		if (!a.looked)
+			judge_task(s, th, &a);
 		/* A thread that starts or ends changes the links of its neighbours. */
 		if (s->options.all_threads && !roster_same_links(&s->who, th))
 			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
-	if (free && a.result == WALK_MISS)
+	if (free && a.result == WALK_MISS && a.plain) {
+		bool repeat = a.repeat;
+
+		look(s, th, true, &a);
+		a.repeat &= repeat;
+	}
+	if (free && a.result == WALK_MISS && !a.plain)
 		look_anew(s, th, true, &a);
 	if (free) {
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
@@ -631,8 +687,10 @@ static void attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint
 
 		ask_kernel(s, th, &a);
 		walker_set_still(th->walker, still);
+		a.held = still;
 		if (still)
 			look_anew(s, th, true, &a);
+		a.held = false;
 		walker_set_still(th->walker, false);
 		/* A stop can come between two instructions that belong together. */
 		for (int i = 0;
@@ -738,6 +796,26 @@ static int order_threads(struct sampler *s)
 	return 0;
 }
 
+/* Ranges of a thread by itself, from n on: how many there are then. What tells of its task is read
+ * before and behind it. */
+static size_t add_thread(struct sampler *s, struct thread *th, size_t n)
+{
+	struct memory_range *before = s->ranges + n;
+	size_t watched = th->watch ? task_watch_range_count(th->watch) : 0;
+
+	n += watched;
+	if (th->rested) {
+		th->words_range = n;
+		s->ranges[n++] = walker_rest_words(th->walker);
+	}
+	th->first_range = n;
+	n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
+			: walker_ranges(th->walker, s->ranges + n, true);
+	if (watched)
+		task_watch_ranges(th->watch, before, s->ranges + n);
+	return n + watched;
+}
+
 /* Ranges of the threads that rest, from n on: how many there are then. Words that lie near each
  * other are read as one; what else proves a thread's rest is read soon after its words. */
 static size_t add_resting(struct sampler *s, size_t n)
@@ -748,7 +826,7 @@ static size_t add_resting(struct sampler *s, size_t n)
 		for (to = from; to < s->n_ordered && group < REST_GROUP; to++) {
 			struct thread *th = s->ordered[to];
 
-			if (!th->rested)
+			if (!th->rested || th->watch)
 				continue;
 			group++;
 			th->words_range = n;
@@ -757,13 +835,88 @@ static size_t add_resting(struct sampler *s, size_t n)
 		for (size_t i = from; i < to; i++) {
 			struct thread *th = s->ordered[i];
 
-			if (!th->rested)
+			if (!th->rested || th->watch)
 				continue;
 			th->first_range = n;
 			n += walker_rest_ranges(th->walker, s->ranges + n);
 		}
 	}
 	return n;
+}
+
+/* 0, or -errno when the target as a whole cannot be read, or memory is short. */
+static int follow_tasks(struct sampler *s, uint64_t now)
+{
+	int r = 0;
+
+	if (!s->options.tasks || s->options.max_ticks)
+		return 0;
+	if (!s->watcher)
+		r = task_watcher_new(&s->watcher, s->target, s->walk.tables);
+	else
+		r = task_watcher_refresh(s->watcher, now);
+	if (r < 0)
+		return r == -ENOMEM || r == -ESRCH || r == -EPERM ? r : 0;
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		struct thread *th = s->who.threads[i];
+
+		if (!th->watch)
+			th->watch = task_watch_new(s->who.interps[th->interp].info.addr, th->addr);
+		if (!th->watch)
+			return -ENOMEM;
+		task_watch_find(th->watch, s->watcher, false);
+	}
+	return 0;
+}
+
+static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
+{
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (s->who.threads[i]->addr == addr)
+			return s->who.threads[i];
+	return NULL;
+}
+
+static uint32_t thread_of_waits(void *arg, uint64_t tstate)
+{
+	const struct thread *th = thread_at(arg, tstate);
+
+	return th ? th->id : 0;
+}
+
+static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
+		    uint32_t stack)
+{
+	struct sampler *s = arg;
+	const struct sample sample = {.time_ns = time_ns ? time_ns : s->waits_ns,
+				      .cpu_ns = ns,
+				      .thread = thread,
+				      .stack = stack,
+				      .task = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count,
+				      .kind = SAMPLE_WAIT};
+
+	return push(s, &sample);
+}
+
+/* The tasks that wait, after the threads. 0 or -errno, as of a tick. */
+static int look_at_waits(struct sampler *s, uint64_t now)
+{
+	const struct waits_listener listener = {s, thread_of_waits, on_stay};
+	uint64_t ns = s->waits_ns ? now - s->waits_ns : s->options.interval_ns;
+	uint64_t most = 10 * s->options.interval_ns;
+	int r = 0;
+
+	if (s->options.tasks != SAMPLER_TASKS_ALL || s->options.max_ticks)
+		return 0;
+	if (!s->waits)
+		r = waits_new(&s->waits, s->target, s->walk.tables, &listener);
+	if (most < WAIT_GAP_NS)
+		most = WAIT_GAP_NS;
+	if (r == 0) {
+		s->waits_ns = now;
+		r = waits_look(s->waits, now, ns < most ? ns : most);
+	}
+	return r == -ENOMEM || r == -ESRCH || r == -EPERM ? r : 0;
 }
 
 /* 0, or -errno when the target as a whole cannot be read. */
@@ -780,11 +933,15 @@ static int tick(struct sampler *s, uint64_t now)
 	s->tick++;
 	s->ask_kernel = may_ask_kernel(s);
 	refresh_opcodes(s, now);
+	r = follow_tasks(s, now);
+	if (r < 0)
+		return r;
 	fill_budget(s, now);
 	stop_reap(&s->stops);
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
 	for (size_t i = 0; i < s->who.n_threads; i++)
-		need += walker_range_count(s->who.threads[i]->walker);
+		need += walker_range_count(s->who.threads[i]->walker) +
+			(s->watcher ? 2 * TASK_WATCH_RANGES : 0);
 	if (reserve(&s->ranges, &s->room_ranges, need) < 0 || order_threads(s) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
@@ -795,9 +952,8 @@ static int tick(struct sampler *s, uint64_t now)
 			th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
 					 may_hold(s, th) && (s->options.hand || may_trace(s, now)));
 		th->rested = th->gathered && walker_rests(th->walker);
-		th->first_range = n;
-		if (th->gathered && !th->rested)
-			n += walker_ranges(th->walker, s->ranges + n, true);
+		if (th->gathered && (!th->rested || th->watch))
+			n = add_thread(s, th, n);
 	}
 	n = add_resting(s, n);
 	/* Last, so that what they count had happened by then. */
@@ -819,6 +975,9 @@ static int tick(struct sampler *s, uint64_t now)
 		s->walk.stamp = stamp;
 		attempt(s, th, now, gather_ns);
 	}
+	r = look_at_waits(s, now);
+	if (r < 0)
+		return r;
 	tell_gaps(s);
 	memory_counts(s->target->memory, &calls, &bytes);
 	set(&s->counts.calls, calls);
@@ -840,6 +999,8 @@ static int renew_tables(struct sampler *s)
 	if (tables_bytes(s->walk.tables) < MAX_TABLES_BYTES ||
 	    atomic_load_explicit(&s->handed, memory_order_acquire))
 		return 0;
+	if (s->waits)
+		waits_flush(s->waits);
 	r = tables_new(&t);
 	if (r < 0)
 		return r;
@@ -853,19 +1014,15 @@ static int renew_tables(struct sampler *s)
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
 	s->walk.native_frame = s->walk.gc_frame = 0;
 	code_cache_forget(s->walk.codes, t);
+	if (s->watcher)
+		task_watcher_forget(s->watcher, t);
+	if (s->waits)
+		waits_forget(s->waits, t);
 	roster_restart(&s->who, t);
 	return 0;
 }
 
 /* ---- asyncio's tasks ---- */
-
-static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
-{
-	for (size_t i = 0; i < s->who.n_threads; i++)
-		if (s->who.threads[i]->addr == addr)
-			return s->who.threads[i];
-	return NULL;
-}
 
 /* Which tasks are told: in shown[i] the id of task i, else 0. Those of threads that are not sampled
  * are not; of running ones also whoever awaits them. */
@@ -1121,6 +1278,8 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 			l.end = end_of(s, r);
 	}
 	set(&s->counts.now_ns, now_ns());
+	if (s->waits)
+		waits_flush(s->waits);
 	tell_gaps(s);
 	stop_done(&s->stops, BUDGET_SPAN_NS);
 	return l.end;
@@ -1167,6 +1326,8 @@ void sampler_free(struct sampler *s)
 	if (!s)
 		return;
 	roster_done(&s->who);
+	task_watcher_free(s->watcher);
+	waits_free(s->waits);
 	handed = atomic_load(&s->handed);
 	tables_free(handed);
 	tables_free(s->read_tables);

@@ -17,11 +17,11 @@
 #define SAMPLER_MAX_THREADS                                                                        \
 	8192 /* thread states followed; a longer list is a torn or hostile one */
 
-/* asyncio's tasks, after the last tick of a look that has max_ticks. */
+/* asyncio's tasks: with each sample; of a look that has max_ticks, after the last tick. */
 enum sampler_tasks {
 	SAMPLER_TASKS_NONE,
 	SAMPLER_TASKS_RUNNING, /* those that run, and those that await them */
-	SAMPLER_TASKS_ALL
+	SAMPLER_TASKS_ALL      /* those that wait as well */
 };
 
 struct sampler_options {
@@ -83,17 +83,22 @@ enum sample_kind {
 	SAMPLE_TABLES,
 	SAMPLE_TASK,  /* one task */
 	SAMPLE_TASKS, /* behind the tasks of one look */
+	SAMPLE_WAIT,  /* a task that waits, over some looks */
 };
 
 /* One entry of the ring. */
 struct sample {
 	uint64_t time_ns;   /* CLOCK_MONOTONIC at the start of its gather */
-	uint64_t cpu_ns;    /* CPU time of the thread since its sample before, where known */
+	uint64_t cpu_ns;    /* CPU time of the thread since its sample before, where known.
+			     * SAMPLE_WAIT: the time that its looks stand for */
 	uint32_t gather_ns; /* how long the gather took. SAMPLE_TASK: the first of its awaiters */
 	uint32_t thread;    /* SAMPLE_TASK: the task */
 	/* 0: the thread, or task, has no Python frame. SAMPLE_GAP: how many were lost.
 	 * SAMPLE_TASKS: how many tasks there are, also of threads that are not sampled. */
 	uint32_t stack;
+	/* SAMPLE_STACK: SAMPLE_TASK_UNKNOWN and following of remote/tasks-sample.h, and of a stack
+	 * that is a task's the part below it, which is not. SAMPLE_WAIT: task is how many looks. */
+	uint32_t task, below;
 	uint16_t state; /* SAMPLE_TASK: enum task_state; SAMPLE_TASKS: enum tasks_found */
 	uint8_t how;	/* SAMPLE_GAP: enum lost_reason; SAMPLE_TASK: enum task_problem;
 			 * SAMPLE_TASKS: whether there are more than were looked at */

@@ -23,7 +23,8 @@ enum frame_kind {
 	FRAME_TRUNCATED, /* <truncated>: deeper than SAMPLER_MAX_DEPTH, stands at the base */
 	FRAME_NATIVE,	 /* <native>: C code, which was called by the frame below and called the one
 			  * above */
-	FRAME_GC	 /* <GC>: garbage is collected; what stands above it was called by that */
+	FRAME_GC,	 /* <GC>: garbage is collected; what stands above it was called by that */
+	FRAME_TASK	 /* an asyncio task of this name, whose frames stand above it */
 };
 
 struct table_function {

@@ -27,6 +27,8 @@
 #define MAX_HEAD       512	    /* of a frame without its locals */
 #define MAX_TYPES      64	    /* types whose kind is remembered */
 #define WEAK_SET_SLOT  16	    /* setentry: the object, its hash */
+#define MAX_CLIMB      64	    /* tasks one awaits the other, of which one runs */
+#define MAX_AHEAD      24	    /* pages of the last look that are read at once */
 #define TAG_MASK       3	    /* of a reference on the stack: a tagged int has both bits */
 #define NAME_LEN       1024
 
@@ -46,6 +48,8 @@ enum kind {
 	KIND_CELL,
 	KIND_SET,
 	KIND_LOOP_HOLDER, /* of a thread's running loop, to 3.11 */
+	KIND_WAKEUP,	  /* to 3.8: of the task that it wakes up */
+	KIND_BUILTIN,	  /* a function in C with its self: later that */
 };
 
 /* What asyncio is in one interpreter. 0: there is none. */
@@ -67,6 +71,11 @@ struct task_reader {
 	struct asyncio *asyncio;
 	size_t n_asyncio;
 	enum tasks_found found;
+	struct type_kind {
+		uint64_t type;
+		enum kind kind;
+	} types[MAX_TYPES];
+	uint64_t stamp; /* of looks that go on: by which code objects were checked */
 };
 
 /* Addresses by hash: to a number from 0. */
@@ -114,10 +123,13 @@ struct look {
 		const struct asyncio *asyncio;
 	} * threads;
 	size_t n_threads;
-	struct {
-		uint64_t type;
-		enum kind kind;
-	} types[MAX_TYPES];
+	struct type_kind *types; /* MAX_TYPES */
+	/* One task and those that await it, not all that there are: the awaiters of the one that is
+	 * looked at. */
+	bool climbs;
+	const struct asyncio *climb_from;
+	uint64_t awaiters[MAX_CALLBACKS];
+	size_t n_awaiters;
 	uint64_t calls0, bytes0;
 	uint64_t parent_of, parent; /* the last TaskGroup seen, and its task */
 	int error;		    /* what ends the look */
@@ -239,6 +251,8 @@ static enum kind kind_by_name(const char *name, bool heap)
 		{"cell", KIND_CELL, false},
 		{"set", KIND_SET, false},
 		{"_RunningLoopHolder", KIND_LOOP_HOLDER, true},
+		{"TaskWakeupMethWrapper", KIND_WAKEUP, false},
+		{"builtin_function_or_method", KIND_BUILTIN, false},
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -357,11 +371,13 @@ static int add_table(struct task_reader *r)
 static int find_all(struct task_reader *r)
 {
 	struct interpreter_info interps[MAX_INTERPS];
-	bool table = r->target->layout.task.coro != ABSENT, known = true;
+	bool table = r->view.layout.task.coro != ABSENT, known = true;
 	int n = interpreter_list(r->target, interps, MAX_INTERPS);
 
 	if (n < 0)
 		return n;
+	free(r->asyncio);
+	r->n_asyncio = 0;
 	r->asyncio = calloc((size_t)n + 1, sizeof(*r->asyncio));
 	if (!r->asyncio)
 		return -ENOMEM;
@@ -385,6 +401,16 @@ static int find_all(struct task_reader *r)
 	return 0;
 }
 
+int task_reader_find(struct task_reader *r)
+{
+	return find_all(r);
+}
+
+enum tasks_found task_reader_found(const struct task_reader *r)
+{
+	return r->found;
+}
+
 int task_reader_new(struct task_reader **ret, struct target *target, struct tables *tables)
 {
 	struct task_reader *r = calloc(1, sizeof(*r));
@@ -398,7 +424,7 @@ int task_reader_new(struct task_reader **ret, struct target *target, struct tabl
 	r->view.memory = NULL;
 	e = memory_new_cached(&r->view.memory, target->memory);
 	if (e == 0)
-		e = find_all(r);
+		e = task_reader_find(r);
 	if (e == 0)
 		e = code_cache_new(&r->codes, r->view.memory, &r->view.layout, tables);
 	if (e < 0) {
@@ -727,6 +753,27 @@ static uint64_t bytecode_start(struct look *k, const struct code *code, const st
 	return start;
 }
 
+/* The code object of a frame. The frame keeps it, so that what is noted of the frame is enough. */
+static struct code *code_of(struct look *k, const struct frame *f)
+{
+	struct memory_log *log = memory_set_log(k->m, NULL);
+	uint64_t addr = f->code & k->l->frame.executable_mask;
+	int error = 0, r = 0;
+	struct code *code = code_cache_get(k->r->codes, addr, k->r->stamp, &error);
+
+	/* One that was read for an earlier look may have been replaced by another. */
+	if (code && code->since != k->r->stamp && code->stamp != k->r->stamp)
+		r = error = code_cache_check(k->r->codes, &code, 1, k->r->stamp);
+	if (r > 0)
+		code = code_cache_get(k->r->codes, addr, k->r->stamp, &error);
+	else if (r < 0)
+		code = NULL;
+	memory_set_log(k->m, log);
+	if (!code)
+		note(k, error);
+	return code;
+}
+
 /* The stack of f above parent. 0; -EAGAIN it cannot be a frame; -ENOMEM. */
 static int intern_frame(struct look *k, struct frame *f, uint32_t parent, uint32_t *ret)
 {
@@ -735,14 +782,13 @@ static int intern_frame(struct look *k, struct frame *f, uint32_t parent, uint32
 	struct code *code;
 	uint32_t frame;
 	int64_t ip;
-	int error = 0;
 
 	*ret = parent;
 	if (f->hidden)
 		return 0;
-	code = code_cache_get(k->r->codes, f->code & l->frame.executable_mask, 0, &error);
+	code = code_of(k, f);
 	if (!code)
-		return note(k, error) == -ENOMEM ? -ENOMEM : -EAGAIN;
+		return k->error == -ENOMEM ? -ENOMEM : -EAGAIN;
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
 		ip = (int64_t)f->ip * l->frame.lasti_unit;
 	} else {
@@ -994,10 +1040,41 @@ static void read_running(struct look *k, const struct running *thread)
 
 /* ---- who awaits whom ---- */
 
+static bool is_task(struct look *k, const struct asyncio *a, uint64_t object)
+{
+	uint64_t type;
+
+	return object && type_of(k, object, &type) == 0 &&
+	       (is_a(k, type, a->c_task) || is_a(k, type, a->py_task));
+}
+
+/* Each once, those that are done left out. */
+static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
+{
+	uint64_t type;
+	uint32_t state;
+
+	for (size_t i = 0; i < k->n_awaiters; i++)
+		if (k->awaiters[i] == addr)
+			return;
+	if (k->n_awaiters == MAX_CALLBACKS || !is_task(k, k->work[task].asyncio, addr))
+		return;
+	if (k->l->task.state != ABSENT && type_of(k, addr, &type) == 0 &&
+	    is_a(k, type, k->work[task].asyncio->c_task) &&
+	    (read_bytes(k, addr + (uint64_t)k->l->task.state, &state, 4) < 0 || state != 0))
+		return;
+	k->awaiters[k->n_awaiters++] = addr;
+}
+
 static void add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr)
 {
-	const struct entry *e = map_find(&k->by_addr, awaiter_addr);
+	const struct entry *e;
 
+	if (k->climbs) {
+		add_awaiter(k, task, awaiter_addr);
+		return;
+	}
+	e = map_find(&k->by_addr, awaiter_addr);
 	if (!e)
 		return;
 	if (k->n_edges == MAX_EDGES) {
@@ -1119,12 +1196,24 @@ static void follow_callback(struct look *k, uint32_t task, uint64_t callback, in
 	case KIND_METHOD:
 		if (read_word(k, callback, k->l->inner.method_self, &object) < 0)
 			return;
+		if (is_task(k, a, object)) {
+			add_edge(k, task, object);
+			return;
+		}
 		/* A thousand tasks of one group ask the same. */
 		if (object != k->parent_of) {
 			k->parent_of = object;
 			k->parent = attribute(k, object, "_parent_task");
 		}
 		add_edge(k, task, k->parent);
+		return;
+	case KIND_WAKEUP:
+		if (read_word(k, callback, k->l->inner.first, &object) == 0)
+			add_edge(k, task, object);
+		return;
+	case KIND_BUILTIN:
+		if (read_word(k, callback, k->l->inner.method_self, &object) == 0)
+			add_edge(k, task, object);
 		return;
 	default:
 		return;
@@ -1240,11 +1329,13 @@ static int look_at_all(struct look *k)
 int task_reader_read(struct task_reader *r, struct tasks *ret)
 {
 	struct tasks out = {.found = r->found};
-	struct look k = {.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out};
+	struct look k = {
+		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
 	int e = -ENOMEM;
 
 	/* The pages may be others than those that the code objects were read from. */
 	code_cache_forget(r->codes, r->tables);
+	memset(r->types, 0, sizeof(r->types));
 	memory_counts(k.m, &k.calls0, &k.bytes0);
 	k.frames = calloc(MAX_CHAIN, sizeof(*k.frames));
 	k.threads = calloc(MAX_THREADS, sizeof(*k.threads));
@@ -1272,4 +1363,315 @@ void tasks_done(struct tasks *t)
 	free(t->awaiters);
 	free(t->loop_threads);
 	*t = (struct tasks){0};
+}
+
+/* ---- what runs in one thread ---- */
+
+struct current {
+	uint64_t loop, task;
+};
+
+static int match_loop(void *arg, uint64_t key, uint64_t value)
+{
+	struct current *c = arg;
+
+	if (key != c->loop)
+		return 0;
+	c->task = value;
+	return 1;
+}
+
+/* The task that a loop runs in a thread; 0 none. */
+static int running_task(struct look *k, const struct asyncio *a, uint64_t tstate, uint64_t loop,
+			uint64_t *ret)
+{
+	struct current c = {.loop = loop};
+	uint64_t used = 0;
+	int r = 0;
+
+	if (k->l->tstate.asyncio_task != ABSENT)
+		r = read_word(k, tstate, k->l->tstate.asyncio_task, &c.task);
+	/* From 3.14 the dict is that of tasks in Python. */
+	if (r == 0 && !c.task && a->current)
+		r = read_word(k, a->current, k->l->dict.ma_used, &used);
+	if (r == 0 && used)
+		r = note(k, object_each_item(k->m, k->l, a->current, match_loop, &c));
+	if (r < 0)
+		return r;
+	*ret = c.task && kind_of(k, c.task) != KIND_NONE ? c.task : 0;
+	return 0;
+}
+
+/* Those that await task i, the lowest address first. */
+static int compare_addresses(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static void find_awaiters(struct look *k, uint32_t i)
+{
+	uint64_t addr = k->out->info[i].addr;
+
+	k->n_awaiters = 0;
+	if (k->l->task.awaited_by != ABSENT)
+		read_awaited_by(k, i);
+	if (k->n_awaiters == 0)
+		follow_future(k, i, addr, 0);
+	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
+	if (k->n_awaiters > 1)
+		qsort(k->awaiters, k->n_awaiters, sizeof(*k->awaiters), compare_addresses);
+}
+
+/* The last task found, and which await it. *ret: the one that is gone on with, 0 none. */
+static int climb(struct look *k, uint64_t addr, uint64_t *ret)
+{
+	struct tasks *out = k->out;
+	uint32_t i = (uint32_t)out->n;
+
+	*ret = 0;
+	if (add_task(k, k->climb_from, addr) < 0)
+		return k->error ? k->error : -ENOTSUP;
+	if (out->n == i)
+		return 0; /* tasks that await each other */
+	if (!read_task(k, i) || out->info[i].problem != TASK_FINE)
+		return -EAGAIN;
+	if (map_add(&k->by_addr, addr, i) < 0)
+		return -ENOMEM;
+	find_awaiters(k, i);
+	if (k->n_awaiters)
+		*ret = k->awaiters[0];
+	return k->error;
+}
+
+uint32_t task_marker(struct tables *t, uint32_t stack, uint32_t name_id, uint64_t addr,
+		     uint32_t n_awaiters)
+{
+	const struct table_string *name = tables_get_string(t, name_id);
+	struct table_function function = {.kind = FRAME_TASK};
+	struct table_frame frame = {.line = -1, .end_line = -1, .column = -1, .end_column = -1};
+	char text[NAME_LEN + 64];
+	int n = 0;
+
+	if (name)
+		memcpy(text, name->bytes, (size_t)(n = (int)name->len));
+	else
+		n = snprintf(text, sizeof(text), "Task-%" PRIu64, addr);
+	if (n_awaiters > 1)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " (%" PRIu32 " parents)",
+			      n_awaiters);
+	function.name = tables_string(t, text, (uint32_t)n);
+	function.file = tables_string(t, "<task>", 6);
+	frame.function = function.name && function.file ? tables_function(t, &function) : 0;
+	frame.function = frame.function ? tables_frame(t, &frame) : 0;
+	return frame.function ? tables_stack(t, stack, frame.function) : 0;
+}
+
+/* From the outermost awaiter down to the task that runs: its marker is the last. */
+static int put_chain(struct look *k, uint32_t *ret)
+{
+	struct task_info *info = k->out->info;
+	uint32_t stack = 0;
+
+	for (size_t i = k->out->n; i > 0; i--) {
+		stack = task_marker(k->r->tables, stack, info[i - 1].name, info[i - 1].addr,
+				    info[i - 1].n_awaiters);
+		if (!stack)
+			return -ENOMEM;
+		if (i == 1)
+			break;
+		info[i - 1].stack = stack;
+		read_chain(k, i - 1);
+		if (k->error)
+			return k->error;
+		if (info[i - 1].problem != TASK_FINE)
+			return -EAGAIN;
+		stack = info[i - 1].stack;
+	}
+	*ret = stack;
+	return 0;
+}
+
+static int look_at_running(struct look *k, const struct asyncio *a, uint64_t tstate,
+			   struct task_chain *ret)
+{
+	uint64_t loop = running_loop(k, tstate), at;
+	int r;
+
+	if (k->error || !loop)
+		return k->error;
+	ret->loop = true;
+	r = running_task(k, a, tstate, loop, &at);
+	if (r < 0 || !at)
+		return r;
+	ret->task = at;
+	k->climb_from = a;
+	while (at && r == 0)
+		r = k->out->n == MAX_CLIMB ? -ENOTSUP : climb(k, at, &at);
+	if (r == 0) {
+		ret->frame = coroutine_frame(k, k->work[0].coro);
+		r = put_chain(k, &ret->stack);
+	}
+	return k->error ? k->error : r;
+}
+
+int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
+			struct memory_log *log, struct task_chain *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct task_chain chain = {0};
+	struct look k = {.r = r,
+			 .m = r->view.memory,
+			 .l = &r->view.layout,
+			 .out = &out,
+			 .types = r->types,
+			 .climbs = true};
+	const struct asyncio *a = NULL;
+	int e = 0;
+
+	for (size_t i = 0; i < r->n_asyncio; i++)
+		if (r->asyncio[i].interp == interp)
+			a = &r->asyncio[i];
+	memory_log_clear(log);
+	if (a) {
+		/* Much of it is what the last look read: one call instead of many. */
+		if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
+			memory_forget(k.m);
+		memory_counts(k.m, &k.calls0, &k.bytes0);
+		r->stamp++;
+		memory_set_log(k.m, log);
+		e = look_at_running(&k, a, tstate, &chain);
+		memory_set_log(k.m, NULL);
+	}
+	free(out.info);
+	free(k.work);
+	free(k.by_addr.entries);
+	if (e == 0 && log->full)
+		e = -ENOTSUP;
+	if (e == 0)
+		*ret = chain;
+	return e == -EFAULT || e == -EBADMSG ? -EAGAIN : e;
+}
+
+/* ---- those that wait ---- */
+
+int task_reader_list(struct task_reader *r, struct task_list *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct look k = {
+		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
+	struct task_list list = {0};
+	int e = 0;
+
+	r->stamp++;
+	memory_counts(k.m, &k.calls0, &k.bytes0);
+	k.threads = calloc(MAX_THREADS, sizeof(*k.threads));
+	out.loop_threads = calloc(MAX_THREADS, sizeof(*out.loop_threads));
+	if (!k.threads || !out.loop_threads)
+		e = -ENOMEM;
+	for (size_t i = 0; i < r->n_asyncio && e == 0; i++)
+		e = add_interpreter(&k, &r->asyncio[i]);
+	if (e == 0) {
+		list.tasks = calloc(out.n + 1, sizeof(*list.tasks));
+		list.loops = calloc(k.n_threads + 1, sizeof(*list.loops));
+		e = list.tasks && list.loops ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < out.n && e == 0; i++)
+		list.tasks[list.n++] = (struct task_ref){
+			out.info[i].addr, (uint32_t)(k.work[i].asyncio - r->asyncio)};
+	for (size_t i = 0; i < k.n_threads && e == 0; i++)
+		list.loops[list.n_loops++] =
+			(struct task_loop){k.threads[i].loop, k.threads[i].tstate};
+	list.more = out.more;
+	free(k.threads);
+	free(k.work);
+	free(k.by_addr.entries);
+	tasks_done(&out);
+	if (e < 0)
+		task_list_done(&list);
+	else
+		*ret = list;
+	return e;
+}
+
+void task_list_done(struct task_list *t)
+{
+	free(t->tasks);
+	free(t->loops);
+	*t = (struct task_list){0};
+}
+
+/* Of the task of a look. */
+static int look_at_waiting(struct look *k, struct task_waiting *ret)
+{
+	struct task_info *info = k->out->info;
+	struct frame f;
+	uint64_t next;
+	int r;
+
+	if (!read_task(k, 0)) /* done */
+		return k->error ? k->error : TASK_RUNS;
+	ret->loop = info->loop;
+	ret->name = info->name;
+	if (info->problem != TASK_FINE)
+		return k->error ? k->error : TASK_CHANGES;
+	/* The coroutine of one that runs has no end of its stack. */
+	r = kind_of(k, k->work[0].coro) == KIND_COROUTINE
+		    ? read_suspended(k, k->work[0].coro, &f, &next)
+		    : 0;
+	if (r != -EAGAIN)
+		read_chain(k, 0);
+	find_awaiters(k, 0);
+	if (k->error)
+		return k->error;
+	if (info->problem == TASK_MOVED)
+		return TASK_CHANGES;
+	ret->stack = info->stack;
+	ret->n_awaiters = (uint32_t)k->n_awaiters;
+	ret->awaiters = calloc(k->n_awaiters + 1, sizeof(*ret->awaiters));
+	if (!ret->awaiters)
+		return -ENOMEM;
+	memcpy(ret->awaiters, k->awaiters, k->n_awaiters * sizeof(*ret->awaiters));
+	return r == -EAGAIN ? TASK_RUNS : TASK_WAITS;
+}
+
+int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struct memory_log *log,
+			struct task_waiting *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct look k = {.r = r,
+			 .m = r->view.memory,
+			 .l = &r->view.layout,
+			 .out = &out,
+			 .types = r->types,
+			 .climbs = true};
+	int e = TASK_CHANGES;
+
+	*ret = (struct task_waiting){0};
+	memory_log_clear(log);
+	memory_counts(k.m, &k.calls0, &k.bytes0);
+	memory_set_log(k.m, log);
+	if (ref->asyncio < r->n_asyncio &&
+	    add_task(&k, &r->asyncio[ref->asyncio], ref->addr) == 0 && out.n == 1)
+		e = look_at_waiting(&k, ret);
+	memory_set_log(k.m, NULL);
+	free(out.info);
+	free(k.work);
+	free(k.by_addr.entries);
+	if (k.error == -ENOMEM)
+		e = -ENOMEM;
+	if (e >= 0 && log->full)
+		e = TASK_CHANGES;
+	if (e != TASK_WAITS && e != TASK_RUNS) {
+		free(ret->awaiters);
+		ret->awaiters = NULL;
+	}
+	return e < 0 && e != -ENOMEM ? TASK_CHANGES : e;
+}
+
+void task_reader_forget(struct task_reader *r, struct tables *tables)
+{
+	r->tables = tables;
+	code_cache_forget(r->codes, tables);
 }

@@ -59,6 +59,17 @@ struct tasks {
 	size_t n_loop_threads;
 };
 
+/* The task that runs in a thread, and who waits for it. */
+struct task_chain {
+	bool loop;	/* a loop runs in the thread */
+	uint64_t task;	/* 0: none runs */
+	uint64_t frame; /* of its coroutine; 0: Python does not run it */
+	/* Stack: a frame of kind FRAME_TASK for each task, from the outermost that waits to the one
+	 * that runs, and above each but the last the frames where it waits. Of several that await
+	 * one task the one at the lowest address is taken. */
+	uint32_t stack;
+};
+
 struct task_reader;
 
 /* tables: where names and stacks go; both are borrowed. Finds asyncio in each interpreter. 0 or
@@ -73,5 +84,57 @@ struct memory *task_reader_memory(struct task_reader *r);
  * nothing can be read, or memory is short. */
 int task_reader_read(struct task_reader *r, struct tasks *ret);
 void tasks_done(struct tasks *t);
+
+/* Finds asyncio anew, where it was not found yet or more interpreters may have it: for looks that
+ * go on. 0 or -errno. */
+int task_reader_find(struct task_reader *r);
+enum tasks_found task_reader_found(const struct task_reader *r);
+
+/* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
+ * noted in log: while all of that is unchanged the answer holds. Nothing else is: the answer is a
+ * guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP when it cannot be read, or the
+ * chain is too long; another -errno when nothing can be read, or memory is short. */
+int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
+			struct memory_log *log, struct task_chain *ret);
+
+/* Which tasks there are, and which loops run, by the kept memory. *ret is the caller's:
+ * task_list_done(). 0 or -errno. */
+struct task_list {
+	struct task_ref {
+		uint64_t addr;
+		uint32_t asyncio; /* for task_reader_waiting(), until task_reader_find() */
+	} * tasks;
+	size_t n;
+	struct task_loop {
+		uint64_t loop, tstate;
+	} * loops;
+	size_t n_loops;
+	bool more; /* tasks than are looked at */
+};
+int task_reader_list(struct task_reader *r, struct task_list *ret);
+void task_list_done(struct task_list *t);
+
+/* Where one of them waits, by the kept memory; what the answer depends on is noted in log. */
+enum task_waits {
+	TASK_WAITS,
+	TASK_RUNS,    /* or is done, or was not begun to be awaited by its loop: it does not wait */
+	TASK_CHANGES, /* it changed while it was read, or cannot be read */
+};
+struct task_waiting {
+	uint64_t loop;
+	uint32_t name, stack; /* string; its own frames */
+	uint32_t n_awaiters;
+	uint64_t *awaiters; /* addresses, the lowest first; the caller's to free */
+};
+/* -ENOMEM, or enum task_waits; *ret with TASK_WAITS and TASK_RUNS. */
+int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struct memory_log *log,
+			struct task_waiting *ret);
+
+/* A frame of kind FRAME_TASK above a stack: the stack; 0 when memory is short. */
+uint32_t task_marker(struct tables *t, uint32_t stack, uint32_t name, uint64_t addr,
+		     uint32_t n_awaiters);
+
+/* All ids are void; tables: those of the ids to come. */
+void task_reader_forget(struct task_reader *r, struct tables *tables);
 
 #endif

@@ -5,7 +5,7 @@ import subprocess
 from peers import Failed, Rounds, run
 from rates import FASTEST, raw_reads
 from table import number, percent, ratio
-from targets import Counting, Skipped, Target, interpreter, interval
+from targets import Counting, Skipped, Target, interpreter, interval, pythons, shared
 
 PROGRAMS = (("ordinary functions", "work.py", ()),
             ("the oracle, the worst case", "bench_truth.py", (0,)))
@@ -187,7 +187,60 @@ def dump(bench):
 
 
 def replay(bench):
-    """replay --collapsed of what each recorded of the same program at its highest rate"""
+    """replay of 10 million samples of 10,000 stacks, and of what each recorded of one program"""
+    _replay_generated(bench)
+    _replay_recorded(bench)
+
+
+def _replayed(argv, samples):
+    """Samples in a second of CPU time, on one core, and the memory that it took."""
+    ran = run(["taskset", "-c", "0", *argv], 600)
+    if ran.status:
+        raise Failed(f"replay ended with {ran.status}: {ran.text.strip()[-120:]}")
+    return samples / ran.cpu_seconds, ran.peak
+
+
+def _replay_generated(bench):
+    """The same samples as each stores them, in turn. Tachyon gets fewer: it would take minutes."""
+    ours, tachyon = bench.pyprof(), bench.tachyon()
+    many, few = (1_000_000, 200_000) if bench.quick else (10_000_000, 1_000_000)
+    table = bench.table("replay of 10,000 stacks of 20 frames, each 1.6 times in a row, samples in "
+                        "a second of one core", "file of", "samples", "--collapsed", "--pstats",
+                        "MB")
+    files = {n: (shared() / f"bench-{n}.pyprof", shared() / f"bench-{n}.tach")
+             for n in (many, few)}
+    for n, paths in files.items():
+        made = run([bench.program("gen_recording"), n, *paths], 300)
+        if made.status:
+            raise Failed(f"gen_recording ended with {made.status}")
+    out = shared() / "bench-replay.out"
+
+    def measure(command, path, n, kind):
+        return lambda: _replayed([*command, "replay", kind, "-o", out, path], n)
+
+    kinds = "--collapsed", "--pstats"
+    rows = {"pyprof": ([ours.exe], files[many][0], many),
+            "Tachyon, read by pyprof": ([ours.exe], files[many][1], many),
+            "Tachyon, fewer samples": ([ours.exe], files[few][1], few)}
+    if tachyon:
+        rows["Tachyon, read by itself"] = (
+            pythons.command(tachyon.entry, ["-m", "profiling.sampling"]), files[few][1], few)
+    r = Rounds(bench.rounds, **{f"{name} {kind}": measure(*row, kind)
+                                for name, row in rows.items() for kind in kinds})
+    speed = {name: [r.median(f"{name} {kind}", lambda x: x[0]) for kind in kinds] for name in rows}
+    for name, (_, _, n) in rows.items():
+        memory = r.median(f"{name} --collapsed", lambda x: x[1] / 1e6)
+        table.row(name, number(n), *map(number, speed[name]), number(memory, 1))
+    for name, reason in r.failures.items():
+        table.note(f"{name}: {reason}")
+    if tachyon and not r.failures:
+        table.note("the same file: ratio " + ", ".join(
+            f"{kind} " + ratio(a, b) for kind, a, b in zip(
+                kinds, speed["Tachyon, fewer samples"], speed["Tachyon, read by itself"])))
+
+
+def _replay_recorded(bench):
+    """What each recorded of the same program at its highest rate."""
     table = bench.table("replay --collapsed, leaf churn at depth 20, recorded at the highest rate, "
                         "samples/s (3.15)", "profiler", "samples", "samples/s")
     ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")

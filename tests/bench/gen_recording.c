@@ -1,15 +1,21 @@
-/* Writes a recording of many samples and times what reads it: gen_recording [SAMPLES [FILE]].
- * Stacks of 20 frames, 10,000 different ones, each seen 1.6 times in a row on average. */
+/* Writes a recording of many samples and times what reads it: gen_recording [SAMPLES [FILE
+ * [TACH]]]. Stacks of 20 frames, 10,000 different ones, each seen 1.6 times in a row on average.
+ * FILE gets the recording, TACH the same samples as profiling.sampling of Python 3.15 stores them.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <zstd.h>
 
 #include "formats/bytes.h"
 #include "formats/format.h"
 
 #define STACKS 10000
 #define DEPTH  20
+
+#define STRINGS 2100 /* all that frames need, and more */
+#define FRAMES	8000
 
 static bool get_string(void *arg, uint32_t id, struct stream_string *ret)
 {
@@ -38,14 +44,12 @@ static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
 /* The last two levels differ from stack to stack; the 18 below are shared by a hundred. */
 static bool get_stack(void *arg, uint32_t id, struct stream_stack *ret)
 {
-	uint32_t level = id % DEPTH, stack = id / DEPTH, frame, parent = level ? id - 1 : 0;
+	uint32_t level = (id - 1) % DEPTH, stack = (id - 1) / DEPTH, parent = level ? id - 1 : 0;
+	uint32_t frame = level < 18 ? stack / 100 * 18 + level : stack * 2 + level;
 
 	if (level == 18)
-		parent = stack / 100 * 100 * DEPTH + 17;
-	frame = level < 18 ? stack / 100 * 18 + level : stack * 2 + level;
-	*ret = (struct stream_stack){parent ? parent + DEPTH : 0, frame % 8000 + 1};
-	if (parent)
-		ret->parent = parent;
+		parent = stack / 100 * 100 * DEPTH + 18;
+	*ret = (struct stream_stack){parent, frame % FRAMES + 1};
 	return true;
 }
 
@@ -114,8 +118,143 @@ static int read_all(const struct bytes *b, const struct stream_handler *h, void 
 	return 0;
 }
 
+/* ---- the other recorder's file ---- */
+
+struct tach {
+	struct bytes samples, head, tables;
+	uint64_t last_us, count;
+	uint32_t stack[DEPTH]; /* the base first */
+	bool begun;
+	struct bytes repeats;
+	uint32_t repeated;
+};
+
+static void put(struct bytes *b, uint64_t v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		bytes_byte(b, (uint8_t)(v >> 8 * i));
+}
+
+static void put_head(struct bytes *b, uint8_t kind)
+{
+	put(b, 1001, 8);
+	put(b, 0, 4);
+	bytes_byte(b, kind);
+}
+
+static void end_repeats(struct tach *t)
+{
+	if (t->repeated == 0)
+		return;
+	put_head(&t->samples, 0);
+	bytes_varint(&t->samples, t->repeated);
+	bytes_put(&t->samples, t->repeats.data, t->repeats.len);
+	t->repeats.len = t->repeated = 0;
+}
+
+/* As that recorder does: the same stack again, another one, or a part that differs. */
+static void tach_sample(struct tach *t, uint64_t time_ns, uint32_t stack)
+{
+	uint64_t delta = t->count++ ? time_ns / 1000 - t->last_us : 0;
+	uint32_t frames[DEPTH], shared = 0;
+	unsigned at = DEPTH;
+
+	for (uint32_t id = stack; at > 0;) {
+		struct stream_stack s;
+
+		get_stack(NULL, id, &s);
+		frames[--at] = s.frame - 1;
+		id = s.parent;
+	}
+	while (t->begun && shared < DEPTH && frames[shared] == t->stack[shared])
+		shared++;
+	t->last_us = time_ns / 1000;
+	if (shared == DEPTH) {
+		bytes_varint(&t->repeats, delta);
+		bytes_byte(&t->repeats, 0x25);
+		t->repeated++;
+		return;
+	}
+	end_repeats(t);
+	put_head(&t->samples, shared ? 3 : 1);
+	bytes_varint(&t->samples, delta);
+	bytes_byte(&t->samples, 0x25);
+	if (shared)
+		bytes_varint(&t->samples, DEPTH - shared);
+	bytes_varint(&t->samples, DEPTH - shared);
+	for (unsigned i = DEPTH; i-- > shared;)
+		bytes_varint(&t->samples, frames[i]);
+	memcpy(t->stack, frames, sizeof(frames));
+	t->begun = true;
+}
+
+static bool tach_write(struct tach *t, uint64_t start_ns, const char *path)
+{
+	size_t bound, packed, frames_at;
+	void *to;
+	FILE *out;
+	bool good;
+
+	end_repeats(t);
+	bound = ZSTD_compressBound(t->samples.len);
+	to = malloc(bound);
+	packed = to ? ZSTD_compress(to, bound, t->samples.data, t->samples.len, 5) : 0;
+	for (uint32_t id = 1; id <= STRINGS; id++) {
+		struct stream_string s;
+
+		get_string(NULL, id, &s);
+		bytes_varint(&t->tables, s.len);
+		bytes_put(&t->tables, s.bytes, s.len);
+	}
+	frames_at = 64 + packed + t->tables.len;
+	for (uint32_t id = 1; id <= FRAMES; id++) {
+		struct stream_function function;
+		struct stream_frame f;
+
+		get_frame(NULL, id, &f);
+		get_function(NULL, f.function, &function);
+		bytes_varint(&t->tables, function.file - 1);
+		bytes_varint(&t->tables, function.name - 1);
+		bytes_zigzag(&t->tables, f.line);
+		bytes_zigzag(&t->tables, f.end_line - f.line);
+		bytes_zigzag(&t->tables, f.column);
+		bytes_zigzag(&t->tables, f.end_column - f.column);
+		bytes_byte(&t->tables, 255);
+	}
+	put(&t->head, 0x54414348, 4);
+	put(&t->head, 1, 4);
+	put(&t->head, 0x020f03, 4);
+	put(&t->head, start_ns / 1000, 8);
+	put(&t->head, 10, 8);
+	put(&t->head, t->count, 8);
+	put(&t->head, 1, 4);
+	put(&t->head, 64 + packed, 8);
+	put(&t->head, frames_at, 8);
+	put(&t->head, 1, 4);
+	put(&t->head, 0x09, 4);
+	put(&t->tables, STRINGS, 4);
+	put(&t->tables, FRAMES, 4);
+	put(&t->tables, 64 + packed + t->tables.len + 24, 8);
+	put(&t->tables, 0, 8);
+	put(&t->tables, 0, 8);
+	out = fopen(path, "w");
+	good = out && packed && !ZSTD_isError(packed) &&
+	       fwrite(t->head.data, 1, t->head.len, out) == t->head.len &&
+	       fwrite(to, 1, packed, out) == packed &&
+	       fwrite(t->tables.data, 1, t->tables.len, out) == t->tables.len;
+	if (out && fclose(out) != 0)
+		good = false;
+	free(to);
+	bytes_done(&t->samples);
+	bytes_done(&t->head);
+	bytes_done(&t->tables);
+	bytes_done(&t->repeats);
+	return good;
+}
+
 int main(int argc, char **argv)
 {
+	struct tach tach = {.count = 0};
 	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000, t = 1000000000, seen = 0;
 	const struct stream_definitions d = {.string = get_string,
 					     .function = get_function,
@@ -145,10 +284,14 @@ int main(int argc, char **argv)
 		random = random * 1664525 + 1013904223;
 		t += 9000 + (random >> 16) % 2000;
 		s.time_ns = t;
-		s.stack = stack * DEPTH + DEPTH - 1;
+		s.stack = stack * DEPTH + DEPTH;
 		if (stream_writer_sample(w, &s) < 0)
 			return 1;
+		if (argc > 3)
+			tach_sample(&tach, t, s.stack);
 	}
+	if (argc > 3 && !tach_write(&tach, 1000000000, argv[3]))
+		return 1;
 	if (stream_writer_finish(w, &end) < 0)
 		return 1;
 	stream_writer_free(w);
@@ -163,6 +306,11 @@ int main(int argc, char **argv)
 		return 1;
 	printf("+ model    %6.1f M samples/s  %u nodes, %u counts\n", n / (now() - start) / 1e6,
 	       m->node_count, m->count_count);
+	/* Formats that show time want the samples one by one. */
+	model_free(m);
+	if (model_new(&m, &(struct model_options){.timeline = tmpfile}) < 0 ||
+	    read_all(&b, &model_handler, m) < 0)
+		return 1;
 	for (const struct format *const *f = format_all; *f; f++) {
 		start = now();
 		if (write_to_nowhere(*f, m) < 0)

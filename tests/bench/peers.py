@@ -76,6 +76,7 @@ class Ran:
     cpu_seconds: float
     seconds: float
     memory: int   # the most that its child processes, else itself, had resident
+    peak: int     # the most that it had resident itself, by the kernel's account
 
 
 def run(argv, limit):
@@ -104,7 +105,8 @@ def run(argv, limit):
         watcher.join()
         out.seek(0)
         text = plain(out.read().decode(errors="replace"))
-    return Ran(text, process.returncode, usage.ru_utime + usage.ru_stime, took, memory[0])
+    return Ran(text, process.returncode, usage.ru_utime + usage.ru_stime, took, memory[0],
+               usage.ru_maxrss * 1024)
 
 
 def _check(ran, name):

@@ -1,11 +1,60 @@
 /* asyncio in memory that is hostile: a made-up world of tasks with any of its words overwritten.
- * The first byte chooses whether they are in a set or in lists. */
+ * The first byte chooses whether they are in a set or in lists, and whether
+ * one of them runs. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "remote/memo.h"
+#include "remote/tasks-waits.h"
 #include "remote/tasks.h"
 #include "tests/unit/synthetic_tasks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint32_t thread_of(void *arg, uint64_t tstate)
+{
+	return 1;
+}
+
+static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
+		    uint32_t stack)
+{
+	return count & 1;
+}
+
+/* What the sampler asks, of the same world. */
+static void sample(struct synthetic_tasks *s, struct task_reader *r)
+{
+	static struct memory_log log;
+	static struct memo memo;
+	struct task_waiting at;
+	struct task_chain chain;
+	struct task_list list;
+
+	if (task_reader_running(r, s->interp, s->tstate, &log, &chain) == 0)
+		memo_keep(&memo, &log);
+	if (task_reader_list(r, &list) < 0)
+		return;
+	for (size_t i = 0; i < list.n && i < 64; i++)
+		if (task_reader_waiting(r, &list.tasks[i], &log, &at) >= 0) {
+			memo_keep(&memo, &log);
+			free(at.awaiters);
+		}
+	task_list_done(&list);
+}
+
+static void wait_for(struct synthetic_tasks *s, struct tables *tables)
+{
+	const struct waits_listener listener = {NULL, thread_of, on_stay};
+	struct waits *w;
+
+	if (waits_new(&w, &s->target, tables, &listener) < 0)
+		return;
+	for (uint64_t i = 1; i < 3; i++)
+		waits_look(w, i * 1000000000u, 1);
+	waits_flush(w);
+	waits_free(w);
+}
 
 static void look(struct synthetic_tasks *s)
 {
@@ -21,7 +70,9 @@ static void look(struct synthetic_tasks *s)
 				tasks_done(&tasks);
 			memory_renew(task_reader_memory(r));
 		}
+		sample(s, r);
 		task_reader_free(r);
+		wait_for(s, tables);
 	}
 	tables_free(tables);
 }
@@ -33,6 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	synthetic_tasks_init(&s, data[0] & 1);
+	if (s.lists && data[0] & 2)
+		synthetic_tasks_put(&s, s.tstate, s.target.layout.tstate.asyncio_task, s.tasks[1]);
 	/* Ten bytes each: where, and what, before one of four looks. */
 	for (size_t at = 1; at + 10 <= size; at += 10) {
 		uint64_t word;

@@ -125,6 +125,14 @@ def column(data, encoding, n, threads):
     return values
 
 
+def decode(text):
+    """Names are what CPython has, and the kernel's, which are any bytes."""
+    try:
+        return text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "surrogateescape")
+
+
 class Stream:
     def __init__(self, number):
         self.number = number
@@ -140,6 +148,10 @@ class Stream:
         self.states = Counter()
         self.tasks = []        # what each look at a task saw, as a dict
         self.tasks_seen = None  # (how many there are, found, more)
+        self.task_stacks = Counter()  # of samples: None not known, () of none, (tid, frames)
+        self.waits = Counter()   # (tid, frames) to looks; frames as of task_stacks
+        self.waits_ns = Counter()
+        self.waits_lost = 0
         self.thread_states = {}  # tid to Counter of states
         self.cpu = Counter()     # tid to the sum of its CPU times
         self.ops = {}            # frame to its opcode
@@ -158,7 +170,7 @@ class Stream:
             if kind == FRAME:
                 self.ops.pop(number, None)
             if kind == STRING:
-                entry = c.take(c.varint()).decode("utf-8", "surrogatepass")
+                entry = decode(c.take(c.varint()))
             elif kind == FUNCTION:
                 entry = (c.varint(), c.varint(), c.zigzag(), c.varint())
                 needs = [(STRING, entry[0]), (STRING, entry[1])]
@@ -198,10 +210,10 @@ class Stream:
     def rows(self, c, unit):
         n, columns = c.varint(), c.varint()
         described = [(c.varint(), c.varint(), c.varint()) for _ in range(columns)]
-        values = {number: [0] * n for number in (2, 3, 4, 5, 6)}
+        values = {number: [0] * n for number in range(2, 9)}
         for number, encoding, size in described:
             data = c.take(size)
-            if 1 <= number <= 6:
+            if 1 <= number <= 8:
                 values[number] = column(data, encoding, n, values[2])
         kept = [i for i in range(n)
                 if self.has(THREAD, values[2][i]) and self.has(STACK, values[3][i])]
@@ -221,11 +233,40 @@ class Stream:
             if frame in self.ops:
                 _, name, line = self.frames(stack)[-1]
                 self.leaf_ops[name, line, self.ops[frame]] += count
+        for row in Counter((values[2][i], values[3][i], values[7][i], values[8][i])
+                           for i in kept).items():
+            self.sample_of_task(*row)
         for i in kept:
             tid = self.kinds[THREAD][values[2][i]][1] if values[2][i] else 0
             self.thread_states.setdefault(tid, Counter())[values[4][i]] += 1
             if values[4][i] & CPU_TIME_KNOWN:
                 self.cpu[tid] += values[6][i]
+
+    def sample_of_task(self, row, count):
+        thread, stack, task, below = row
+        if task == 1:
+            self.task_stacks[()] += count
+            return
+        if task == 0 or not self.has(STACK, task - 1) or not self.has(STACK, below):
+            self.task_stacks[None] += count
+            return
+        tid = self.kinds[THREAD][thread][1] if thread else 0
+        own, plain = self.frames(below), self.frames(stack)
+        if plain[:len(own)] != own:
+            self.task_stacks[None] += count
+            return
+        self.task_stacks[tid, self.frames(task - 1) + plain[len(own):]] += count
+
+    def wait(self, c, unit):
+        _, thread, stack, count, ns = (c.varint() for _ in range(5))
+        if not self.has(THREAD, thread) or not self.has(STACK, stack):
+            return
+        if stack == 0:
+            self.waits_lost += count
+            return
+        key = self.kinds[THREAD][thread][1] if thread else 0, self.frames(stack)
+        self.waits[key] += count
+        self.waits_ns[key] += ns
 
     def task(self, c, unit):
         time, number, stack, state, problem = (c.varint() for _ in range(5))
@@ -262,6 +303,8 @@ class Stream:
                 self.tasks_seen = record.varint(), record.varint(), record.varint()
             elif kind == 14:
                 self.instructions(record)
+            elif kind == 15:
+                self.wait(record, unit)
             elif kind == 1:
                 self.header = json.loads(record.data)
             elif kind == 9:
@@ -315,11 +358,15 @@ def read(data):
     return streams, skipped
 
 
-def collapsed(streams):
-    """Counts of collapsed lines."""
+def collapsed(streams, tasks=None):
+    """Counts of collapsed lines. tasks: None, "running" or "all"."""
     lines = Counter()
     for stream in streams:
-        for (tid, frames), count in stream.stacks.items():
+        stacks = stream.stacks if not tasks else Counter(
+            {key: n for key, n in stream.task_stacks.items() if key})
+        if tasks == "all":
+            stacks = stacks + stream.waits
+        for (tid, frames), count in stacks.items():
             parts = [f"tid:{tid}"]
             for file, name, line in frames:
                 if file is None:

@@ -63,7 +63,7 @@ static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
 	return true;
 }
 
-struct model *formats_model(void)
+static struct model *make_model(const struct model_options *options)
 {
 	static const struct stream_definitions d = {.string = get_string,
 						    .function = get_function,
@@ -101,9 +101,19 @@ struct model *formats_model(void)
 	}
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
-	m = fixture_model(b.data, b.len, NULL);
+	m = fixture_model(b.data, b.len, options);
 	bytes_done(&b);
 	return m;
+}
+
+struct model *formats_model(void)
+{
+	return make_model(NULL);
+}
+
+struct model *formats_timeline(void)
+{
+	return make_model(&(struct model_options){.timeline = tmpfile});
 }
 
 size_t formats_bytes(const struct format *f, const struct model *m, const struct format_options *o,

@@ -282,6 +282,7 @@ void synthetic_tasks_init(struct synthetic_tasks *s, bool lists)
 	if (lists) {
 		l->tstate.asyncio_loop = l->tstate.size;
 		l->tstate.asyncio_tasks = l->tstate.size + 8;
+		l->tstate.asyncio_task = l->tstate.size + 24;
 		l->interp.asyncio_tasks = l->interp.modules + 8;
 		l->task.awaited_by = 200;
 		l->task.awaited_by_is_set = 208;

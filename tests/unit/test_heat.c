@@ -127,7 +127,7 @@ static struct model *make_model(const unsigned *times, size_t n)
 	}
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
-	m = fixture_model(b.data, b.len);
+	m = fixture_model(b.data, b.len, NULL);
 	bytes_done(&b);
 	return m;
 }
@@ -511,6 +511,7 @@ static void nothing_of_a_target_is_markup(void **state)
 	check_html("a\tb\n\x01", "a\\tb\\n\\x01", "a\tb<i>\\n</i><i>\\x01</i>");
 	check_html("\xe2\x80\xae\xff\xc3\xa9", "\\u202e\\xff\xc3\xa9",
 		   "<i>\\u202e</i><i>\\xff</i>\xc3\xa9");
+	check_html("\xef\xbf\xbe", "\\ufffe", "<i>\\ufffe</i>");
 	/* Cut between characters. */
 	out = open_memstream(&got, &len);
 	html_clipped(out, "ab\xc3\xa9zz", 6, 3);

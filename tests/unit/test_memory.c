@@ -236,6 +236,60 @@ static void kept_memory_is_of_one_instant_until_it_is_renewed(void **state)
 	memory_free(live);
 }
 
+static void what_was_read_is_noted(void **state)
+{
+	static const uint8_t image[] = {1, 2, 3, 4, 5, 6, 7, 8};
+	struct memory_log log = {0};
+	struct memory *m;
+	uint8_t buf[8];
+
+	assert_int_equal(memory_new_image(&m, image, sizeof(image), 0x1000), 0);
+	assert_int_equal(memory_read(m, 0x1000, buf, 2), 0);
+	assert_null(memory_set_log(m, &log));
+	assert_int_equal(memory_read(m, 0x1004, buf, 2), 0);
+	assert_int_equal(memory_read(m, 0x1006, buf, 4), -EFAULT);
+	assert_int_equal(memory_read(m, 0x1001, buf, 1), 0);
+	assert_ptr_equal(memory_set_log(m, NULL), &log);
+	assert_int_equal(memory_read(m, 0x1000, buf, 2), 0);
+	assert_int_equal(log.n, 2);
+	assert_int_equal(log.pieces[0].addr, 0x1004);
+	assert_memory_equal(log.bytes + log.pieces[0].at, image + 4, 2);
+	assert_int_equal(log.pieces[1].addr, 0x1001);
+	assert_memory_equal(log.bytes + log.pieces[1].at, image + 1, 1);
+	assert_false(log.full);
+	memory_log_clear(&log);
+	memory_set_log(m, &log);
+	for (unsigned i = 0; i < MEMORY_LOG_BYTES / 8 + 1; i++)
+		assert_int_equal(memory_read(m, 0x1000, buf, 8), 0);
+	assert_true(log.full);
+	assert_int_equal(log.used, MEMORY_LOG_BYTES);
+	memory_log_done(&log);
+	memory_free(m);
+}
+
+static void kept_memory_that_is_given_up_is_read_anew(void **state)
+{
+	static _Alignas(PAGE) uint8_t bytes[2 * PAGE];
+	struct memory *live, *kept;
+	uint8_t buf[1];
+
+	assert_int_equal(memory_new_live(&live, getpid()), 0);
+	assert_int_equal(memory_new_cached(&kept, live), 0);
+	for (uint8_t i = 0; i < 100; i++) {
+		memset(bytes, i, sizeof(bytes));
+		for (size_t at = 0; at < 2; at++) {
+			assert_int_equal(memory_read(kept, (uintptr_t)bytes + at * PAGE, buf, 1),
+					 0);
+			assert_int_equal(buf[0], i);
+		}
+		assert_int_equal(memory_kept(kept), 2);
+		memory_forget(kept);
+		assert_int_equal(memory_kept(kept), 0);
+	}
+	memory_free(kept);
+	memory_free(live);
+}
+
 static void kept_memory_keeps_what_is_unreadable(void **state)
 {
 	uint8_t *pages = make_pages();
@@ -268,6 +322,8 @@ int main(void)
 		cmocka_unit_test(a_process_that_ended_is_gone),
 		cmocka_unit_test(an_image_is_read_within_its_bounds),
 		cmocka_unit_test(kept_memory_is_of_one_instant_until_it_is_renewed),
+		cmocka_unit_test(what_was_read_is_noted),
+		cmocka_unit_test(kept_memory_that_is_given_up_is_read_anew),
 		cmocka_unit_test(kept_memory_keeps_what_is_unreadable),
 	};
 

@@ -242,6 +242,116 @@ static void two_streams_of_one_process_get_none(void **state)
 	model_free(m);
 }
 
+struct place {
+	int32_t pid;
+	const char *host, *boot, *source;
+};
+
+/* A sample of a process at each place, and where its frame is to be called label (NULL: there is no
+ * such frame). */
+static void check_labels(const struct place *places, const char *const *labels, uint32_t n)
+{
+	const struct stream_string name = {"f", 1};
+	const struct stream_function function = {.name = 1};
+	const struct stream_frame frame = {.function = 1, .line = 3};
+	const struct stream_stack stack = {.frame = 1};
+	const struct stream_thread thread = {.tid = 5, .serial = 1};
+	const struct model_thread *threads;
+	struct model *m;
+
+	assert_int_equal(model_new(&m, NULL), 0);
+	for (uint32_t i = 0; i < n; i++) {
+		struct stream_header h = {.stream_id = i + 1, .pid = places[i].pid, .rate_hz = 10};
+		const struct stream_batch b = {1,
+					       &(uint64_t){1000},
+					       &(uint32_t){1},
+					       &(uint32_t){1},
+					       &(uint16_t){0},
+					       &(uint8_t){0},
+					       &(uint64_t){0},
+					       &(uint32_t){0},
+					       &(uint32_t){0}};
+
+		snprintf(h.host, sizeof(h.host), "%s", places[i].host);
+		snprintf(h.boot_id, sizeof(h.boot_id), "%s", places[i].boot);
+		if (i == 0 || strcmp(places[i].source, places[i - 1].source) != 0)
+			assert_int_equal(model_source(m, places[i].source), 0);
+		assert_int_equal(model_handler.header(m, i, &h), 0);
+		assert_int_equal(model_handler.string(m, i, 1, &name), 0);
+		assert_int_equal(model_handler.function(m, i, 1, &function), 0);
+		assert_int_equal(model_handler.frame(m, i, 1, &frame), 0);
+		assert_int_equal(model_handler.stack(m, i, 1, &stack), 0);
+		assert_int_equal(model_handler.thread(m, i, 1, &thread), 0);
+		assert_int_equal(model_handler.samples(m, i, &b), 0);
+	}
+	assert_int_equal(model_group_processes(m), 0);
+	assert_int_equal(m->grouped, labels[0] != NULL);
+	threads = m->threads;
+	for (uint32_t i = 0; i < m->count_count && labels[0]; i++) {
+		const struct model_node *node = &m->nodes[m->counts[i].node];
+		const struct model_node *base = &m->nodes[node->parent];
+		const struct model_function *f = &m->functions[m->frames[base->frame].function];
+
+		assert_int_equal(node->depth, 2);
+		assert_string_equal(m->strings[f->name].bytes,
+				    labels[threads[m->counts[i].thread].process]);
+	}
+	model_free(m);
+}
+
+static void a_pid_on_another_host_or_boot_is_another_process(void **state)
+{
+	check_labels((const struct place[]){{7, "a", "b1", "x"}, {7, "a", "b1", "y"}},
+		     (const char *const[]){NULL, NULL}, 2);
+	check_labels((const struct place[]){{7, "a", "b1", "x"}, {8, "a", "b1", "y"}},
+		     (const char *const[]){"pid:7", "pid:8"}, 2);
+	check_labels((const struct place[]){{7, "a", "b1", "x"}, {7, "b", "b2", "y"}},
+		     (const char *const[]){"pid:7@a", "pid:7@b"}, 2);
+	check_labels(
+		(const struct place[]){{7, "a", "0123456789", "x"}, {7, "a", "abcdefghij", "y"}},
+		(const char *const[]){"pid:7/01234567", "pid:7/abcdefgh"}, 2);
+	check_labels(
+		(const struct place[]){{7, "a", "0123456789", "x"},
+				       {7, "a", "abcdefghij", "y"},
+				       {7, "b", "zzzzzzzzzz", "y"}},
+		(const char *const[]){"pid:7@a/01234567", "pid:7@a/abcdefgh", "pid:7@b/zzzzzzzz"},
+		3);
+}
+
+static void a_process_without_a_pid_is_named_by_its_file(void **state)
+{
+	check_labels((const struct place[]){{0, "", "", "/d/x.bin"}, {7, "a", "b", "/d/y"}},
+		     (const char *const[]){"file:x.bin", "pid:7"}, 2);
+	check_labels((const struct place[]){{0, "", "", "/d/x.bin"}, {0, "", "", "/e/x.bin"}},
+		     (const char *const[]){"file:/d/x.bin", "file:/e/x.bin"}, 2);
+	check_labels((const struct place[]){{0, "", "", "x.bin"}, {0, "", "", "x.bin"}},
+		     (const char *const[]){NULL, NULL}, 2);
+}
+
+static void threads_that_are_folded_add_up(void **state)
+{
+	struct model *m = two_processes(7, 8);
+	uint64_t samples = m->samples, ns = m->ns, count = 0;
+
+	assert_int_equal(model_fold_threads(m, false), 0);
+	assert_true(m->threads_folded);
+	assert_int_equal(m->thread_count, 3);
+	assert_int_equal(m->threads[1].samples, 3);
+	assert_int_equal(m->threads[1].last_ns, 3000);
+	assert_int_equal(model_fold_threads(m, true), 0);
+	assert_int_equal(m->thread_count, 2);
+	assert_int_equal(m->threads[1].samples, samples);
+	assert_int_equal(m->threads[1].ns, ns);
+	for (uint32_t i = 0; i < m->count_count; i++) {
+		assert_int_equal(m->counts[i].thread, 1);
+		count += m->counts[i].count;
+	}
+	assert_int_equal(count, samples);
+	/* Stack 5 of both is one. */
+	assert_int_equal(m->count_count, 4);
+	model_free(m);
+}
+
 static void a_weight_is_the_time_since_the_sample_before_up_to_a_cap(void **state)
 {
 	struct model *m = two_samples(NULL, 1000, 1700000, 0);
@@ -305,6 +415,16 @@ struct made {
 	uint64_t cpu_ns;
 };
 static struct model *make(const struct model_options *o, const struct stream_definitions *d,
+			  const struct stream_header *more, const struct made *made, size_t n);
+
+/* Of a recording of tasks: what each sample says of them, and three that wait. */
+struct of_task {
+	uint32_t task, below;
+};
+static const struct of_task *of_task;
+static const struct stream_wait *waits;
+
+static struct model *make(const struct model_options *o, const struct stream_definitions *d,
 			  const struct stream_header *more, const struct made *made, size_t n)
 {
 	struct stream_header h = {.stream_id = 1, .time_unit_ns = 1, .rate_hz = 1000};
@@ -319,11 +439,16 @@ static struct model *make(const struct model_options *o, const struct stream_def
 		h = *more;
 	assert_int_equal(stream_writer_new(&w, &h, d, &wo, fixture_sink, &b), 0);
 	for (size_t i = 0; i < n; i++)
-		stream_writer_sample(w, &(struct stream_sample){.time_ns = (i + 1) * 1000000,
-								.thread = 1,
-								.stack = made[i].stack,
-								.state = made[i].state,
-								.cpu_ns = made[i].cpu_ns});
+		stream_writer_sample(
+			w, &(struct stream_sample){.time_ns = (i + 1) * 1000000,
+						   .thread = 1,
+						   .stack = made[i].stack,
+						   .state = made[i].state,
+						   .cpu_ns = made[i].cpu_ns,
+						   .task = of_task ? of_task[i].task : 0,
+						   .below = of_task ? of_task[i].below : 0});
+	for (size_t i = 0; waits && i < 3; i++)
+		stream_writer_wait(w, &waits[i]);
 	assert_int_equal(stream_writer_finish(w, &end), 0);
 	stream_writer_free(w);
 	assert_int_equal(model_new(&m, o), 0);
@@ -523,6 +648,105 @@ static void special_frames_and_instructions_are_there_when_asked_for(void **stat
 	model_free(m);
 }
 
+/* The frames of a stack of the fixture, by their lines from the base: "2 4". */
+static const char *lines_of(const struct model *m, uint32_t node, char *buf, size_t size)
+{
+	char rest[64] = "";
+
+	buf[0] = '\0';
+	for (; node; node = m->nodes[node].parent) {
+		snprintf(buf, size, "%d%s%s", (int)m->frames[m->nodes[node].frame].line,
+			 rest[0] ? " " : "", rest);
+		snprintf(rest, sizeof(rest), "%s", buf);
+	}
+	return buf;
+}
+
+static void a_task_stands_on_those_that_await_it(void **state)
+{
+	/* Stack 12 is called by 6, that by 3, that by 1. */
+	static const struct made made[] = {{12, 0, 0}, {12, 0, 0}, {12, 0, 0},
+					   {12, 0, 0}, {12, 0, 0}, {12, STREAM_STATE_UNASKED, 0}};
+	static const struct of_task of[] = {
+		{STREAM_SAMPLE_TASK_STACK + 5, 3}, {STREAM_SAMPLE_TASK_STACK + 5, 0},
+		{STREAM_SAMPLE_TASK_STACK + 5, 7}, /* not below it */
+		{STREAM_SAMPLE_TASK_NONE, 0},	   {STREAM_SAMPLE_TASK_UNKNOWN, 0},
+		{STREAM_SAMPLE_TASK_STACK + 5, 3},
+	};
+	static const struct stream_wait three[] = {
+		{2000000, 4000000, 400, 1, 4}, {3000000, 1000000, 10, 1, 5}, {0, 0, 7, 0, 0}};
+	struct stream_header h = {.stream_id = 1,
+				  .time_unit_ns = 1,
+				  .rate_hz = 1000,
+				  .collected = "async async-waits"};
+	struct model_options o = {.tasks = MODEL_TASKS_RUNNING};
+	char buf[64], five[64], four[64], twelve[64], want[160], why[256];
+	uint64_t sum = 0;
+	struct model *m;
+
+	waits = three;
+	of_task = of;
+	m = make(NULL, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->count_count, 1);
+	assert_int_equal(m->samples, 6);
+	lines_of(m, m->counts[0].node, twelve, sizeof(twelve));
+	model_free(m);
+
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 2);
+	assert_int_equal(m->count_count, 2);
+	assert_int_equal(m->processes[0].no_task, 1);
+	assert_int_equal(m->processes[0].unknown_task, 2);
+	assert_int_equal(model_check(m, why, sizeof(why)), -EAGAIN);
+	/* Stack 5 and what of 12 is above 3; 5 and all of 12. */
+	lines_of(m, m->counts[0].node, buf, sizeof(buf));
+	lines_of(m, m->counts[1].node, want, sizeof(want));
+	assert_int_equal(m->nodes[m->counts[0].node].depth, 3 + 2);
+	assert_int_equal(m->nodes[m->counts[1].node].depth, 3 + 4);
+	snprintf(five, sizeof(five), "%.*s", (int)(strlen(want) - strlen(twelve)), want);
+	assert_string_equal(want + strlen(five), twelve);
+	assert_memory_equal(buf, five, strlen(five));
+	assert_string_equal(twelve + strlen(twelve) - strlen(buf + strlen(five)),
+			    buf + strlen(five));
+	model_free(m);
+
+	/* With those that wait: their looks are samples. */
+	o.tasks = MODEL_TASKS_ALL;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 2 + 400 + 10);
+	assert_int_equal(m->processes[0].lost_waits, 7);
+	assert_int_equal(m->processes[0].waits, 417);
+	model_free(m);
+	/* Of one that began before the times asked for, the part between them. */
+	o.from_ns = 2000000;
+	o.to_ns = 3000000;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	for (uint32_t i = 0; i < m->count_count; i++)
+		if (strcmp(lines_of(m, m->counts[i].node, four, sizeof(four)), "2 3 5") == 0)
+			sum += m->counts[i].count;
+	assert_int_equal(sum, 100);
+	model_free(m);
+	/* A mode that what waits has no part in, and a recording without. */
+	o = (struct model_options){.tasks = MODEL_TASKS_ALL, .mode = MODE_GIL};
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(m->samples, 0);
+	model_free(m);
+	h.collected[0] = '\0';
+	o.mode = MODE_WALL;
+	m = make(&o, &fixture_definitions, &h, made, 6);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "tasks that wait"));
+	model_free(m);
+	waits = NULL;
+	of_task = of + 4;
+	o.tasks = MODEL_TASKS_RUNNING;
+	m = make(&o, &fixture_definitions, &h, made, 1);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "--async-aware"));
+	model_free(m);
+	of_task = NULL;
+}
+
 static void a_selection_takes_stacks_with_the_function_anywhere(void **state)
 {
 	static const struct made made[] = {{12, 0, 0}, {6, 0, 0}, {3, 0, 0}, {2, 0, 0}};
@@ -552,6 +776,9 @@ int main(void)
 		cmocka_unit_test(a_file_of_samples_that_fails_is_told),
 		cmocka_unit_test(of_several_processes_each_gets_a_frame_of_its_own),
 		cmocka_unit_test(two_streams_of_one_process_get_none),
+		cmocka_unit_test(a_pid_on_another_host_or_boot_is_another_process),
+		cmocka_unit_test(a_process_without_a_pid_is_named_by_its_file),
+		cmocka_unit_test(threads_that_are_folded_add_up),
 		cmocka_unit_test(a_weight_is_the_time_since_the_sample_before_up_to_a_cap),
 		cmocka_unit_test(the_last_sample_of_a_thread_is_kept),
 		cmocka_unit_test(a_filter_takes_samples_but_not_their_time),
@@ -560,6 +787,7 @@ int main(void)
 		cmocka_unit_test(a_mode_takes_its_samples_with_their_time),
 		cmocka_unit_test(a_recording_of_a_mode_answers_that_mode_only),
 		cmocka_unit_test(special_frames_and_instructions_are_there_when_asked_for),
+		cmocka_unit_test(a_task_stands_on_those_that_await_it),
 		cmocka_unit_test(a_selection_takes_stacks_with_the_function_anywhere),
 	};
 

@@ -66,7 +66,6 @@ static void what_is_out_of_range_is_refused(void **state)
 	REFUSED(r.command = 0);
 	REFUSED(r.command = PROTOCOL_COMMAND_END);
 	REFUSED(r.flags = PROTOCOL_FLAGS_ALL + 1);
-	REFUSED((r.command = PROTOCOL_RECORD, r.flags = PROTOCOL_TASKS_ALL));
 	REFUSED((r.command = PROTOCOL_PROBE, r.flags = PROTOCOL_TASKS_RUNNING));
 	REFUSED(r.flags = 1u << 31);
 	REFUSED(r.pid = 0);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "remote/memo.h"
+#include "remote/tasks-waits.h"
 #include "tests/unit/synthetic_tasks.h"
 
 /* One look at a made-up world. */
@@ -249,6 +251,113 @@ static void a_running_coroutine_has_the_frames_of_its_thread(void **state)
 	look_done(&l);
 }
 
+/* What a thread runs, and who waits for it: three tasks in a chain. */
+static void a_running_task_stands_on_those_that_await_it(void **state)
+{
+	static struct look l;
+	const struct layout *lay = &l.s.target.layout;
+	struct memory_log log = {0};
+	struct task_chain chain;
+	struct task_reader *r;
+	struct memo memo = {0};
+	uint8_t scratch[4096];
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, true);
+	assert_int_equal(tables_new(&l.tables), 0);
+	assert_int_equal(task_reader_new(&r, &l.s.target, l.tables), 0);
+	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_true(chain.loop && chain.task == 0);
+	synthetic_tasks_put(&l.s, l.s.tstate, lay->tstate.asyncio_task, l.s.tasks[1]);
+	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_int_equal(chain.task, l.s.tasks[1]);
+	assert_int_equal(chain.frame, l.s.outer[1] + (uint64_t)lay->gen.iframe);
+	/* Of its two awaiters the one at the lowest address, which none awaits. */
+	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
+			    "task 0 outer inner task 1 (2 parents)");
+	/* The answer holds until one of its words changes, and not because of others. */
+	assert_int_equal(memo_keep(&memo, &log), 0);
+	assert_true(memo_holds_in(&memo, l.s.target.memory, scratch));
+	synthetic_tasks_put(&l.s, l.s.tasks[2], lay->task.coro, l.s.outer[0]);
+	assert_true(memo_holds_in(&memo, l.s.target.memory, scratch));
+	synthetic_tasks_await(&l.s, l.s.inner[0], l.s.inner[2]);
+	assert_false(memo_holds_in(&memo, l.s.target.memory, scratch));
+	/* A chain of one coroutine more; and one that ends in a circle of tasks. */
+	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
+			    "task 0 outer inner inner task 1 (2 parents)");
+	synthetic_tasks_put(&l.s, l.s.tasks[0], lay->task.awaited_by, l.s.tasks[1]);
+	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
+			    "task 0 outer inner inner task 1 (2 parents)");
+	memo_done(&memo);
+	memory_log_done(&log);
+	task_reader_free(r);
+	tables_free(l.tables);
+	synthetic_tasks_done(&l.s);
+}
+
+struct stays {
+	uint32_t stack[8];
+	uint64_t count[8], ns[8], lost;
+	size_t n;
+};
+
+static uint32_t thread_of(void *arg, uint64_t tstate)
+{
+	return 5;
+}
+
+static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
+		    uint32_t stack)
+{
+	struct stays *s = arg;
+
+	if (stack == 0) {
+		s->lost += count;
+		return true;
+	}
+	assert_int_equal(thread, 5);
+	assert_true(s->n < 8);
+	s->stack[s->n] = stack;
+	s->ns[s->n] = ns;
+	s->count[s->n++] = count;
+	return true;
+}
+
+static void waiting_tasks_are_told_when_they_move(void **state)
+{
+	static struct look l;
+	struct stays stays = {.n = 0};
+	const struct waits_listener listener = {&stays, thread_of, on_stay};
+	struct waits *w;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, true);
+	assert_int_equal(tables_new(&l.tables), 0);
+	assert_int_equal(waits_new(&w, &l.s.target, l.tables, &listener), 0);
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_int_equal(waits_look(w, i * 1000, 10), 0);
+	assert_int_equal(stays.n, 0);
+	/* Task 1 is the leaf: none but it is awaited by others and awaits none. */
+	synthetic_tasks_await(&l.s, l.s.inner[1], l.s.inner[2]);
+	assert_int_equal(waits_look(w, 4000, 10), 0);
+	assert_int_equal(stays.n, 1);
+	assert_int_equal(stays.count[0], 3);
+	assert_int_equal(stays.ns[0], 30);
+	assert_string_equal(stack(&l, stays.stack[0], buf, sizeof(buf)),
+			    "task 0 outer inner task 1 (2 parents) outer inner");
+	waits_flush(w);
+	assert_int_equal(stays.n, 2);
+	assert_int_equal(stays.count[1], 1);
+	assert_string_equal(stack(&l, stays.stack[1], buf, sizeof(buf)),
+			    "task 0 outer inner task 1 (2 parents) outer inner inner");
+	assert_int_equal(stays.lost, 0);
+	waits_free(w);
+	tables_free(l.tables);
+	synthetic_tasks_done(&l.s);
+}
+
 static void without_asyncio_there_are_no_tasks(void **state)
 {
 	static struct look l;
@@ -273,6 +382,8 @@ int main(void)
 		cmocka_unit_test(a_set_of_any_size_is_bounded),
 		cmocka_unit_test(a_task_that_is_done_is_not_shown),
 		cmocka_unit_test(a_running_coroutine_has_the_frames_of_its_thread),
+		cmocka_unit_test(a_running_task_stands_on_those_that_await_it),
+		cmocka_unit_test(waiting_tasks_are_told_when_they_move),
 		cmocka_unit_test(without_asyncio_there_are_no_tasks),
 	};
 

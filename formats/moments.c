@@ -1,0 +1,61 @@
+#include "formats/moments.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Whether all that was recorded has one monotonic clock. */
+static bool is_one_boot(const struct model *m)
+{
+	for (uint32_t i = 1; i < m->process_count; i++)
+		if (strcmp(m->processes[i].header.boot_id, m->processes[0].header.boot_id) != 0)
+			return false;
+	return true;
+}
+
+static uint64_t real_shift(const struct stream_header *h)
+{
+	return h->start_real_ns ? h->start_real_ns - h->start_monotonic_ns : 0;
+}
+
+int moments_init(struct moments *w, const struct model *m)
+{
+	bool one = is_one_boot(m);
+	uint64_t last = 0;
+
+	*w = (struct moments){.base = UINT64_MAX};
+	w->shift = calloc((size_t)m->process_count + 1, sizeof(*w->shift));
+	if (!w->shift)
+		return -ENOMEM;
+	for (uint32_t i = 0; !one && i < m->process_count; i++)
+		w->shift[i] = real_shift(&m->processes[i].header);
+	for (uint32_t i = 1; i < m->thread_count; i++) {
+		const struct model_thread *t = &m->threads[i];
+		double hz = m->processes[t->process].header.rate_hz;
+		/* Its first sample stands for one interval, as the model has it. */
+		uint64_t interval = hz > 0 && hz < 1e9 ? (uint64_t)(1e9 / hz) + 1 : 0;
+		uint64_t from = t->first_ns + w->shift[t->process];
+
+		if (!t->seen)
+			continue;
+		from -= interval < from ? interval : from;
+		if (from < w->base)
+			w->base = from;
+		if (t->last_ns + w->shift[t->process] > last)
+			last = t->last_ns + w->shift[t->process];
+	}
+	if (w->base == UINT64_MAX)
+		w->base = 0;
+	w->length_ns = last > w->base ? last - w->base : 0;
+	if (!one)
+		w->start_ns = w->base;
+	else if (m->process_count && m->processes[0].header.start_real_ns)
+		w->start_ns = w->base + real_shift(&m->processes[0].header);
+	return 0;
+}
+
+void moments_done(struct moments *w)
+{
+	free(w->shift);
+	w->shift = NULL;
+}

@@ -1,0 +1,39 @@
+/* What an answer depends on: pieces of memory as they were when it was found. While they are
+ * unchanged it holds. */
+#ifndef PYPROF_REMOTE_MEMO_H
+#define PYPROF_REMOTE_MEMO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "remote/memory.h"
+
+#define MEMO_RANGES 128 /* of one answer, at most */
+
+/* Zeroed it is empty, and holds always. */
+struct memo {
+	/* Pieces that are near to each other are one range; a range begins with a piece. */
+	struct memo_range {
+		uint64_t addr;
+		uint32_t len, at; /* at: in expected and mask */
+	} * ranges;
+	size_t n_ranges, room_ranges;
+	uint8_t *expected, *mask; /* what stood there, where mask is not 0 */
+	size_t used, room;
+};
+
+void memo_done(struct memo *m);
+void memo_clear(struct memo *m);
+
+/* Makes it what log has noted, which is sorted by it. 0; -E2BIG: too many ranges; -ENOMEM. Then it
+ * is empty. */
+int memo_keep(struct memo *m, struct memory_log *log);
+
+/* Whether bytes, the ranges one behind the other, are what is expected. */
+bool memo_holds(const struct memo *m, const uint8_t *bytes);
+
+/* The same of a range each, read from memory into scratch: len bytes, enough for the longest. */
+bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch);
+
+#endif

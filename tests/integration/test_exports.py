@@ -1,0 +1,511 @@
+"""The formats that other tools read hold the same, as those tools tell it."""
+import gzip
+import json
+import marshal
+import os
+import re
+import subprocess
+import textwrap
+from collections import Counter
+
+import pytest
+
+import pyprof_reader
+import readers
+from conftest import find_interpreter
+from support import pyprof, pythons
+
+FORMATS = {"gecko": "json", "jsonl": "jsonl", "speedscope": "speedscope.json",
+           "pprof": "pb.gz", "callgrind": "callgrind", "chrometrace": "json"}
+# A slice over time ends a nanosecond before the next begins: ten microseconds are enough for all.
+TRACE_NEAR = 1e4
+PLAIN = re.compile(r"^[A-Za-z_][\w.]*$")
+HOSTILE = "na;me\n\t\x1b[31m</script>\"'\\{} é€🐍 \u202e\udcff" + "x" * 3000
+HOSTILE_FILE = "/sr;c/<b>\n\"we\\ird\u202e\udcfe:1:.py"
+
+PROGRAM = textwrap.dedent("""\
+    import ctypes, gc, sys, threading, time
+    class Work:
+        def inner(self, n):
+            return sum(i * i for i in range(n))
+        def again(self, depth):
+            if depth:
+                return self.again(depth - 1) + self.other(depth - 1)
+            return self.inner(300)
+        def other(self, depth):
+            return self.again(depth - 1) if depth > 3 else self.inner(100)
+        def outer(self, seconds):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                self.inner(300)
+                self.again(5)
+                gc.collect(0)
+                try:
+                    raise ValueError
+                except ValueError:
+                    self.inner(100)
+                hostile()
+    def hostile():
+        return sum(range(3000))
+    code = hostile.__code__.replace(co_name=%r, co_filename=%r)
+    if hasattr(code, "co_qualname"):
+        code = code.replace(co_qualname=code.co_name)
+    hostile.__code__ = code
+    def idle():
+        time.sleep(9)
+    # What the kernel calls a thread, its threads are called too.
+    ctypes.CDLL(None).prctl(15, b'"<i>\\n\\xff;\\\\', 0, 0, 0)
+    threading.Thread(target=idle, daemon=True, name='"<i>\\n\\ud800;\\\\').start()
+    Work().outer(float(sys.argv[1]))
+""") % (HOSTILE, HOSTILE_FILE)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("exports")
+    (path / "program.py").write_text(PROGRAM)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recording(directory):
+    path = directory / "in.pyprof"
+    pyprof("run", "--binary", "-a", "-r", "1khz", "-o", path, directory / "program.py", 1,
+           check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(recording, directory):
+    """The same recording as each format; a copy may be damaged."""
+    made = {}
+    for format, extension in {**FORMATS, "collapsed": "txt", "pstats": "pstats"}.items():
+        made[format] = str(directory / f"out-{format}.{extension}")
+        pyprof("replay", f"--{format}", "-o", made[format], recording, check=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def truth(recording, files):
+    """From the recording, by a reader of its own, and for times from the pstats file."""
+    samples, ns = readers.Profile("samples"), readers.Profile("ns")
+    streams, _ = pyprof_reader.read(recording.read_bytes())
+    for (_, frames), count in streams[0].stacks.items():
+        if frames:
+            samples.add_stack([name for _, name, _ in frames], count)
+    with open(files["pstats"], "rb") as f:
+        stats = marshal.load(f)
+    for (_, _, name), (_, _, own, _, callers) in stats.items():
+        ns.total += own * 1e9
+        ns.own[name] += own * 1e9
+        ns.names.add(name)
+        for (_, _, caller), (_, _, _, through) in callers.items():
+            ns.calls[caller, name] += through * 1e9
+    return {"samples": samples, "ns": ns}
+
+
+def plain(names):
+    return {name for name in names if PLAIN.match(name)}
+
+
+def check(profile, truth):
+    """The same functions, total, own shares, and one known call; recursion is counted once."""
+    expected = truth[profile.unit]
+    near = TRACE_NEAR if profile.trace else 1
+    assert plain(profile.names) == plain(expected.names)
+    assert profile.total == pytest.approx(expected.total, rel=1e-6, abs=near)
+    for name in plain(expected.names):
+        assert profile.own[name] == pytest.approx(expected.own[name], rel=1e-6, abs=near), name
+    if profile.calls is not None:
+        call = ("Work.outer", "Work.inner")
+        assert expected.calls[call] > 0
+        assert profile.calls[call] == pytest.approx(expected.calls[call], rel=1e-6, abs=near)
+    if profile.unit == "samples" and profile.inclusive is not None:
+        for name in plain(expected.names):
+            assert profile.inclusive[name] == expected.inclusive[name], name
+        assert profile.inclusive["Work.again"] > 0
+
+
+def read_collapsed(path, workdir):
+    profile = readers.speedscope(path, "collapsed")
+    profile.names = {n for n in profile.names if not n.startswith("tid:")}
+    return profile
+
+
+READERS = {
+    "collapsed": lambda path, workdir: read_collapsed(path, workdir),
+    "speedscope": lambda path, workdir: readers.speedscope(path, "speedscope"),
+    "chrometrace": lambda path, workdir: readers.speedscope(path, "chrometrace"),
+    "pprof": lambda path, workdir: readers.speedscope(path, "pprof"),
+    "gecko": readers.firefox,
+    "go-pprof-samples": lambda path, workdir: readers.pprof(path, 0, workdir),
+    "go-pprof-wall": lambda path, workdir: readers.pprof(path, 1, workdir),
+    "callgrind-samples": lambda path, workdir: readers.callgrind(path, 0, workdir),
+    "callgrind-time": lambda path, workdir: readers.callgrind(path, 1, workdir),
+    "jsonl": lambda path, workdir: readers.jsonl(path),
+}
+
+
+def format_of(reader):
+    return reader.replace("go-", "").split("-")[0]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_other_tools_read_the_same(reader, files, truth, workdir):
+    check(READERS[reader](files[format_of(reader)], workdir), truth)
+
+
+def replaced(data, old, new, count=1):
+    assert old in data, "there is nothing to damage"
+    return data.replace(old, new, count)
+
+
+def bump(data, pattern):
+    """Much more in the first number that the pattern's group finds."""
+    found = re.search(pattern, data)
+    assert found, "there is nothing to damage"
+    return data[:found.start(1)] + str(int(found[1]) + 1000000).encode() + data[found.end(1):]
+
+
+DAMAGE = {
+    "collapsed": lambda data: bump(data, rb" (\d+)\n"),
+    "speedscope": lambda data: bump(data, rb'"weights":\[\d+,(\d+)'),
+    "chrometrace": lambda data: replaced(data, b'"ph":"E"', b'"ph":"i"', 40),
+    "pprof": lambda data: gzip.compress(replaced(gzip.decompress(data), b"Work.inner",
+                                                 b"Work.innex")),
+    "gecko": lambda data: re.sub(rb'("stack":\[)(?:\d+|null)(,(?:\d+|null)){20}', rb"\1null" +
+                                 20 * rb",null", data, count=1),
+    "go-pprof-samples": lambda data: data[:-20] + bytes(12) + data[-8:],
+    "go-pprof-wall": lambda data: gzip.compress(gzip.decompress(data)[:-4000]),
+    "callgrind-samples": lambda data: re.sub(rb"(?m)^([1-9]\d* [1-9]\d*) (\d+)$", rb"\g<1>0 \2",
+                                             data),
+    "callgrind-time": lambda data: re.sub(rb"(?m)^([1-9]\d* [1-9]\d* \d+)$", rb"\g<1>0", data),
+    "jsonl": lambda data: bump(data, rb'"self":(\d+)'),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_planted_error_is_noticed(reader, files, truth, workdir):
+    source = files[format_of(reader)]
+    path = os.path.join(workdir, os.path.basename(source))
+    with open(source, "rb") as f:
+        data = f.read()
+    damaged = DAMAGE[reader](data)
+    assert damaged != data
+    with open(path, "wb") as f:
+        f.write(damaged)
+    with pytest.raises((AssertionError, ValueError)):
+        check(READERS[reader](path, workdir), truth)
+
+
+JSON_HOSTILE = HOSTILE.replace("\udcff", 3 * "\ufffd")
+JSON_FILE = HOSTILE_FILE.replace("\udcfe", 3 * "\ufffd")
+
+
+def test_hostile_names_arrive_as_they_are(files, workdir):
+    """In JSON; what is not UTF-8 is replaced."""
+    def frames(path):
+        return {(f["name"], f["file"])
+                for p in readers.speedscope_raw(path)["profiles"] for f in p["frames"]}
+
+    assert (JSON_HOSTILE, JSON_FILE) in frames(files["speedscope"])
+    assert any(name.startswith(f"{JSON_HOSTILE} ({JSON_FILE}:")
+               for name, _ in frames(files["chrometrace"]))
+    with open(files["gecko"], encoding="utf-8") as f:
+        gecko = json.load(f)
+    strings = gecko["shared"]["stringArray"]
+    assert JSON_HOSTILE in strings and JSON_FILE in strings
+    names = {t["name"] for t in gecko["threads"]}
+    assert '"<i>\n\ufffd;\\' in names or '"<i>\n\ufffd\ufffd\ufffd;\\' in names
+    with open(files["jsonl"], encoding="utf-8") as f:
+        values = [s["value"] for line in f for s in json.loads(line).get("strings", [])]
+    assert JSON_HOSTILE in values and JSON_FILE in values
+
+
+def test_text_and_pprof_hold_no_controls(files):
+    for data in (open(files["callgrind"], "rb").read(), readers.gunzip(files["pprof"])):
+        assert b"na;me\\n\\t\\x1b[31m</script>" in data
+        assert b"\x1b[31m" not in data and "\u202e".encode() not in data
+    with open(files["callgrind"], encoding="utf-8") as f:
+        for line in f:
+            assert len(line) < 20000 and (line == "\n" or re.match(
+                r"^(# |[a-z]+: |(fl|fn|cfi|cfn)=\(\d+\)|calls=\d+ -?\d+$|-?\d+ \d+ \d+$)", line))
+
+
+def test_pprof_says_whose_samples_they_are(files, recording, workdir):
+    text = readers.run([readers.need("go"), "tool", "pprof", "-raw", files["pprof"]],
+                       env={**os.environ, "HOME": workdir})
+    stream = pyprof_reader.read(recording.read_bytes())[0][0]
+    head = text.partition("Samples:")[0]
+    assert "Comment: " + stream.header["command"] in head
+    assert f"Period: {10**9 // 1000}\n" in head and "Duration: 1" in head
+    assert "samples/count wall/nanoseconds[dflt] cpu/nanoseconds gil/nanoseconds" in text
+    assert f"process:[{stream.header['pid']}]" in text and "thread_id:[" in text
+    assert stream.header["build_id"] in text.partition("Mappings")[2]
+    assert os.path.basename(stream.header["object"]) in text.partition("Mappings")[2]
+
+
+def shape(path):
+    """The kinds of records, with the keys of theirs and of their entries, in order."""
+    found = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            record = json.loads(line)
+            assert line.rstrip("\n") in [json.dumps(record, separators=(",", ":"), ensure_ascii=a)
+                                         for a in (True, False)]
+            entries = [e for value in record.values() if isinstance(value, list) for e in value]
+            assert len(entries) <= 256
+            found.setdefault((record["type"], tuple(record)), set()).update(map(tuple, entries))
+    return found
+
+
+def test_jsonl_is_as_the_original_writes_it(workdir):
+    """Whose own file is made beside, of the same program."""
+    entry = find_interpreter("3.15")
+    script, theirs, ours = (os.path.join(workdir, name) for name in ("p.py", "t.jsonl", "o.jsonl"))
+    with open(script, "w") as f:
+        f.write("import gc\ndef work():\n    for i in range(300): gc.collect()\nwork()\n")
+    subprocess.run(pythons.command(entry, ["-m", "profiling.sampling", "run", "--jsonl", "-r",
+                                           "1khz", "-o", theirs, script]),
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    assert os.path.exists(theirs), "the original made no file"
+    pyprof("run", "--jsonl", "-o", ours, "--", *pythons.command(entry, [script]), check=True)
+    assert shape(ours) == shape(theirs)
+    assert list(shape(ours)) == list(shape(theirs))
+
+
+# ---- the Firefox Profiler's own facts ----
+
+@pytest.fixture(scope="module")
+def gecko(files):
+    with open(files["gecko"], encoding="utf-8") as f:
+        return json.load(f)
+
+
+def test_gecko_tables_refer_to_what_is_there(gecko):
+    strings = len(gecko["shared"]["stringArray"])
+    categories = gecko["meta"]["categories"]
+    schemas = {s["name"] for s in gecko["meta"]["markerSchema"]}
+    assert {"Python", "Native", "GC", "Idle", "Other"} <= {c["name"] for c in categories}
+    assert any(c["color"] == "grey" for c in categories)
+    for thread in gecko["threads"]:
+        for name in ("samples", "stackTable", "frameTable", "funcTable", "resourceTable",
+                     "nativeSymbols", "markers"):
+            table = thread[name]
+            for column, values in table.items():
+                if isinstance(values, list):
+                    assert len(values) == table["length"], (name, column)
+        stacks, frames = thread["stackTable"], thread["frameTable"]
+        for i, prefix in enumerate(stacks["prefix"]):
+            assert prefix is None or prefix < i or \
+                frames["category"][stacks["frame"][i]] == 9 and prefix < stacks["length"]
+        assert all(s is None or s < stacks["length"] for s in thread["samples"]["stack"])
+        assert all(f < frames["length"] for f in stacks["frame"])
+        assert all(f < thread["funcTable"]["length"] for f in frames["func"])
+        assert all(c < len(categories) for c in frames["category"])
+        assert all(n < strings for n in thread["funcTable"]["name"] + thread["markers"]["name"])
+        assert all(d["type"] in schemas for d in thread["markers"]["data"])
+        assert all(d >= 0 for d in thread["samples"]["timeDeltas"])
+        for begin, end in zip(thread["markers"]["startTime"], thread["markers"]["endTime"]):
+            assert 0 <= begin <= end
+
+
+def test_gecko_tells_threads_and_times(gecko, recording):
+    stream = pyprof_reader.read(recording.read_bytes())[0][0]
+    assert {t["pid"] for t in gecko["threads"]} == {str(stream.header["pid"])}
+    assert [t["isMainThread"] for t in gecko["threads"]] == [True, False]
+    assert {t["tid"] for t in gecko["threads"]} == {tid for tid, _ in stream.stacks}
+    for thread in gecko["threads"]:
+        assert 0.8e3 < sum(thread["samples"]["timeDeltas"]) < 30e3
+        assert thread["samples"]["length"] == sum(
+            n for (tid, _), n in stream.stacks.items() if tid == thread["tid"])
+
+
+def test_gecko_markers_are_intervals_of_states(gecko):
+    main, idle = gecko["threads"]
+    strings = gecko["shared"]["stringArray"]
+
+    def spent(thread):
+        sums = Counter()
+        for name, begin, end in zip(thread["markers"]["name"], thread["markers"]["startTime"],
+                                    thread["markers"]["endTime"]):
+            sums[strings[name]] += end - begin
+        return sums
+
+    whole = sum(main["samples"]["timeDeltas"])
+    busy, waits = spent(main), spent(idle)
+    assert 0.5 * whole < busy["Has GIL"] <= whole + 2
+    assert busy["Has Exception"] > 0 and busy["No Exception"] > 0
+    assert abs(busy["Has GIL"] + busy["No GIL"] - whole) < 0.3 * whole
+    assert waits["No GIL"] > 0.5 * whole and waits["Off CPU"] > 0.5 * whole
+    assert waits["Has GIL"] < 0.1 * whole
+    # What it stands in while it waits is idle.
+    table, frames = idle["stackTable"], idle["frameTable"]
+    leaves = Counter(frames["category"][table["frame"][s]]
+                     for s in idle["samples"]["stack"] if s is not None)
+    assert leaves.most_common(1)[0][0] == 9
+    assert sum(d or 0 for d in main["samples"]["threadCPUDelta"]) > 0.2e9
+
+
+def test_gecko_has_instructions_where_they_are_recorded(directory, workdir):
+    path = os.path.join(workdir, "out.json")
+    pyprof("run", "--gecko", "--opcodes", "-o", path, directory / "program.py", 0.2, check=True)
+    with open(path, encoding="utf-8") as f:
+        markers = json.load(f)["threads"][0]["markers"]
+    ops = [d for d in markers["data"] if d["type"] == "Opcode"]
+    assert ops and all(d["opname"].isupper() and d["function"] for d in ops)
+    with readers.Firefox(path, workdir) as session:
+        listed = session("thread", "markers", "--thread", "t-0", "--limit", "1")
+        assert listed["totalMarkerCount"] == markers["length"]
+
+
+TASKS = textwrap.dedent("""\
+    import asyncio, time
+    async def spin(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sum(range(500))
+            await asyncio.sleep(0)
+    async def main():
+        await asyncio.gather(asyncio.create_task(spin(0.5), name="one <b>"),
+                             asyncio.create_task(spin(0.5), name="two"))
+    asyncio.run(main())
+""")
+
+
+def test_tasks_that_run_are_intervals(workdir):
+    script, gecko, trace = (os.path.join(workdir, name)
+                            for name in ("tasks.py", "gecko.json", "trace.json"))
+    with open(script, "w") as f:
+        f.write(TASKS)
+    recording = os.path.join(workdir, "in.pyprof")
+    pyprof("run", "--async-aware", "--binary", "-o", recording, script, check=True)
+    pyprof("replay", "--async-aware", "--gecko", "-o", gecko, recording, check=True)
+    with open(gecko, encoding="utf-8") as f:
+        profile = json.load(f)
+    spent = Counter()
+    markers = profile["threads"][0]["markers"]
+    for data, begin, end in zip(markers["data"], markers["startTime"], markers["endTime"]):
+        if data["type"] == "Task":
+            spent[data["task"]] += end - begin
+    assert spent["one <b>"] > 5 and spent["two"] > 5, spent
+    with readers.Firefox(gecko, workdir) as session:
+        names = {f["name"] for f in session.functions("t-0")}
+    assert {"one <b>", "two", "spin"} <= names
+    pyprof("replay", "--async-aware", "--chrometrace", "-o", trace, recording, check=True)
+    with open(trace, encoding="utf-8") as f:
+        assert {"one <b> (<task>)", "two (<task>)"} <= {e["name"] for e in json.load(f)["traceEvents"]
+                                      if e.get("cat") == "task"}
+
+
+# ---- each command, several processes ----
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_run_writes_it_directly(format, directory, workdir):
+    path = os.path.join(workdir, "out." + FORMATS[format])
+    result = pyprof("run", f"--{format}", "-o", path, directory / "program.py", 0.2, check=True)
+    assert f"{format} written to" in result.err
+    reader = next(r for r in READERS if format_of(r) == format)
+    assert "Work.outer" in READERS[reader](path, workdir).names
+
+
+def test_attach_writes_it_directly(start, python3, workdir):
+    target = start(python3, "known.py")
+    target.expect("ready")
+    for format, extension in FORMATS.items():
+        path = os.path.join(workdir, f"{format}.{extension}")
+        pyprof("attach", f"--{format}", "-d", "0.1", "-o", path, target.pid, check=True)
+    for reader in READERS:
+        if format_of(reader) in FORMATS:
+            sub = os.path.join(workdir, reader)
+            os.mkdir(sub)
+            path = os.path.join(workdir,
+                                f"{format_of(reader)}.{FORMATS[format_of(reader)]}")
+            profile = READERS[reader](path, sub)
+            assert {"known_base", "known_middle", "known_leaf"} <= profile.names
+            if profile.calls is not None:
+                assert profile.calls["known_middle", "known_leaf"] > 0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_error_of_writing_is_an_error(format, recording):
+    with open("/dev/full", "wb") as full:
+        result = pyprof("replay", f"--{format}", "-o", "-", recording, stdout=full)
+    assert result.status == 1 and "No space left" in result.err
+
+
+FAMILY = textwrap.dedent("""\
+    import os, sys, time
+    def spin(name, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sum(range(200))
+    def child(): spin("child", 0.6)
+    def parent(): spin("parent", 0.8)
+    pid = os.fork()
+    if pid:
+        parent()
+        os.waitpid(pid, 0)
+    else:
+        child()
+        os._exit(0)
+""")
+
+
+def test_processes_have_tracks_of_their_own(workdir):
+    script = os.path.join(workdir, "family.py")
+    with open(script, "w") as f:
+        f.write(FAMILY)
+    recording = os.path.join(workdir, "in.pyprof")
+    pyprof("run", "--subprocesses", "--binary", "-o", recording, script, check=True)
+    with open(recording, "rb") as f:
+        streams = pyprof_reader.read(f.read())[0]
+    pids = {s.header["pid"] for s in streams}
+    assert len(pids) == 2
+    gecko, trace = (os.path.join(workdir, name) for name in ("gecko.json", "trace.json"))
+    pyprof("replay", "--gecko", "-o", gecko, recording, check=True)
+    pyprof("replay", "--chrometrace", "-o", trace, recording, check=True)
+    with readers.Firefox(gecko, workdir) as session:
+        threads = session.threads()
+        assert {int(t["pid"]) for t in threads} == pids
+        by_function = {t["pid"]: {f["name"] for f in session.functions(t["threadHandle"])}
+                       for t in threads}
+    assert sum("child" in names for names in by_function.values()) == 1
+    assert not any(n.startswith("pid:") for names in by_function.values() for n in names)
+    with open(gecko, encoding="utf-8") as f:
+        assert all(t["isMainThread"] for t in json.load(f)["threads"])
+    with open(trace, encoding="utf-8") as f:
+        events = json.load(f)["traceEvents"]
+    slices = [e for e in events if e["ph"] == "B"]
+    assert {e["pid"] for e in slices} == pids
+    assert len({e["pid"] for e in slices if e["name"].startswith("child (")}) == 1
+    # Both ran at the same time, on one clock.
+    spans = {pid: [e["ts"] for e in events if e["pid"] == pid and "ts" in e] for pid in pids}
+    first, second = spans.values()
+    assert min(first) < max(second) and min(second) < max(first)
+    speedscope = os.path.join(workdir, "out.speedscope.json")
+    pyprof("replay", "--speedscope", "-o", speedscope, recording, check=True)
+    names = [p["name"] for p in readers.speedscope_raw(speedscope)["profiles"]]
+    assert len(names) == 2 and all(any(f"pid {pid}" in n for n in names) for pid in pids)
+
+
+def test_slices_nest_and_stay_open_as_long_as_a_function_runs(files):
+    with open(files["chrometrace"], encoding="utf-8") as f:
+        events = json.load(f)["traceEvents"]
+    stacks, last, outers = {}, {}, 0
+    for event in events:
+        key = event["pid"], event["tid"]
+        if event["ph"] in "BE":
+            assert event["ts"] >= last.get(key, 0)
+            last[key] = event["ts"]
+        if event["ph"] == "B":
+            stacks.setdefault(key, []).append(event["name"])
+            outers += event["name"].startswith("Work.outer (")
+        elif event["ph"] == "E":
+            assert stacks[key].pop() == event["name"]
+    assert not any(stacks.values())
+    # It is called once: what interrupts it is what could not be read.
+    assert outers < 20
+    opened = Counter((e["id"], e["ph"]) for e in events if e["ph"] in "be")
+    assert {"exception"} <= {e["name"] for e in events if e["ph"] == "b"}
+    assert all(opened[i, "b"] == opened[i, "e"] for i, _ in opened)
