@@ -417,6 +417,20 @@ test("compared: red for more, blue for less, purple for new, grey for the same a
 	await close(page);
 });
 
+test("compared: a range of time is compared by its own length", async browser => {
+	const page = await compared(browser);
+	await page.evaluate(() => pyprof.strip.set([0, Math.round(pyprof.data.strip.wide / 2)]));
+	await page.waitForFunction(() => pyprof.graph.panes[0].view.width[0] < 6e9);
+	const places = await page.evaluate(() => {
+		const { view } = pyprof.graph.panes[0], places = {};
+		for (let i = 1; i < view.count; i++)
+			places[view.keys.name(view.key[i])] = pyprof.classOf(view, i);
+		return places;
+	});
+	assert.deepEqual([places.steady, places.grows, places.shrinks, places.appears], [0, 3, -3, 4]);
+	await close(page);
+});
+
 test("compared: what is gone can be looked at", async browser => {
 	const page = await compared(browser);
 	assert.match(await text(page, "summary"), /only in the base20\.0 %/);

@@ -17,6 +17,8 @@ class Strip {
 		});
 		this.rows = [...rows].map(([label, members]) => ({ label, members }));
 		this.range = null;
+		canvas.setAttribute("aria-valuemax", String(this.strip.wide));
+		canvas.setAttribute("aria-valuenow", "0");
 		new ResizeObserver(() => this.draw()).observe(box);
 		canvas.addEventListener("pointerdown", e => this.down(e));
 		canvas.addEventListener("pointermove", e => this.move(e));
@@ -127,6 +129,7 @@ class Strip {
 			return;
 		this.range = range;
 		this.canvas.setAttribute("aria-valuetext", this.text || "all");
+		this.canvas.setAttribute("aria-valuenow", String(range ? range[0] : 0));
 		this.draw();
 		this.app.setRange(range);
 	}

@@ -59,7 +59,9 @@ class Keys {
 const COUNT = 0, NS = 1, BASE = 2;
 
 function weigh(data, threads, range) {
-	const kinds = data.diff ? 4 : 2, w = [];
+	const kinds = data.diff ? 4 : 2, w = [], { span } = data.facts.sides[0];
+	/* How long what is weighed took, for rates. */
+	data.span = range ? Math.min(span, (range[1] - range[0]) * data.strip.width * (1 << data.strip.shift)) : span;
 	for (let k = 0; k < kinds; k++)
 		w.push(new Float64Array(data.n + 1));
 	data.facts.threads.forEach((thread, t) => {
@@ -353,11 +355,12 @@ function functionTable(data, keys, w, kind) {
  * that is. */
 function change(data, absolute, view, node, own) {
 	const of = own ? selfOf : totalOf, [a, b] = data.facts.sides;
-	const ta = absolute ? 1 : a.span || 1, tb = absolute ? 1 : b.span || 1;
+	const ta = absolute ? 1 : data.span || 1, tb = absolute ? 1 : b.span || 1;
 	const now = of(view, node, NS) / ta, was = of(view, node, BASE + NS) / tb;
 	const nowCount = of(view, node, COUNT), wasCount = of(view, node, BASE + COUNT);
-	const least = (time, side, count) => count ? time * time / count : ((side.interval || 1) / (absolute ? 1 : side.span || 1)) ** 2;
-	const sigma = Math.sqrt(least(now, a, nowCount) + least(was, b, wasCount));
+	/* Where nothing was counted, one sample could have been. */
+	const least = (time, count, interval, whole) => count ? time * time / count : ((interval || 1) / whole) ** 2;
+	const sigma = Math.sqrt(least(now, nowCount, a.interval, ta) + least(was, wasCount, b.interval, tb));
 	return { now, was, nowCount, wasCount, ratio: was ? now / was - 1 : Infinity, z: (now - was) / sigma };
 }
 

@@ -36,7 +36,7 @@ serve(2, sys.argv[1] == "new")
 /* "the time is over" ends the target by a signal, which is run's status: the file says whether it went well. */
 function record(name, ...args) {
 	const file = path.join(folder, name);
-	spawnSync(pyprof, ["run", "-o", file, ...args], { stdio: ["ignore", "ignore", "inherit"] });
+	spawnSync(pyprof, ["run", "--python", "/usr/bin/python3", "-o", file, ...args], { stdio: ["ignore", "ignore", "inherit"] });
 	if (!fs.existsSync(file))
 		throw new Error(`${name} was not written`);
 	return file;
@@ -45,7 +45,9 @@ function record(name, ...args) {
 async function main() {
 	const program = path.join(folder, "release.py");
 	fs.writeFileSync(program, RELEASE);
-	const flame = record("flame.html", "--flamegraph", "-a", "-r", "5khz", "-d", "3", service);
+	const served = path.join(folder, "service.py");
+	fs.copyFileSync(service, served);
+	const flame = record("flame.html", "--flamegraph", "-a", "-r", "5khz", "-d", "3", served);
 	const base = record("base.pyprof", "--binary", "-r", "2khz", program, "old");
 	const diff = record("diff.html", "--diff-flamegraph", base, "-r", "2khz", program, "new");
 	const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox"] });
