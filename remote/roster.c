@@ -187,7 +187,18 @@ static void link_thread(struct thread *th, const struct thread_info *list, int i
 	th->next = list[i].next;
 }
 
-/* Whether a thread that is no task is taken for its parent's, or for one that ends. */
+/* Whether an older thread of the list has the same identity: to 3.11 a thread's state is made by
+ * the thread that starts it, and carries that one's until it runs. */
+static bool is_borrowed(const struct thread_info *list, int n, int i)
+{
+	for (int k = i + 1; k < n; k++)
+		if (list[k].ident == list[i].ident)
+			return true;
+	return false;
+}
+
+/* Whether a thread that is no task is taken for its parent's, or for one that ends; or one with
+ * another's identity for one that starts. */
 static bool is_stray(struct roster *who, uint64_t now)
 {
 	if (!who->patient)
@@ -238,6 +249,11 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 		/* A thread that is just starting has no identity yet: it is looked for again. */
 		if (list[i].ident == 0) {
 			in->listed_head = 0;
+			continue;
+		}
+		if (is_borrowed(list, n, i) && is_stray(who, now)) {
+			in->listed_head = 0;
+			who->rescan = true;
 			continue;
 		}
 		th = thread_new(who, interp, &list[i], main);
