@@ -1132,7 +1132,7 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 	uint64_t samples = 0, unknown = 0, unknown_native = 0, unknown_task = 0;
 	uint64_t all_waits = 0, lost_waits = 0;
 	enum mode asked = MODE_WALL;
-	bool any_op = false, any_task = false, waits = false;
+	bool any_op = false, any_task = false, waits = false, collected = false;
 
 	for (uint32_t i = from; i < to; i++) {
 		const struct model_process *process = &m->processes[i];
@@ -1152,6 +1152,7 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 		all_waits += process->waits;
 		lost_waits += process->lost_waits;
 		any_task |= process->any_task;
+		collected |= strstr(process->header.collected, "async") != NULL;
 		waits |= strstr(process->header.collected, "async-waits") != NULL;
 		if (process->unknown)
 			asked = l->mode;
@@ -1161,7 +1162,14 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 		return -ENODATA;
 	}
 	if (m->p->options.tasks && samples && !any_task) {
-		snprintf(buf, size, "%s lacks tasks: they are recorded with --async-aware", who);
+		if (collected)
+			snprintf(buf, size,
+				 "%s does not tell which tasks ran: they moved, or too many await "
+				 "each other",
+				 who);
+		else
+			snprintf(buf, size, "%s lacks tasks: they are recorded with --async-aware",
+				 who);
 		return -ENODATA;
 	}
 	if (m->p->options.tasks == MODEL_TASKS_ALL && samples && !waits) {

@@ -64,6 +64,8 @@ static int lay_out(struct memo *m, const struct memory_log *log)
 	for (size_t i = 0; i < m->n_ranges; i++) {
 		m->ranges[i].at = (uint32_t)m->used;
 		m->used += m->ranges[i].len;
+		if (m->used > MEMO_BYTES)
+			return -E2BIG;
 	}
 	return 0;
 }

@@ -9,7 +9,8 @@
 
 #include "remote/memory.h"
 
-#define MEMO_RANGES 128 /* of one answer, at most */
+#define MEMO_RANGES 128		/* of one answer, at most */
+#define MEMO_BYTES  (64u << 10) /* all of them together, with what lies between pieces */
 
 /* Zeroed it is empty, and holds always. */
 struct memo {
@@ -26,14 +27,14 @@ struct memo {
 void memo_done(struct memo *m);
 void memo_clear(struct memo *m);
 
-/* Makes it what log has noted, which is sorted by it. 0; -E2BIG: too many ranges; -ENOMEM. Then it
- * is empty. */
+/* Makes it what log has noted, which is sorted by it. 0; -E2BIG: it would be over one of the
+ * bounds; -ENOMEM. Then it is empty. */
 int memo_keep(struct memo *m, struct memory_log *log);
 
 /* Whether bytes, the ranges one behind the other, are what is expected. */
 bool memo_holds(const struct memo *m, const uint8_t *bytes);
 
-/* The same of a range each, read from memory into scratch: len bytes, enough for the longest. */
+/* The same of a range each, read from memory into scratch: MEMO_BYTES. */
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch);
 
 #endif

@@ -20,6 +20,7 @@ struct task_watcher {
 struct task_watch {
 	uint64_t interp, tstate;
 	bool known;   /* there is an answer */
+	bool beyond;  /* it is over a bound: there would be none at any try */
 	bool current; /* by ranges that are not known to have changed */
 	struct task_chain chain;
 	struct memo memo;
@@ -106,13 +107,18 @@ static bool reserve(struct task_watch *t)
 
 void task_watch_find(struct task_watch *t, struct task_watcher *w, bool anew)
 {
+	int r;
+
 	/* Where there is no asyncio yet the answer depends on nothing, and is found anew. */
 	if (t->current && t->memo.n_ranges && !anew)
 		return;
 	t->current = true;
 	t->chain = (struct task_chain){0};
-	t->known = task_reader_running(w->reader, t->interp, t->tstate, &w->log, &t->chain) == 0 &&
-		   memo_keep(&t->memo, &w->log) == 0 && reserve(t);
+	r = task_reader_running(w->reader, t->interp, t->tstate, &w->log, &t->chain);
+	if (r == 0)
+		r = memo_keep(&t->memo, &w->log);
+	t->known = r == 0 && reserve(t);
+	t->beyond = r == -ENOTSUP || r == -E2BIG;
 	if (!t->known)
 		memo_clear(&t->memo);
 }
@@ -147,6 +153,8 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 
 	*ret_task = SAMPLE_TASK_UNKNOWN;
 	*ret_below = 0;
+	if (t->current && t->beyond)
+		return WALK_OK;
 	if (!t->current || !t->known || !memo_holds(&t->memo, t->before) ||
 	    !memo_holds(&t->memo, t->behind)) {
 		t->current = false;

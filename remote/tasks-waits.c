@@ -14,7 +14,6 @@
 #define FORGET	   1024u /* looks after which pages that are not needed any more are given up */
 #define MAX_CHAIN  64	 /* tasks above each other in one stack */
 #define MAX_FRAMES (2 * SAMPLER_MAX_DEPTH)
-#define SCRATCH	   (MEMORY_LOG_BYTES + MEMO_RANGES * 256u) /* the longest range of a memo */
 
 struct seen {
 	uint64_t addr;
@@ -58,7 +57,7 @@ int waits_new(struct waits **ret, struct target *target, struct tables *tables,
 		return -ENOMEM;
 	w->tables = tables;
 	w->listener = *listener;
-	w->scratch = malloc(SCRATCH);
+	w->scratch = malloc(MEMO_BYTES);
 	if (w->scratch)
 		r = task_reader_new(&w->reader, target, tables);
 	if (r < 0) {

@@ -731,7 +731,7 @@ static void a_task_stands_on_those_that_await_it(void **state)
 	m = make(&o, &fixture_definitions, &h, made, 6);
 	assert_int_equal(m->samples, 0);
 	model_free(m);
-	h.collected[0] = '\0';
+	snprintf(h.collected, sizeof(h.collected), "async");
 	o.mode = MODE_WALL;
 	m = make(&o, &fixture_definitions, &h, made, 6);
 	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
@@ -740,6 +740,11 @@ static void a_task_stands_on_those_that_await_it(void **state)
 	waits = NULL;
 	of_task = of + 4;
 	o.tasks = MODEL_TASKS_RUNNING;
+	m = make(&o, &fixture_definitions, &h, made, 1);
+	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "does not tell which tasks ran"));
+	model_free(m);
+	h.collected[0] = '\0';
 	m = make(&o, &fixture_definitions, &h, made, 1);
 	assert_int_equal(model_check(m, why, sizeof(why)), -ENODATA);
 	assert_non_null(strstr(why, "--async-aware"));

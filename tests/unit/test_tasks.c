@@ -260,7 +260,7 @@ static void a_running_task_stands_on_those_that_await_it(void **state)
 	struct task_chain chain;
 	struct task_reader *r;
 	struct memo memo = {0};
-	uint8_t scratch[4096];
+	static uint8_t scratch[MEMO_BYTES];
 	char buf[256];
 
 	synthetic_tasks_init(&l.s, true);
@@ -358,6 +358,45 @@ static void waiting_tasks_are_told_when_they_move(void **state)
 	synthetic_tasks_done(&l.s);
 }
 
+/* However little of it is asked for, and wherever that stands. */
+static void a_memo_is_bounded(void **state)
+{
+	static uint8_t image[256 * 1024], scratch[MEMO_BYTES];
+	struct memory_log log = {0};
+	struct memo memo = {0};
+	struct memory *m;
+	uint8_t byte;
+
+	assert_int_equal(memory_new_image(&m, image, sizeof(image), 0x10000), 0);
+	memory_set_log(m, &log);
+	for (size_t at = 0; at < MEMO_BYTES - 1; at += 256)
+		assert_int_equal(memory_read(m, 0x10000 + at, &byte, 1), 0);
+	assert_int_equal(memo_keep(&memo, &log), 0);
+	assert_int_equal(memo.n_ranges, 1);
+	memory_set_log(m, NULL);
+	assert_true(memo_holds_in(&memo, m, scratch));
+	memory_set_log(m, &log);
+	for (size_t at = 0; at < 2 * MEMO_BYTES; at += 256)
+		assert_int_equal(memory_read(m, 0x10000 + at, &byte, 1), 0);
+	assert_int_equal(memo_keep(&memo, &log), -E2BIG);
+	assert_int_equal(memo.n_ranges, 0);
+	memory_log_clear(&log);
+	for (size_t at = 0; at <= MEMO_RANGES; at++)
+		assert_int_equal(memory_read(m, 0x10000 + 1024 * at, &byte, 1), 0);
+	assert_int_equal(memo_keep(&memo, &log), -E2BIG);
+	memory_log_clear(&log);
+	for (size_t at = 1; at <= MEMO_RANGES; at++)
+		assert_int_equal(memory_read(m, 0x10000 + 1024 * at, &byte, 1), 0);
+	assert_int_equal(memo_keep(&memo, &log), 0);
+	assert_int_equal(memo.n_ranges, MEMO_RANGES);
+	image[1024 * 3] = 1;
+	memory_set_log(m, NULL);
+	assert_false(memo_holds_in(&memo, m, scratch));
+	memo_done(&memo);
+	memory_log_done(&log);
+	memory_free(m);
+}
+
 static void without_asyncio_there_are_no_tasks(void **state)
 {
 	static struct look l;
@@ -383,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_task_that_is_done_is_not_shown),
 		cmocka_unit_test(a_running_coroutine_has_the_frames_of_its_thread),
 		cmocka_unit_test(a_running_task_stands_on_those_that_await_it),
+		cmocka_unit_test(a_memo_is_bounded),
 		cmocka_unit_test(waiting_tasks_are_told_when_they_move),
 		cmocka_unit_test(without_asyncio_there_are_no_tasks),
 	};
