@@ -538,7 +538,8 @@ static bool begins_another(unsigned groups, size_t other)
 	size_t len = strlen(rows[other].name);
 
 	for (size_t i = 0; i < LENGTH(rows); i++)
-		if ((rows[i].groups & groups) && strncmp(rows[i].name, rows[other].name, len) == 0)
+		if ((rows[i].groups & groups) && strlen(rows[i].name) > len &&
+		    strncmp(rows[i].name, rows[other].name, len) == 0)
 			return true;
 	return false;
 }

@@ -180,6 +180,8 @@ static void what_is_not_known_is_a_usage_error(void **state)
 	assert_int_equal(parse(&o, &command_attach, "--json", "1", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_replay, "--json", "f", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_dump, "--json", "1", NULL), 0);
+	assert_int_equal(parse(&o, &command_attach, "--async-aware", "1", NULL), 0);
+	assert_int_equal(parse(&o, &command_dump, "--async-aware", "1", NULL), 0);
 	assert_int_equal(parse(&o, &command_attach, "-r", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_attach, "-r", "fast", "1", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_attach, "--blocking=1", "1", NULL), STATUS_USAGE);
