@@ -531,6 +531,19 @@ static void infer_format(struct options *o)
 			o->format = *f;
 }
 
+/* Whether a row of other commands is not to be taken for one of this command cut short: --json is
+ * no --jsonl. */
+static bool begins_another(unsigned groups, size_t other)
+{
+	size_t len = strlen(rows[other].name);
+
+	for (size_t i = 0; i < LENGTH(rows); i++)
+		if ((rows[i].groups & groups) && strlen(rows[i].name) > len &&
+		    strncmp(rows[i].name, rows[other].name, len) == 0)
+			return true;
+	return false;
+}
+
 int options_parse(struct options *ret, const struct command *command, int argc, char **argv)
 {
 	struct option longs[MAX_ROWS] = {{0}};
@@ -550,12 +563,12 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		shorts[n_shorts++] = '+';
 	shorts[n_shorts++] = ':';
 	for (size_t i = 0; i < LENGTH(rows); i++) {
-		if (!(rows[i].groups & groups))
+		if (!(rows[i].groups & groups) && !begins_another(groups, i))
 			continue;
 		longs[n_longs++] = (struct option){
 			rows[i].name, rows[i].metavar ? required_argument : no_argument, NULL,
 			256 + (int)i};
-		if (!rows[i].letter)
+		if (!(rows[i].groups & groups) || !rows[i].letter)
 			continue;
 		shorts[n_shorts++] = rows[i].letter;
 		if (rows[i].metavar)
@@ -572,7 +585,10 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 			return STATUS_USAGE;
 		}
 		if (!row) {
-			if (optopt && optopt < 256)
+			if (value >= 256)
+				message("%s: unknown option --%s; see: pyprof %s -h", command->name,
+					rows[value - 256].name, command->name);
+			else if (optopt && optopt < 256)
 				message("%s: unknown option -%c; see: pyprof %s -h", command->name,
 					isprint(optopt) ? optopt : '?', command->name);
 			else if (optopt)

@@ -159,6 +159,12 @@ static void the_extension_picks_the_format(void **state)
 	assert_ptr_equal(o.format, &format_pstats);
 	assert_int_equal(parse(&o, &command_replay, "-o", "x.pyprof", "in", NULL), 0);
 	assert_ptr_equal(o.format, &format_pstats);
+	assert_int_equal(parse(&o, &command_replay, "-o", "x.pb.gz", "in", NULL), 0);
+	assert_ptr_equal(o.format, &format_pprof);
+	assert_int_equal(parse(&o, &command_replay, "-o", "x.jsonl", "in", NULL), 0);
+	assert_ptr_equal(o.format, &format_jsonl);
+	assert_int_equal(parse(&o, &command_replay, "-o", "x.callgrind", "in", NULL), 0);
+	assert_ptr_equal(o.format, &format_callgrind);
 }
 
 static void what_is_not_known_is_a_usage_error(void **state)
@@ -167,6 +173,15 @@ static void what_is_not_known_is_a_usage_error(void **state)
 
 	assert_int_equal(parse(&o, &command_attach, "--nonsense", "1", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_attach, "-Z", "1", NULL), STATUS_USAGE);
+	/* Cut short where that is clear, but no other command's option. */
+	assert_int_equal(parse(&o, &command_attach, "--jsonl", "1", NULL), 0);
+	assert_int_equal(parse(&o, &command_attach, "--speed", "1", NULL), 0);
+	assert_ptr_equal(o.format, &format_speedscope);
+	assert_int_equal(parse(&o, &command_attach, "--json", "1", NULL), STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_replay, "--json", "f", NULL), STATUS_USAGE);
+	assert_int_equal(parse(&o, &command_dump, "--json", "1", NULL), 0);
+	assert_int_equal(parse(&o, &command_attach, "--async-aware", "1", NULL), 0);
+	assert_int_equal(parse(&o, &command_dump, "--async-aware", "1", NULL), 0);
 	assert_int_equal(parse(&o, &command_attach, "-r", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_attach, "-r", "fast", "1", NULL), STATUS_USAGE);
 	assert_int_equal(parse(&o, &command_attach, "--blocking=1", "1", NULL), STATUS_USAGE);
