@@ -1,0 +1,527 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remote/kernel.h"
+#include "remote/sampler-parts.h"
+
+#define STOP_TIMEOUT_NS	 50000000u /* a runnable thread gets a CPU sooner; else it sleeps by now */
+#define STOP_TRIES	 3
+#define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
+#define GATHER_TRIES	 3
+#define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
+#define GATHER_RANGE_NS	 2000u
+#define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
+#define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
+#define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
+#define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
+#define FAIL_SCALE	 65536u
+#define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
+#define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
+#define FAIL_TICKS	 256		   /* ... for so many ticks */
+
+/* Whether the budget has something left to hold the thread with. */
+bool sampler_may_hold(const struct sampler *s, const struct thread *th)
+{
+	if (!th->tid)
+		return false;
+	return s->options.blocking || s->options.stop_budget >= 1 ||
+	       (s->options.stop_budget > 0 && s->budget_ns > 0);
+}
+
+bool sampler_may_trace(const struct sampler *s, uint64_t now)
+{
+	return !s->refused_ns || now - s->refused_ns >= REFUSED_RETRY_NS;
+}
+
+/* Reads a /proc file of the thread through a descriptor that is kept. Length or -errno. */
+static ssize_t read_task(struct sampler *s, int *fd, enum proc_file file, uint32_t tid, char *buf,
+			 size_t size)
+{
+	const struct proc_opener *o = s->target->opener;
+
+	if (*fd == -1)
+		*fd = o->open(o->arg, file, tid, 0);
+	return *fd < 0 ? *fd : proc_read_text(*fd, buf, size);
+}
+
+/* Whether the thread can change its stack. The kernel shows the number of the system call of one
+ * that sleeps in it, "running", or -1 for one that waits without a call: for a page, or to go on
+ * after a stop of ours. Unknown counts as running. */
+static bool is_running(struct sampler *s, struct thread *th)
+{
+	char text[512], state;
+	uint64_t start;
+
+	if (!th->tid)
+		return true;
+	if (read_task(s, &th->syscall_fd, PROC_TASK_SYSCALL, th->tid, text, sizeof(text)) > 0)
+		return text[0] < '0' || text[0] > '9';
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0 &&
+	    proc_parse_stat(text, &state, &start) == 0)
+		return state == 'R';
+	return true;
+}
+
+int sampler_reserve(struct memory_range **ranges, size_t *room, size_t n)
+{
+	struct memory_range *more;
+
+	if (n <= *room)
+		return 0;
+	more = realloc(*ranges, n * 2 * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	*ranges = more;
+	*room = n * 2;
+	return 0;
+}
+
+struct attempt {
+	struct sample sample;
+	enum walk_result result;
+	bool repeat;
+	bool looked;  /* on its own: the interpreter's words are newer than the tick's */
+	bool by_hand; /* what is read is read from the CPU that the thread runs on */
+	bool asked;   /* the kernel */
+	bool run_known;
+	uint64_t run_ns; /* CPU time of the thread, where known */
+	bool held;	 /* the thread could not move while it was read */
+	bool plain;	 /* the stack is proven, but not which task runs */
+	bool chased;	 /* whether an exception is handled is known, in handling */
+	uint16_t handling;
+};
+
+static bool failed(const struct attempt *a)
+{
+	return a->result == WALK_TORN || a->result == WALK_MISS;
+}
+
+/* A gather. One that took far too long was interrupted, and much can have happened between its
+ * copies, the same thing twice among it; when we lose the CPU has nothing to do with what the
+ * target does, so it is made again. */
+int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uint64_t *ret_time_ns,
+		   uint32_t *ret_gather_ns)
+{
+	uint64_t took = 0;
+	int r = 0;
+
+	for (int i = 0; i < GATHER_TRIES; i++) {
+		*ret_time_ns = sampler_now();
+		r = memory_gather(s->target->memory, ranges, n);
+		s->walk.gathered_ns = sampler_now();
+		took = s->walk.gathered_ns - *ret_time_ns;
+		if (r < 0 || took < GATHER_NS + n * GATHER_RANGE_NS)
+			break;
+	}
+	*ret_gather_ns = (uint32_t)took;
+	return r;
+}
+
+void sampler_count_stop(struct sampler *s, uint64_t cost_ns)
+{
+	s->budget_ns -= (double)cost_ns;
+	count(&s->counts.stops, 1);
+	count(&s->counts.stop_ns, cost_ns);
+}
+
+/* Where the thread runs, by the kernel: asked now and then, and when it was seen not to be there.
+ */
+static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
+{
+	char text[512];
+
+	if (th->cpu >= 0 && now - th->cpu_ns < CPU_STALE_NS)
+		return th->cpu;
+	th->cpu_ns = now;
+	th->cpu = -1;
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0)
+		th->cpu = proc_parse_stat_cpu(text);
+	return th->cpu;
+}
+
+/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
+ * held. */
+static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a,
+			     uint64_t generator, bool still)
+{
+	if (a->chased)
+		return;
+	a->chased = true;
+	a->handling =
+		state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
+			       walker_words(th->walker), th->addr, generator, still);
+}
+
+/* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
+ */
+struct reading {
+	struct sampler *s;
+	struct thread *th;
+	struct attempt *a;
+	size_t n; /* ranges of a gather, from TASK_WATCH_RANGES on; 0: plans */
+	int r;
+};
+
+/* What tells of its task goes before and behind what is read of the thread. */
+static int gather_own(struct reading *g)
+{
+	struct sampler *s = g->s;
+	struct task_watch *watch = g->th->watch;
+	struct memory_range *ranges = s->own + TASK_WATCH_RANGES;
+	size_t n = 0;
+
+	if (watch) {
+		task_watch_find(watch, s->watcher, g->a->held);
+		n = task_watch_range_count(watch);
+		task_watch_ranges(watch, ranges - n, ranges + g->n);
+	}
+	return sampler_gather(s, ranges - n, g->n + 2 * n, &g->a->sample.time_ns,
+			      &g->a->sample.gather_ns);
+}
+
+static void read_it(void *arg)
+{
+	struct reading *g = arg;
+
+	if (!g->n) {
+		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
+		return;
+	}
+	g->r = gather_own(g);
+	g->a->chased = false;
+	if (g->r >= 0 && g->a->by_hand)
+		chase_exceptions(g->s, g->th, g->a, 0, false);
+}
+
+static void read_there(struct reading *g)
+{
+	struct sampler *s = g->s;
+	uint64_t cost;
+
+	if (!g->a->by_hand) {
+		read_it(g);
+	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g,
+			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
+		if (!s->resident)
+			sampler_count_stop(s, cost);
+	} else {
+		g->a->by_hand = false;
+		read_it(g);
+	}
+}
+
+/* After a walk that held: which task it is of. */
+static void judge_task(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->plain = false;
+	if (!th->watch || a->result != WALK_OK)
+		return;
+	a->result = task_watch_judge(th->watch, th->walker, &s->walk, a->held, &a->sample.task,
+				     &a->sample.below);
+	a->plain = a->result != WALK_OK;
+}
+
+/* One gathered read of th alone, and the walk. The interpreter's words come last, so that what they
+ * count had happened by then. */
+static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
+{
+	struct state_words *words = &s->who.interps[th->interp].words;
+	struct reading g = {s, th, a, 0, 0};
+	struct memory_range *ranges;
+
+	if (!a->looked)
+		s->words_of_tick = *words;
+	a->looked = true;
+	a->repeat = false;
+	a->plain = false;
+	if (sampler_reserve(&s->own, &s->room_own,
+			    walker_range_count(th->walker) + STATE_WORD_RANGES +
+				    2 * TASK_WATCH_RANGES) < 0) {
+		a->result = WALK_MEMORY;
+		return;
+	}
+	ranges = s->own + TASK_WATCH_RANGES;
+	g.n = walker_ranges(th->walker, ranges, twice);
+	g.n += state_words_ranges(words, ranges + g.n);
+	s->walk.gather = ++s->walk.gathers;
+	read_there(&g);
+	if (g.r < 0) {
+		a->result = WALK_UNREADABLE;
+		return;
+	}
+	s->walk.stamp = sampler_stamp(s, a->sample.time_ns);
+	a->result = walker_walk(th->walker, &s->walk, ranges, &a->sample.stack, &a->repeat);
+	judge_task(s, th, a);
+}
+
+/* A thread whose frames are not where they were expected: finds out where they are, then proves it
+ * by a gathered read; of both copies when it may move. */
+static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
+{
+	struct reading plan = {s, th, a, 0, 0};
+
+	read_there(&plan);
+	if (a->result != WALK_OK)
+		return;
+	th->planned = true;
+	look(s, th, twice, a);
+	/* Code objects, and a task, that were not known before are now. */
+	if (a->result == WALK_MISS)
+		look(s, th, twice, a);
+}
+
+/* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
+static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	a->by_hand = a->held = true;
+	a->result = WALK_MISS;
+	if (th->planned)
+		look(s, th, true, a);
+	if (a->result == WALK_MISS)
+		look_anew(s, th, true, a);
+	if (failed(a)) {
+		th->cpu = -1;
+	} else if (a->by_hand) {
+		a->sample.how = HOW_STOP;
+		s->held_cpu = th->cpu;
+		s->held_tick = s->tick;
+	}
+	a->by_hand = a->held = false;
+}
+
+/* It was on another CPU than we thought, or held between two instructions that belong together. */
+static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	for (int i = 1; i < STOP_TRIES && failed(a); i++) {
+		/* By a sleep: while we are awake it does not get on. */
+		if (i > 1)
+			sampler_wait(sampler_now() + STOP_AGAIN_NS, UINT64_MAX);
+		look_by_hand(s, th, a);
+	}
+	if (failed(a))
+		s->away_until = s->tick + AWAY_TICKS;
+}
+
+/* By ptrace. false: the thread could not be stopped. */
+static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	struct stop stop;
+	int r = stop_thread(&s->stops, (pid_t)th->tid, STOP_TIMEOUT_NS, &stop);
+
+	if (r < 0) {
+		if (r == -EPERM) {
+			s->refused_ns = sampler_now();
+			atomic_store_explicit(&s->counts.stops_refused, true, memory_order_relaxed);
+		}
+		if (r == -ETIMEDOUT)
+			s->budget_ns -= STOP_TIMEOUT_NS;
+		return false;
+	}
+	a->result = WALK_MISS;
+	a->held = true;
+	if (th->planned)
+		look(s, th, false, a);
+	if (failed(a))
+		look_anew(s, th, false, a);
+	a->held = false;
+	a->chased = false;
+	if (a->result == WALK_OK)
+		chase_exceptions(s, th, a, 0, false);
+	sampler_count_stop(s, stop_resume(&s->stops, &stop));
+	a->sample.how = HOW_STOP;
+	return true;
+}
+
+/* For a look of its own (dump): whether the process is stopped. */
+static uint16_t stopped_state(struct sampler *s, struct thread *th)
+{
+	char text[512], state;
+	uint64_t start;
+
+	if (!th->tid ||
+	    read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
+	    proc_parse_stat(text, &state, &start) < 0)
+		return 0;
+	return state == 'T' ? STATE_PROCESS_STOPPED : 0;
+}
+
+/* What the kernel says, once an attempt, and before a stop of ours: that changes it. */
+static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const struct kernel_files files = {&th->syscall_fd, &th->schedstat_fd, &th->stat_fd};
+
+	if (!s->ask_kernel || a->asked)
+		return;
+	a->asked = true;
+	a->sample.state |= kernel_ask(s->target->opener, &files, th->tid,
+				      s->who.interps[th->interp].words.gil_cond, &a->run_ns);
+	a->run_known = a->sample.state & STATE_CPU_TIME_KNOWN;
+	if (a->run_known && th->run_known && a->run_ns >= th->run_ns)
+		a->sample.cpu_ns = a->run_ns - th->run_ns;
+	else
+		a->sample.state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
+}
+
+/* What there is to say of a thread besides its stack. */
+static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const struct layout *l = &s->target->layout;
+	const struct state_words *words = &s->who.interps[th->interp].words;
+	const uint8_t *own = walker_words(th->walker);
+	uint16_t state = state_of(l, words, own, th->addr, th->main);
+	uint64_t frame;
+
+	ask_kernel(s, th, a);
+	/* The words are the sample's instant, the kernel was asked a little later or before. */
+	if (state & STATE_GIL_WAIT_KNOWN)
+		a->sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
+	else if (state & STATE_GIL)
+		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
+	a->sample.state |= state;
+	chase_exceptions(s, th, a, a->sample.how == HOW_MOVING ? 0 : walker_generator(th->walker),
+			 th->rested && walker_rests(th->walker));
+	a->sample.state |= a->handling;
+	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
+		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
+}
+
+static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+{
+	a->sample.thread = th->id;
+	a->sample.kind = SAMPLE_STACK;
+	add_state(s, th, a);
+	if (!sampler_push(s, &a->sample)) {
+		sampler_lose(s, LOST_BACKPRESSURE, 1, now);
+		return;
+	}
+	/* What is lost goes to the next sample that is not. */
+	if (a->run_known) {
+		th->run_ns = a->run_ns;
+		th->run_known = true;
+	}
+	count(&s->counts.achieved, 1);
+	if (a->sample.how == HOW_FREE)
+		count(&s->counts.free, 1);
+	else if (a->sample.how == HOW_STOP)
+		count(&s->counts.stopped, 1);
+	else
+		count(&s->counts.moving, 1);
+	if (a->repeat)
+		count(&s->counts.repeats, 1);
+}
+
+/* What a failed attempt ends as: a proven prefix, or a loss. */
+static void settle_failed(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+{
+	enum lost_reason reason;
+
+	if (a->plain) {
+		publish(s, th, a, now);
+		return;
+	}
+	a->sample.task = SAMPLE_TASK_UNKNOWN;
+	a->sample.stack = 0;
+	if (a->result == WALK_TORN || a->result == WALK_MISS)
+		a->sample.stack = walker_prefix(th->walker, &s->walk);
+	if (a->sample.stack) {
+		a->sample.how = HOW_MOVING;
+		a->repeat = false;
+		publish(s, th, a, now);
+		return;
+	}
+	switch (a->result) {
+	case WALK_CHANGED:
+		reason = LOST_EXITED;
+		break;
+	case WALK_MEMORY:
+		reason = LOST_MEMORY;
+		break;
+	case WALK_UNREADABLE:
+		reason = LOST_UNREADABLE;
+		break;
+	default:
+		reason = LOST_TORN;
+	}
+	if (a->result == WALK_CHANGED || a->result == WALK_UNREADABLE)
+		s->who.rescan = true;
+	sampler_lose(s, reason, 1, now);
+}
+
+/* The attempt at th of this tick, after the common gather if it was part of it. */
+void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns)
+{
+	struct attempt a = {.sample = {.time_ns = time_ns, .gather_ns = gather_ns},
+			    .result = WALK_MISS};
+
+	bool free = th->gathered || !th->planned;
+
+	if (th->gathered) {
+		if (!th->rested)
+			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
+					       &a.sample.stack, &a.repeat);
+		else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
+					    s->ranges + th->first_range, &a.sample.stack)) {
+			a.repeat = true;
+			a.result = WALK_OK;
+		} else {
+			look(s, th, true, &a);
+		}
+		if (!a.looked)
+			judge_task(s, th, &a);
+		/* A thread that starts or ends changes the links of its neighbours. */
+		if (s->options.all_threads && !roster_same_links(&s->who, th))
+			s->who.rescan = true;
+	}
+	/* Not to have known where a frame stands says nothing of whether it moves. */
+	if (free && a.result == WALK_MISS && a.plain) {
+		bool repeat = a.repeat;
+
+		look(s, th, true, &a);
+		a.repeat &= repeat;
+	}
+	if (free && a.result == WALK_MISS && !a.plain)
+		look_anew(s, th, true, &a);
+	if (free) {
+		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
+		if (a.result != WALK_OK)
+			th->fail_rate += FAIL_SCALE >> FAIL_SHIFT;
+		if (th->fail_rate > FAIL_LIMIT)
+			th->stop_until = s->tick + FAIL_TICKS;
+	}
+	if (failed(&a) && s->options.hand && sampler_may_hold(s, th))
+		look_by_hand(s, th, &a);
+	if (failed(&a) && s->resident)
+		look_again(s, th, &a);
+	if (failed(&a) && !s->resident) {
+		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
+		 * stands still anyway. */
+		bool still = !is_running(s, th);
+
+		ask_kernel(s, th, &a);
+		walker_set_still(th->walker, still);
+		a.held = still;
+		if (still)
+			look_anew(s, th, true, &a);
+		a.held = false;
+		walker_set_still(th->walker, false);
+		/* A stop can come between two instructions that belong together. */
+		for (int i = 0; i < STOP_TRIES && failed(&a) && sampler_may_hold(s, th) &&
+				sampler_may_trace(s, sampler_now());
+		     i++) {
+			if (i)
+				sampler_wait(sampler_now() + STOP_AGAIN_NS, 0);
+			if (!look_stopped(s, th, &a))
+				break;
+		}
+	}
+	if (s->options.max_ticks == 1)
+		a.sample.state |= stopped_state(s, th);
+	if (a.result == WALK_OK)
+		publish(s, th, &a, time_ns);
+	else
+		settle_failed(s, th, &a, time_ns);
+	/* The other threads were copied when these were. */
+	if (a.looked)
+		s->who.interps[th->interp].words = s->words_of_tick;
+}

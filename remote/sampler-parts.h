@@ -1,0 +1,101 @@
+/* What the parts of the sampler share: sampler.c has the ticks, sampler-attempt.c what is tried
+ * with one thread, sampler-tasks.c asyncio's tasks. */
+#ifndef PYPROF_REMOTE_SAMPLER_PARTS_H
+#define PYPROF_REMOTE_SAMPLER_PARTS_H
+
+#include "remote/hand.h"
+#include "remote/roster.h"
+#include "remote/sampler.h"
+#include "remote/stop.h"
+#include "remote/tasks-sample.h"
+#include "remote/tasks-waits.h"
+
+struct sampler {
+	struct target *target;
+	struct sampler_options options;
+	struct sampler_counts counts;
+	struct walk_context walk;
+	struct stops stops;
+
+	struct task_watcher *watcher; /* NULL: of tasks nothing is asked, or not with each sample */
+	struct waits *waits;	      /* NULL: those that wait are not asked for */
+	uint64_t waits_ns;	      /* when they were last looked at */
+
+	struct roster who;
+	struct thread **ordered; /* those of who, by address */
+	size_t n_ordered;
+	uint64_t ordered_ns; /* the scan that it is of */
+	struct memory_range *ranges;
+	size_t room_ranges;
+	struct memory_range *own; /* of a look at one thread */
+	size_t room_own;
+	struct state_words words_of_tick; /* kept during an attempt that reads newer ones */
+
+	uint64_t tick;
+	bool resident;	     /* this tick is made by the hand, on held_cpu */
+	int held_cpu;	     /* where it last held a thread; -1: nowhere */
+	uint64_t held_tick;  /* when */
+	uint64_t away_until; /* tick: it could not */
+	double budget_ns;    /* what stops may still take */
+	uint64_t budget_filled_ns, refused_ns;
+	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
+	struct handling_known handling;
+	uint64_t opcodes_ns;		 /* when all frames' instructions were read anew */
+	bool ask_kernel;		 /* at this tick */
+	uint64_t gap[LOST_REASON_COUNT]; /* counted, not yet told */
+	uint64_t gap_ns;
+
+	struct tables *read_tables; /* the other thread's */
+	_Atomic(struct tables *) handed;
+
+	_Alignas(64) _Atomic uint64_t head; /* written by us */
+	_Alignas(64) _Atomic uint64_t tail; /* written by the other thread */
+	struct sample *ring;
+};
+
+/* CLOCK_MONOTONIC, ns. */
+uint64_t sampler_now(void);
+/* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
+void sampler_wait(uint64_t deadline, uint64_t interval);
+
+/* The counts have one writer, so a plain load and store is enough. */
+static inline void count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+static inline void set(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+/* Into the ring; false when it is full. */
+bool sampler_push(struct sampler *s, const struct sample *sample);
+void sampler_lose(struct sampler *s, enum lost_reason reason, uint64_t n, uint64_t time_ns);
+
+/* Room for n ranges: 0 or -ENOMEM. */
+int sampler_reserve(struct memory_range **ranges, size_t *room, size_t n);
+/* A gathered read, made again when it was interrupted; when it began, and how long it took. */
+int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uint64_t *ret_time_ns,
+		   uint32_t *ret_gather_ns);
+/* The stamp that code objects are checked against, by the words as they were gathered. */
+uint64_t sampler_stamp(struct sampler *s, uint64_t now);
+
+/* Whether the budget has something left to hold the thread with; whether ptrace may be tried. */
+bool sampler_may_hold(const struct sampler *s, const struct thread *th);
+bool sampler_may_trace(const struct sampler *s, uint64_t now);
+void sampler_count_stop(struct sampler *s, uint64_t cost_ns);
+
+/* The attempt at th of this tick, after the common gather if it was part of it. */
+void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns);
+
+/* Before a tick's gather: which task runs in each thread is watched. 0, or -errno when the target
+ * as a whole cannot be read, or memory is short. */
+int sampler_follow_tasks(struct sampler *s, uint64_t now);
+/* The tasks that wait, after the threads. 0 or -errno, as of a tick. */
+int sampler_look_at_waits(struct sampler *s, uint64_t now);
+/* All tasks, once. 0, or -errno: then nothing is told of them, or not all. */
+int sampler_take_tasks(struct sampler *s);
+
+#endif
