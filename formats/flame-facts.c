@@ -68,7 +68,7 @@ static void add_process(cJSON *to, const struct model_process *p)
 static void add_sampling(cJSON *to, const struct model *m)
 {
 	struct stream_statistics sum = {0};
-	uint64_t lost = 0, damaged = 0, gaps[STREAM_LOST_COUNT] = {0};
+	uint64_t lost = 0, damaged = 0, frameless = 0, gaps[STREAM_LOST_COUNT] = {0};
 	cJSON *reasons;
 	bool refused = false;
 
@@ -111,6 +111,9 @@ static void add_sampling(cJSON *to, const struct model *m)
 	cJSON_AddNumberToObject(to, "elapsedNs", (double)sum.elapsed_ns);
 	cJSON_AddNumberToObject(to, "samplerNs", (double)sum.sampler_cpu_ns);
 	cJSON_AddNumberToObject(to, "damaged", (double)damaged);
+	for (uint32_t i = 0; i < m->count_count; i++)
+		frameless += m->counts[i].node ? 0 : m->counts[i].count;
+	cJSON_AddNumberToObject(to, "frameless", (double)frameless);
 	if (refused)
 		cJSON_AddTrueToObject(to, "stopsRefused");
 }

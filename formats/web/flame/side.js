@@ -209,6 +209,8 @@ class Side {
 			if (s.elapsedNs)
 				rows.push(fact("target stopped for", showShare(s.stopNs, s.elapsedNs)), fact("sampler's CPU", showShare(s.samplerNs, s.elapsedNs)));
 		}
+		if (s.frameless)
+			rows.push(fact("without a Python frame", showCount(s.frameless), "of the profile's samples; they are not in the graph"));
 		if (s.damaged)
 			rows.push(fact("damaged", showCount(s.damaged)));
 		if (s.stopsRefused)
