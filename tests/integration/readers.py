@@ -4,6 +4,7 @@ Each reader returns a Profile, in samples or nanoseconds: the functions, the tot
 function is the leaf of a stack and how much it is on one, and how much is in a call of one function
 by another. What a reader does not tell is None."""
 import fcntl
+import functools
 import gzip
 import json
 import os
@@ -48,13 +49,12 @@ def need(program):
     return path
 
 
-def npm():
-    """The folder of the packages, which are fetched once."""
-    node = need("node")
-    need("npm")
-    version = subprocess.run([node, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+@functools.cache
+def packages():
+    """The folder of the packages, which are fetched once; or why they cannot be had."""
+    version = subprocess.run(["node", "--version"], stdout=subprocess.PIPE, text=True, check=True)
     if int(version.stdout.lstrip("v").split(".")[0]) < NODE:
-        pytest.skip(f"node is {version.stdout.strip()}: the readers need {NODE}")
+        return None, f"node is {version.stdout.strip()}: the readers need {NODE}"
     modules = os.path.join(CACHE, "node_modules")
     os.makedirs(CACHE, exist_ok=True)
     with open(os.path.join(CACHE, "lock"), "w") as lock:
@@ -63,11 +63,21 @@ def npm():
                    for package in (SPEEDSCOPE, PROFILER)):
             result = subprocess.run(
                 ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts",
+                 "--fetch-retries=1", "--fetch-timeout=30000",
                  "--prefix", CACHE, SPEEDSCOPE, PROFILER],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if result.returncode:
-                pytest.skip(f"npm cannot install {SPEEDSCOPE} and {PROFILER}: "
-                            f"{result.stdout.strip().splitlines()[-1:]}")
+                return None, (f"npm cannot install {SPEEDSCOPE} and {PROFILER}: "
+                              f"{result.stdout.strip().splitlines()[-1:]}")
+    return modules, None
+
+
+def npm():
+    need("node")
+    need("npm")
+    modules, why_not = packages()
+    if why_not:
+        pytest.skip(why_not)
     return modules
 
 

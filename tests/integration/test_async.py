@@ -77,6 +77,12 @@ def work_shares(stacks, tids, which):
     return [100 * n / max(1, sum(sums)) for n in sums]
 
 
+def left_out(result):
+    """The share of samples that do not tell which task ran, in percent, as the command says."""
+    said = re.search(r"(\d+) of (\d+) samples do not tell", result.err)
+    return 100 * int(said[1]) / int(said[2]) if said else 0
+
+
 def shares(numbers):
     return [100 * n / sum(numbers) for n in numbers]
 
@@ -99,13 +105,16 @@ def test_stacks_are_those_that_can_be_and_shares_are_true(name, start):
         bad = [(why, s) for _, s, _ in stacks if (why := impossible(s))]
         assert not bad, bad[:3]
         found = work_shares(stacks, [target.pid], 0)
-        return max(abs(a - b) for a, b in zip(truth, found)), truth, found, result, stacks
+        # What is said to be left out may be of one family alone.
+        far = max(abs(a - b) for a, b in zip(truth, found)) - left_out(result)
+        return far, truth, found, result, stacks
     for _ in range(4):  # what disturbs is no bias, and is another the next time
         worst, truth, found, result, stacks = measure()
         if worst < 2:
             break
     assert worst < 2, (truth, found, result.err)
     names = {tasks_of(s)[-1][0].split()[0] for _, s, _ in stacks}
+    assert left_out(result) < 5, result
     assert {"root", "mid", "leaf"} <= names
     # Names are of one task: a number that counts up.
     assert len({tasks_of(s)[-1][0] for _, s, _ in stacks}) > 100
@@ -320,7 +329,8 @@ def test_options_go_together(mode, more, truth_of_two):
         plain = [f for f in stack if f[1] not in ("<native>", "<GC>")]
         assert plain[0][0] == "<task>" and not impossible(plain), stack
     waiting = "--async-mode" in more and mode != "wall"
-    assert ("no part in mode" in result.err) == (waiting and result.status == 0), result.err
+    if result.status == 0 or not waiting:
+        assert ("no part in mode" in result.err) == waiting, result.err
     if mode != "exception":
         assert len({tid for tid, *_ in stacks}) == 1 + ("-a" in more)
 

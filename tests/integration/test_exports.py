@@ -375,6 +375,7 @@ TASKS = textwrap.dedent("""\
 """)
 
 
+@pytest.mark.timing
 def test_tasks_that_run_are_intervals(workdir):
     script, gecko, trace = (os.path.join(workdir, name)
                             for name in ("tasks.py", "gecko.json", "trace.json"))

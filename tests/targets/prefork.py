@@ -15,8 +15,14 @@ import family  # noqa: E402
 
 def serve(listener, number):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    while True:
-        connection, _ = listener.accept()
+    listener.setblocking(False)
+    server = os.getppid()
+    while os.getppid() == server:
+        select.select([listener], [], [], 1)
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            continue  # nobody, or another worker was first
         with connection:
             family.work(number, 0.02)
             connection.sendall(f"{os.getpid()} {number}\n".encode())
