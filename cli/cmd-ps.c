@@ -13,8 +13,9 @@ struct listing {
 	bool headed;
 };
 
-static void print_row(struct listing *l, const struct process *p, const char *version,
-		      const char *threads, const char *state)
+/* Rows come as they are found. more: a line behind it, or NULL. 0 or a status, and a line. */
+static int print_row(struct listing *l, const struct process *p, const char *version,
+		     const char *threads, const char *state, const char *more)
 {
 	if (!l->headed)
 		printf("%7s %-10s %7s  %-9s %s\n", "PID", "PYTHON", "THREADS", "READABLE",
@@ -22,6 +23,9 @@ static void print_row(struct listing *l, const struct process *p, const char *ve
 	l->headed = true;
 	printf("%7d %-10s %7s  %-9s %s\n", (int)p->pid, version, threads, state,
 	       message_text(p->command[0] ? p->command : p->name));
+	if (more)
+		printf("%7s %s\n", "", message_text(more));
+	return output_flush_stdout();
 }
 
 static int probe(struct listing *l, const struct process *p, struct recording *r)
@@ -41,19 +45,15 @@ static int probe(struct listing *l, const struct process *p, struct recording *r
 		return 0;
 	if (status == STATUS_NOT_PYTHON && strstr(text, "is not a Python"))
 		return 0;
-	if (status) {
-		print_row(l, p, "-", "-", "no");
-		printf("%7s %s\n", "", message_text(text));
-		return 0;
-	}
+	if (status)
+		return print_row(l, p, "-", "-", "no", text);
 	if (recording_take(r, NULL, NULL, NULL, false))
 		return 0;
 	if (f->totals.threads_total)
 		snprintf(threads, sizeof(threads), "%u", f->totals.threads_total);
 	snprintf(version, sizeof(version), "%s%s", f->header.python,
 		 f->header.free_threaded ? "t" : "");
-	print_row(l, p, message_text(version), threads, "yes");
-	return 0;
+	return print_row(l, p, message_text(version), threads, "yes", NULL);
 }
 
 static int visit(void *arg, const struct process *p)
@@ -87,7 +87,7 @@ static int ps(const struct options *o)
 		return r;
 	if (!l.headed)
 		message("no Python process is to be seen");
-	return output_flush_stdout();
+	return 0;
 }
 
 const struct command command_ps = {

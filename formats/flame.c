@@ -250,9 +250,7 @@ void flame_done(struct flame *f)
 
 uint64_t flame_interval(const struct model *m)
 {
-	double hz = m->process_count ? m->processes[0].header.rate_hz : 0;
-
-	return hz > 1e-3 && hz <= 1e9 ? (uint64_t)(1e9 / hz) : 0;
+	return m->process_count ? model_interval(&m->processes[0].header) : 0;
 }
 
 int64_t flame_clock(const struct model *m, uint32_t process)

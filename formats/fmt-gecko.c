@@ -981,7 +981,7 @@ static void put_meta(struct gecko *g)
 	const struct stream_header *h = &g->m->processes[0].header;
 
 	sink_text(g->out, "{\"meta\":{\"interval\":");
-	put_milliseconds(g, h->rate_hz > 0 && h->rate_hz < 1e9 ? (uint64_t)(1e9 / h->rate_hz) : 0);
+	put_milliseconds(g, model_interval(h));
 	sink_text(g->out, ",\"startTime\":");
 	put_milliseconds(g, g->moments.start_ns);
 	sink_text(g->out, ",\"profilingStartTime\":0,\"profilingEndTime\":");

@@ -102,10 +102,10 @@ static void put_member(struct jsonl *j, const char *name, uint64_t value)
 
 static void put_meta(struct jsonl *j)
 {
-	double hz = j->m->process_count ? j->m->processes[0].header.rate_hz : 0;
+	uint64_t ns = j->m->process_count ? model_interval(&j->m->processes[0].header) : 0;
 
 	begin(j, "meta");
-	put_member(j, ",\"sample_interval_usec\":", hz > 0 ? (uint64_t)(1e6 / hz + 0.5) : 0);
+	put_member(j, ",\"sample_interval_usec\":", (ns + 500) / 1000);
 	if (j->m->mode < MODE_COUNT && mode_names[j->m->mode]) {
 		sink_text(j->out, ",\"mode\":");
 		sink_json(j->out, mode_names[j->m->mode], strlen(mode_names[j->m->mode]));

@@ -382,8 +382,8 @@ static void put_about(struct pprof *p)
 		protobuf_varint(&p->whole, PROFILE_DURATION, to - from);
 	}
 	put_type(p, PROFILE_PERIOD_TYPE, time_word(p), WORD_NANOSECONDS);
-	if (h->rate_hz > 0 && h->rate_hz <= 1e9)
-		protobuf_varint(&p->whole, PROFILE_PERIOD, (uint64_t)(1e9 / h->rate_hz));
+	if (model_interval(h))
+		protobuf_varint(&p->whole, PROFILE_PERIOD, model_interval(h));
 	for (uint32_t i = 0; i < m->process_count; i++)
 		if (m->processes[i].header.command[0])
 			put_comment(p, m->processes[i].header.command);

@@ -302,6 +302,13 @@ static int add_processes(struct model *m, uint32_t stream)
 	return 0;
 }
 
+uint64_t model_interval(const struct stream_header *h)
+{
+	if (!(h->rate_hz > 0 && h->rate_hz <= 1e9))
+		return 0;
+	return 1e9 / h->rate_hz < 3.6e12 ? (uint64_t)(1e9 / h->rate_hz) : 3600000000000;
+}
+
 static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 {
 	struct model *m = arg;
@@ -316,8 +323,7 @@ static int on_header(void *arg, uint32_t stream, const struct stream_header *h)
 		return -ENOMEM;
 	p->processes[stream].header = *h;
 	l = &p->locals[stream];
-	if (h->rate_hz > 0 && h->rate_hz < 1e9)
-		l->interval_ns = 1e9 / h->rate_hz < 3.6e12 ? 1e9 / h->rate_hz : 3600000000000;
+	l->interval_ns = model_interval(h);
 	if (GAP_FACTOR * l->interval_ns > l->cap_ns)
 		l->cap_ns = GAP_FACTOR * l->interval_ns;
 	l->recorded = mode_find(h->mode);

@@ -31,13 +31,13 @@ int moments_init(struct moments *w, const struct model *m)
 		w->shift[i] = real_shift(&m->processes[i].header);
 	for (uint32_t i = 1; i < m->thread_count; i++) {
 		const struct model_thread *t = &m->threads[i];
-		double hz = m->processes[t->process].header.rate_hz;
 		/* Its first sample stands for one interval, as the model has it. */
-		uint64_t interval = hz > 0 && hz < 1e9 ? (uint64_t)(1e9 / hz) + 1 : 0;
+		uint64_t interval = model_interval(&m->processes[t->process].header);
 		uint64_t from = t->first_ns + w->shift[t->process];
 
 		if (!t->seen)
 			continue;
+		interval += interval != 0;
 		from -= interval < from ? interval : from;
 		if (from < w->base)
 			w->base = from;
