@@ -108,11 +108,14 @@ def test_stacks_are_those_that_can_be_and_shares_are_true(name, start):
         # What is said to be left out may be of one family alone.
         far = max(abs(a - b) for a, b in zip(truth, found)) - left_out(result)
         return far, truth, found, result, stacks
+    # Three points where words of the thread do not tell its task: it is stopped longest there, and what
+    # the stops take is the target's own in its account.
+    points = 3 if version_of(name) < (3, 14) else 2
     for _ in range(4):  # what disturbs is no bias, and is another the next time
         worst, truth, found, result, stacks = measure()
-        if worst < 2:
+        if worst < points:
             break
-    assert worst < 2, (truth, found, result.err)
+    assert worst < points, (truth, found, result.err)
     names = {tasks_of(s)[-1][0].split()[0] for _, s, _ in stacks}
     assert left_out(result) < 5, result
     assert {"root", "mid", "leaf"} <= names

@@ -382,7 +382,9 @@ def test_tasks_that_run_are_intervals(workdir):
     with open(script, "w") as f:
         f.write(TASKS)
     recording = os.path.join(workdir, "in.pyprof")
-    pyprof("run", "--async-aware", "--binary", "-o", recording, script, check=True)
+    # Tasks that change all the time need stops to be known.
+    pyprof("run", "--async-aware", "--stop-budget", "100%", "--binary", "-o", recording, script,
+           check=True)
     pyprof("replay", "--async-aware", "--gecko", "-o", gecko, recording, check=True)
     with open(gecko, encoding="utf-8") as f:
         profile = json.load(f)
