@@ -305,12 +305,13 @@ struct suspects {
 };
 
 /* Whether we were kept from checking for so long that a code object may have been replaced by
- * another, and that again by one like the first. */
+ * another, and that again by one like the first; in a target where none was replaced yet, none is
+ * twice. */
 static bool is_late(const struct walk_context *c)
 {
 	struct timespec now;
 
-	if (!c->gathered_ns)
+	if (!c->gathered_ns || code_cache_replaced(c->codes) == 0)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c->gathered_ns >
