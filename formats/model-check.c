@@ -5,24 +5,106 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a mode asks of samples, for people. */
-static const char *const mode_needs[MODE_COUNT] = {
-	[MODE_CPU] = "CPU time",
-	[MODE_GIL] = "who holds the GIL",
-	[MODE_EXCEPTION] = "exceptions",
+/* What a mode asks of samples, and the sentence where too few have it. */
+static const struct {
+	const char *what, *lacking;
+} mode_needs[MODE_COUNT] = {
+	[MODE_CPU] = {"CPU time",
+		      "lacks CPU time: that is recorded with --mode cpu, or up to 10000 "
+		      "samples of threads a second"},
+	[MODE_GIL] = {"who holds the GIL", "lacks who holds the GIL"},
+	[MODE_EXCEPTION] = {"exceptions", "lacks exceptions"},
 };
 
-/* The processes of one input, from..to; who: what to call it. */
+/* What the processes of one input tell together. */
+struct told {
+	const char *who; /* what to call the input */
+	uint64_t samples, unknown, unknown_native, unknown_task, waits, lost_waits;
+	enum mode asked; /* by those that have unknown ones */
+	bool opcodes, tasks, collected_tasks, collected_waits;
+};
+
+static void add_process(struct told *t, const struct model_process *process, enum mode mode)
+{
+	t->samples += process->samples;
+	t->unknown += process->unknown;
+	t->unknown_native += process->unknown_native;
+	t->unknown_task += process->unknown_task;
+	t->waits += process->waits;
+	t->lost_waits += process->lost_waits;
+	t->opcodes |= process->has_opcodes;
+	t->tasks |= process->any_task;
+	t->collected_tasks |= strstr(process->header.collected, "async") != NULL;
+	t->collected_waits |= strstr(process->header.collected, "async-waits") != NULL;
+	if (process->unknown)
+		t->asked = mode;
+}
+
+/* What there is not enough of to answer at all, behind the input's name; NULL: nothing. */
+static const char *lacking(const struct model_options *o, const struct told *t)
+{
+	if (t->samples && o->opcodes && !t->opcodes)
+		return "lacks opcodes: they are recorded with --opcodes";
+	if (t->samples && o->tasks && !t->tasks)
+		return t->collected_tasks ? "does not tell which tasks ran: they moved, or too "
+					    "many await each other"
+					  : "lacks tasks: they are recorded with --async-aware";
+	if (t->samples && o->tasks == MODEL_TASKS_ALL && !t->collected_waits)
+		return "lacks tasks that wait: they are recorded with --async-aware --async-mode "
+		       "all";
+	if (t->unknown && 2 * t->unknown >= t->samples)
+		return mode_needs[t->asked].lacking;
+	if (t->unknown_native && t->unknown_native == t->samples)
+		return "lacks what --native asks for: whether threads without the GIL wait for it";
+	return NULL;
+}
+
+/* Less than one in a thousand is not worth a sentence. */
+static bool are_many(uint64_t n, uint64_t of)
+{
+	return 1000 * n > of;
+}
+
+/* What only a part of the samples tells; false: all do, or nearly. */
+static bool partly(const struct told *t, char *buf, size_t size)
+{
+	bool tasks = are_many(t->unknown_task, t->samples);
+	char waits[192] = "";
+
+	if (are_many(t->lost_waits, t->waits))
+		snprintf(waits, sizeof(waits),
+			 "%s%" PRIu64 " of %" PRIu64
+			 " looks at waiting tasks do not tell where they waited",
+			 tasks ? ", and " : "", t->lost_waits, t->waits);
+	if (tasks)
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples do not tell whether a task ran, and which%s: they are left out",
+			 t->unknown_task, t->samples, waits);
+	else if (waits[0])
+		snprintf(buf, size, "%s: they are left out", waits);
+	else if (are_many(t->unknown, t->samples))
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64 " samples of %s lack %s and are left out",
+			 t->unknown, t->samples, t->who, mode_needs[t->asked].what);
+	else if (are_many(t->unknown_native, t->samples))
+		snprintf(buf, size,
+			 "%" PRIu64 " of %" PRIu64
+			 " samples of %s do not tell whether they are in C code",
+			 t->unknown_native, t->samples, t->who);
+	else
+		return false;
+	return true;
+}
+
+/* The processes of one input, from..to. */
 static int check_input(const struct model *m, uint32_t from, uint32_t to, const char *who,
 		       char *buf, size_t size)
 {
-	uint64_t samples = 0, unknown = 0, unknown_native = 0, unknown_task = 0;
-	uint64_t all_waits = 0, lost_waits = 0;
-	enum mode asked = MODE_WALL;
-	bool any_op = false, any_task = false, waits = false, collected = false;
+	struct told t = {.who = who, .asked = MODE_WALL};
+	const char *lack;
 
 	for (uint32_t i = from; i < to; i++) {
-		const struct model_process *process = &m->processes[i];
 		const struct local *l = &m->p->locals[i];
 
 		if (l->recorded != MODE_WALL && l->mode != l->recorded) {
@@ -31,93 +113,14 @@ static int check_input(const struct model *m, uint32_t from, uint32_t to, const 
 				 who, mode_names[l->recorded], mode_names[l->mode]);
 			return -ENODATA;
 		}
-		samples += process->samples;
-		unknown += process->unknown;
-		unknown_native += process->unknown_native;
-		any_op |= process->has_opcodes;
-		unknown_task += process->unknown_task;
-		all_waits += process->waits;
-		lost_waits += process->lost_waits;
-		any_task |= process->any_task;
-		collected |= strstr(process->header.collected, "async") != NULL;
-		waits |= strstr(process->header.collected, "async-waits") != NULL;
-		if (process->unknown)
-			asked = l->mode;
+		add_process(&t, &m->processes[i], l->mode);
 	}
-	if (m->p->options.opcodes && samples && !any_op) {
-		snprintf(buf, size, "%s lacks opcodes: they are recorded with --opcodes", who);
+	lack = lacking(&m->p->options, &t);
+	if (lack) {
+		snprintf(buf, size, "%s %s", who, lack);
 		return -ENODATA;
 	}
-	if (m->p->options.tasks && samples && !any_task) {
-		if (collected)
-			snprintf(buf, size,
-				 "%s does not tell which tasks ran: they moved, or too many await "
-				 "each other",
-				 who);
-		else
-			snprintf(buf, size, "%s lacks tasks: they are recorded with --async-aware",
-				 who);
-		return -ENODATA;
-	}
-	if (m->p->options.tasks == MODEL_TASKS_ALL && samples && !waits) {
-		snprintf(buf, size,
-			 "%s lacks tasks that wait: they are recorded with --async-aware "
-			 "--async-mode all",
-			 who);
-		return -ENODATA;
-	}
-	if (unknown && 2 * unknown >= samples) {
-		snprintf(buf, size,
-			 asked == MODE_CPU
-				 ? "%s lacks %s: that is recorded with --mode cpu, or up to 10000 "
-				   "samples of threads a second"
-				 : "%s lacks %s",
-			 who, mode_needs[asked]);
-		return -ENODATA;
-	}
-	if (unknown_native && unknown_native == samples) {
-		snprintf(buf, size,
-			 "%s lacks what --native asks for: whether threads without the GIL wait "
-			 "for it",
-			 who);
-		return -ENODATA;
-	}
-	if (1000 * unknown_task > samples && 1000 * lost_waits > all_waits) {
-		snprintf(buf, size,
-			 "%" PRIu64 " of %" PRIu64
-			 " samples do not tell which task ran, and %" PRIu64 " of %" PRIu64
-			 " looks at waiting tasks not where: they are left out",
-			 unknown_task, samples, lost_waits, all_waits);
-		return -EAGAIN;
-	}
-	if (1000 * lost_waits > all_waits) {
-		snprintf(buf, size,
-			 "%" PRIu64 " of %" PRIu64
-			 " looks at waiting tasks do not tell where they waited: they are left out",
-			 lost_waits, all_waits);
-		return -EAGAIN;
-	}
-	if (1000 * unknown_task > samples) {
-		snprintf(buf, size,
-			 "%" PRIu64 " of %" PRIu64
-			 " samples do not tell whether a task ran, and which: they are left out",
-			 unknown_task, samples);
-		return -EAGAIN;
-	}
-	if (1000 * unknown > samples) {
-		snprintf(buf, size,
-			 "%" PRIu64 " of %" PRIu64 " samples of %s lack %s and are left out",
-			 unknown, samples, who, mode_needs[asked]);
-		return -EAGAIN;
-	}
-	if (1000 * unknown_native > samples) {
-		snprintf(buf, size,
-			 "%" PRIu64 " of %" PRIu64
-			 " samples of %s do not tell whether they are in C code",
-			 unknown_native, samples, who);
-		return -EAGAIN;
-	}
-	return 0;
+	return partly(&t, buf, size) ? -EAGAIN : 0;
 }
 
 /* Samples and CPU time are not added up. */
