@@ -25,19 +25,9 @@ struct cpu_share {
 
 static struct cpu_share *share_of(struct model_private *p, uint32_t thread)
 {
-	if (thread >= p->cpu_cap) {
-		uint32_t cap = p->cpu_cap ? p->cpu_cap : 16;
-		struct cpu_share *cpu;
-
-		while (cap <= thread)
-			cap *= 2;
-		cpu = reallocarray(p->cpu, cap, sizeof(*cpu));
-		if (!cpu)
-			return NULL;
-		memset(cpu + p->cpu_cap, 0, (cap - p->cpu_cap) * sizeof(*cpu));
-		p->cpu = cpu;
-		p->cpu_cap = cap;
-	}
+	if (thread >= p->cpu_cap &&
+	    grow(&p->cpu, &p->cpu_cap, (size_t)thread + 1, sizeof(*p->cpu)) < 0)
+		return NULL;
 	return &p->cpu[thread];
 }
 

@@ -6,19 +6,9 @@
 
 static int set_local(struct local *l, int kind, uint32_t id, uint32_t value)
 {
-	if (value == 0)
+	if (value == 0 ||
+	    grow(&l->ids[kind], &l->caps[kind], (size_t)id + 1, sizeof(*l->ids[kind])) < 0)
 		return -ENOMEM;
-	if (id >= l->caps[kind]) {
-		uint32_t cap = l->caps[kind] ? l->caps[kind] : 256, *ids;
-
-		while (cap <= id)
-			cap *= 2;
-		ids = reallocarray(l->ids[kind], cap, sizeof(*ids));
-		if (!ids)
-			return -ENOMEM;
-		l->ids[kind] = ids;
-		l->caps[kind] = cap;
-	}
 	l->ids[kind][id] = value;
 	return 0;
 }
@@ -35,22 +25,10 @@ int model_on_string(void *arg, uint32_t stream, uint32_t id, const struct stream
 	return set_local(&m->p->locals[stream], LOCAL_STRING, id, model_add_string(m, s));
 }
 
-/* A byte of a growing array. */
 static int put_byte(uint8_t **array, uint32_t *cap, uint32_t i, uint8_t value)
 {
-	uint32_t more = *cap ? *cap : 256;
-	uint8_t *bytes;
-
-	while (more <= i)
-		more *= 2;
-	if (more != *cap) {
-		bytes = realloc(*array, more);
-		if (!bytes)
-			return -ENOMEM;
-		memset(bytes + *cap, 0, more - *cap);
-		*array = bytes;
-		*cap = more;
-	}
+	if (grow(array, cap, (size_t)i + 1, 1) < 0)
+		return -ENOMEM;
 	(*array)[i] = value;
 	return 0;
 }
@@ -113,20 +91,12 @@ int model_on_op(void *arg, uint32_t stream, uint32_t id, uint16_t op)
 
 int model_reserve_stacks(struct local *l, uint32_t id)
 {
-	uint32_t cap = l->stack_cap ? l->stack_cap : 256;
-	struct local_stack *stacks;
+	bool first = !l->stacks;
 
-	if (id < l->stack_cap)
-		return 0;
-	while (cap <= id)
-		cap *= 2;
-	stacks = reallocarray(l->stacks, cap, sizeof(*stacks));
-	if (!stacks)
+	if (grow(&l->stacks, &l->stack_cap, (size_t)id + 1, sizeof(*l->stacks)) < 0)
 		return -ENOMEM;
-	if (!l->stacks)
-		stacks[0] = (struct local_stack){.thread = UINT32_MAX};
-	l->stacks = stacks;
-	l->stack_cap = cap;
+	if (first)
+		l->stacks[0].thread = UINT32_MAX;
 	return 0;
 }
 
@@ -228,26 +198,6 @@ int model_on_task(void *arg, uint32_t stream, uint32_t id, const struct stream_t
 	return 0;
 }
 
-static int reserve_awaiters(struct model_private *p, uint32_t n)
-{
-	uint32_t cap = p->awaiter_cap ? p->awaiter_cap : 256;
-	uint32_t *awaiters;
-
-	if (n <= p->awaiter_cap - p->awaiter_count)
-		return 0;
-	while (cap - p->awaiter_count < n) {
-		if (cap > UINT32_MAX / 4)
-			return -ENOMEM;
-		cap *= 2;
-	}
-	awaiters = reallocarray(p->awaiters, cap, sizeof(*awaiters));
-	if (!awaiters)
-		return -ENOMEM;
-	p->awaiters = awaiters;
-	p->awaiter_cap = cap;
-	return 0;
-}
-
 int model_on_task_state(void *arg, uint32_t stream, const struct stream_task_state *s)
 {
 	struct model *m = arg;
@@ -260,7 +210,8 @@ int model_on_task_state(void *arg, uint32_t stream, const struct stream_task_sta
 		return -ENOMEM;
 	/* Seen again with no more awaiters than before, it keeps its place. */
 	if (s->n_awaiters > t->n_awaiters) {
-		if (reserve_awaiters(p, s->n_awaiters) < 0)
+		if (grow(&p->awaiters, &p->awaiter_cap, (size_t)p->awaiter_count + s->n_awaiters,
+			 sizeof(*p->awaiters)) < 0)
 			return -ENOMEM;
 		t->first_awaiter = p->awaiter_count;
 		p->awaiter_count += s->n_awaiters;

@@ -5,6 +5,7 @@
 #ifndef PYPROF_FORMATS_MODEL_PARTS_H
 #define PYPROF_FORMATS_MODEL_PARTS_H
 
+#include "formats/grow.h"
 #include "formats/model.h"
 #include "formats/table.h"
 #include "formats/timeline.h"

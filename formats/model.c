@@ -63,10 +63,8 @@ int model_new(struct model **ret, const struct model_options *options)
 	p->timeline.open = p->options.timeline;
 	m->mode = p->options.mode;
 	m->opcodes = p->options.opcodes;
-	p->string_cap = 64;
-	p->strings = calloc(p->string_cap, sizeof(*p->strings));
 	p->warnings = calloc(MODEL_MAX_WARNINGS, sizeof(*p->warnings));
-	if (!p->strings || !p->warnings ||
+	if (!p->warnings || grow(&p->strings, &p->string_cap, 1, sizeof(*p->strings)) < 0 ||
 	    table_init(&p->string_index, sizeof(struct string_item), sizeof(struct string_key)) <
 		    0 ||
 	    table_init(&p->functions, sizeof(struct model_function),
@@ -189,15 +187,8 @@ uint32_t model_add_string(struct model *m, const struct stream_string *s)
 	if (i == 0)
 		return 0;
 	if (p->string_index.count > before) {
-		if (i >= p->string_cap) {
-			struct model_string *strings =
-				reallocarray(p->strings, 2 * p->string_cap, sizeof(*strings));
-
-			if (!strings)
-				return 0;
-			p->strings = strings;
-			p->string_cap *= 2;
-		}
+		if (grow(&p->strings, &p->string_cap, (size_t)i + 1, sizeof(*p->strings)) < 0)
+			return 0;
 		p->strings[i].bytes = arena_copy(p, s->bytes, s->len);
 		p->strings[i].len = s->len;
 		if (!p->strings[i].bytes)

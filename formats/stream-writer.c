@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "formats/bytes.h"
+#include "formats/grow.h"
 #include "formats/stream-column.h"
 #include "formats/stream-format.h"
 #include "formats/stream-json.h"
@@ -205,14 +206,8 @@ static int put_samples(struct stream_writer *w)
 {
 	struct column_threads threads = {w->thread, NULL, w->maps[DEF_THREAD].next - 1};
 
-	if (threads.max >= w->last_cap) {
-		uint64_t *last = reallocarray(w->last, 2 * (threads.max + 1), sizeof(*last));
-
-		if (!last)
-			return fail(w, -ENOMEM);
-		w->last = last;
-		w->last_cap = 2 * (threads.max + 1);
-	}
+	if (grow(&w->last, &w->last_cap, (size_t)threads.max + 1, sizeof(*w->last)) < 0)
+		return fail(w, -ENOMEM);
 	threads.last = w->last;
 	w->column_head.len = w->column_data.len = 0;
 	bytes_varint(&w->column_head, w->rows);
@@ -357,20 +352,9 @@ static struct id_entry *entry_of(struct stream_writer *w, enum definition kind, 
 {
 	struct id_map *m = &w->maps[kind];
 
-	if (id >= m->cap) {
-		size_t cap = m->cap ? m->cap : 1024;
-		struct id_entry *entries;
-
-		while (cap <= id)
-			cap *= 2;
-		entries = reallocarray(m->entries, cap, sizeof(*entries));
-		if (!entries) {
-			fail(w, -ENOMEM);
-			return NULL;
-		}
-		memset(entries + m->cap, 0, (cap - m->cap) * sizeof(*entries));
-		m->entries = entries;
-		m->cap = cap > UINT32_MAX ? UINT32_MAX : cap;
+	if (id >= m->cap && grow(&m->entries, &m->cap, (size_t)id + 1, sizeof(*m->entries)) < 0) {
+		fail(w, -ENOMEM);
+		return NULL;
 	}
 	return &m->entries[id];
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/grow.h"
+
 #define NO_OPCODE 255
 
 /* What a name says about the frame that has it. */
@@ -11,15 +13,8 @@ enum { NAME_NATIVE = 1, NAME_GC = 2, NAME_NOWHERE = 4, NAME_INTERNAL = 8 };
 
 static bool put_flag(uint8_t **array, uint32_t *cap, uint32_t i, uint8_t flag)
 {
-	if (i >= *cap) {
-		uint32_t more = *cap ? 2 * *cap : 1024;
-		uint8_t *bytes = realloc(*array, more);
-
-		if (!bytes)
-			return false;
-		*array = bytes;
-		*cap = more;
-	}
+	if (grow(array, cap, (size_t)i + 1, 1) < 0)
+		return false;
 	(*array)[i] = flag;
 	return true;
 }
