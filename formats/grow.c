@@ -9,7 +9,7 @@
 int grow(void *array, uint32_t *cap, size_t n, size_t size)
 {
 	size_t more = *cap ? *cap : FIRST;
-	char *items;
+	char *items, *larger;
 
 	if (n <= *cap)
 		return 0;
@@ -18,11 +18,11 @@ int grow(void *array, uint32_t *cap, size_t n, size_t size)
 	if (more > UINT32_MAX)
 		return -ENOMEM;
 	memcpy(&items, array, sizeof(items));
-	items = reallocarray(items, more, size);
-	if (!items)
+	larger = reallocarray(items, more, size);
+	if (!larger)
 		return -ENOMEM;
-	memset(items + *cap * size, 0, (more - *cap) * size);
-	memcpy(array, &items, sizeof(items));
+	memset(larger + *cap * size, 0, (more - *cap) * size);
+	memcpy(array, &larger, sizeof(larger));
 	*cap = (uint32_t)more;
 	return 0;
 }
