@@ -25,6 +25,7 @@ struct known {
 	uint32_t stack;		     /* the stack up to and with it */
 	uint64_t generator;	     /* address of the innermost frame of one up to it; 0 none */
 	bool in_chunk, hidden;
+	bool calls; /* it may be a caller */
 	const uint8_t *a, *b;
 };
 
@@ -35,14 +36,16 @@ struct fresh {
 	const uint8_t *a, *b;
 	bool in_chunk, hidden, generator; /* generator: owned by one */
 	bool entry;			  /* 3.11: called by C code */
+	bool caller;			  /* as such it must stand where others are called */
 	uint32_t op;
 };
 
 struct walker {
 	const struct layout *layout;
 	uint64_t ident, interp;
-	bool still;   /* the kernel says that the thread sleeps */
-	bool resting; /* its words and the top of its stack stood still lately */
+	bool still;    /* the kernel says that the thread sleeps */
+	bool resting;  /* its words and the top of its stack stood still lately */
+	bool doubtful; /* of the last walk only that the thread was held says that it is true */
 	struct windows windows;
 	struct known *known; /* base first */
 	size_t n_known, room_known;
@@ -264,7 +267,7 @@ static bool is_owner(int8_t owner, int8_t kind)
 static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, struct fresh *ret)
 {
 	const struct layout *l = w->layout;
-	struct fresh f = {.addr = addr};
+	struct fresh f = {.addr = addr, .caller = !leaf};
 	struct copied c;
 	const uint8_t *b;
 
@@ -404,14 +407,14 @@ static enum walk_result check_known(struct walker *w, struct walk_context *c, si
 
 /* The address of instruction 0 of the copy of the bytecode that a frame runs. */
 static uint64_t bytecode_start(struct walk_context *c, const struct layout *l,
-			       const struct code *code, const struct fresh *f)
+			       const struct code *code, const uint8_t *frame)
 {
 	int32_t index;
 	uint64_t start;
 
 	if (!code->tlbc || l->frame.tlbc_index == ABSENT)
 		return code->start;
-	memcpy(&index, f->a + l->frame.tlbc_index, 4);
+	memcpy(&index, frame + l->frame.tlbc_index, 4);
 	/* _PyCodeArray: a size, then a pointer for each thread-local index; 0 is the code itself.
 	 */
 	if (index <= 0 || index > SAMPLER_MAX_THREADS ||
@@ -452,11 +455,37 @@ static uint32_t native_above(struct walk_context *c, uint32_t callers)
 
 /* Where a frame stands in its code, in bytes. */
 static int64_t byte_offset(struct walk_context *c, const struct layout *l, const struct code *code,
-			   const struct fresh *f)
+			   uint64_t ip, const uint8_t *frame)
 {
 	if (l->frame_style == FRAME_STYLE_OBJECT)
-		return (int64_t)f->ip * l->frame.lasti_unit;
-	return (int64_t)(f->ip - bytecode_start(c, l, code, f)) - l->frame.instr_back;
+		return (int64_t)ip * l->frame.lasti_unit;
+	return (int64_t)(ip - bytecode_start(c, l, code, frame)) - l->frame.instr_back;
+}
+
+/* Whether a caller may stand at ip. Frames that were left stand where they returned, in both copies
+ * for as long as nothing else comes to stand there, and so are no callers; in truth only hooks and
+ * destructors are called from there. A thread that is held has no such frames. */
+static bool may_call(struct walker *w, struct walk_context *c, struct code *code, int64_t ip)
+{
+	if (code_calls(c->codes, code, ip))
+		return true;
+	w->doubtful = c->held;
+	return c->held;
+}
+
+/* The same of a frame of the last walk, which may have been the leaf then. */
+static enum walk_result check_caller(struct walker *w, struct walk_context *c, struct known *k)
+{
+	struct code *code;
+	int error;
+
+	if (k->calls)
+		return WALK_OK;
+	code = code_of(w, c, k->code, &error);
+	if (!code || !may_call(w, c, code, byte_offset(c, w->layout, code, k->ip, k->a)))
+		return WALK_TORN;
+	k->calls = true;
+	return WALK_OK;
 }
 
 /* The instructions that n fresh frames stand at, as they are specialised now: in the copy of the
@@ -477,12 +506,12 @@ static void fetch_opcodes(struct walker *w, struct walk_context *c, size_t n)
 		if (!f->hidden)
 			code = code_cache_get(c->codes, f->code & l->frame.executable_mask,
 					      c->gathers, &error);
-		ip = code ? byte_offset(c, l, code, f) : -1;
+		ip = code ? byte_offset(c, l, code, f->ip, f->a) : -1;
 		at = code ? code_instruction(c->codes, code, ip) : -1;
 		if (at >= 0) {
 			uint64_t start = l->frame_style == FRAME_STYLE_OBJECT
 						 ? code->start
-						 : bytecode_start(c, l, code, f);
+						 : bytecode_start(c, l, code, f->a);
 
 			from[count] = i;
 			ranges[count] = (struct memory_range){
@@ -521,7 +550,9 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	/* A generator that yields loses its caller an instant before it stops being the leaf. */
 	if (f->previous == 0 && code->generator && !w->still)
 		return WALK_TORN;
-	ip = byte_offset(c, l, code, f);
+	ip = byte_offset(c, l, code, f->ip, f->a);
+	if (f->caller && !may_call(w, c, code, ip))
+		return WALK_TORN;
 	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
 		/* A function's frame exists before its first line does; and a class that is called
 		 * has a frame of the interpreter's own below its __init__ that never reaches one.
@@ -541,8 +572,24 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	return *ret ? WALK_OK : WALK_MEMORY;
 }
 
+/* Whether the newest chunk was copied as far as the stack reaches: to the leaf in it, or where that
+ * stands elsewhere, to the top. What lies beyond is of an earlier gather. */
+static bool copied_enough(const struct walker *w, uint64_t leaf)
+{
+	const struct windows *ws = &w->windows;
+	const struct chunk *newest;
+
+	if (!ws->n_chunks)
+		return true;
+	newest = &ws->chunks[ws->n_chunks - 1];
+	if (leaf - newest->addr < newest->size)
+		return leaf - newest->addr + (uint64_t)w->layout->frame.size <= newest->len;
+	return windows_newest_used(ws) <= newest->len;
+}
+
 /* Whether the callers on the datastack are the same in both copies byte for byte, with their
- * values: up to the leaf, or where that stands elsewhere, up to the top. */
+ * values: up to the leaf, or where that stands elsewhere, up to the top. (The leaf's name may be a
+ * little newer than the words with the top: layout.tstate.cframe.) */
 static bool callers_stood(const struct walker *w, uint64_t leaf)
 {
 	const struct windows *ws = &w->windows;
@@ -551,10 +598,10 @@ static bool callers_stood(const struct walker *w, uint64_t leaf)
 		const struct chunk *win = &ws->chunks[i - 1];
 		uint32_t to = win->len;
 
-		if (i == ws->n_chunks && windows_newest_used(ws) < to)
-			to = windows_newest_used(ws);
-		if (leaf - win->addr < to)
+		if (leaf - win->addr < win->len)
 			to = (uint32_t)(leaf - win->addr);
+		else if (i == ws->n_chunks && windows_newest_used(ws) < to)
+			to = windows_newest_used(ws);
 		if (to > win->twice_from &&
 		    memcmp(win->a + win->twice_from, win->b + win->twice_from,
 			   to - win->twice_from) != 0)
@@ -589,6 +636,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	w->n_known = shared;
 	for (size_t i = n; i > 0; i--) {
 		struct fresh *f = &w->fresh[i - 1];
+		bool own = f->hidden; /* the interpreter's, by its owner */
 
 		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
@@ -605,6 +653,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 							.generator = generator,
 							.in_chunk = f->in_chunk,
 							.hidden = f->hidden,
+							.calls = own || f->caller,
 							.a = f->a,
 							.b = f->b};
 	}
@@ -636,6 +685,10 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	bool truncated = false;
 	enum walk_result r;
 
+	if (w->doubtful && !c->held) {
+		walker_forget(w);
+		w->doubtful = false;
+	}
 	relocate_known(w);
 	w->windows.walks++;
 	*ret_repeat = false;
@@ -646,7 +699,7 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		return r;
 	if (l->tstate.base_frame != ABSENT)
 		end = word_at(w->windows.words, l->tstate.base_frame);
-	if (!newest_chunk_is(w))
+	if (!newest_chunk_is(w) || !copied_enough(w, addr))
 		return WALK_MISS;
 	if (!w->windows.once && !callers_stood(w, addr))
 		return WALK_TORN;
@@ -670,6 +723,8 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		addr = w->fresh[n++].previous;
 	}
 	r = check_known(w, c, shared);
+	if (r == WALK_OK && n && shared)
+		r = check_caller(w, c, &w->known[shared - 1]);
 	if (r != WALK_OK)
 		return r;
 	if (n == 0 && w->has_walk && shared == w->n_known) {
@@ -871,6 +926,8 @@ static bool is_live(const struct walker *w, const struct known *k)
 
 	if (!k->in_chunk)
 		return false;
+	if (used > newest->len)
+		used = newest->len;
 	if (k->addr - newest->addr < newest->size)
 		return k->addr - newest->addr + (uint64_t)w->layout->frame.size <= used;
 	return true;

@@ -131,6 +131,10 @@ struct layout {
 		 * LAYOUT_CACHE_UNKNOWN; NULL: it is the instruction itself. Not a field to compare:
 		 * static data. */
 		const uint8_t *caches;
+		/* The opcodes, a bit each, at which a frame has called nobody: it returns, has
+		 * yielded, or begins; hooks and destructors apart. NULL: none is known. Static
+		 * data, too. */
+		const uint8_t *idle;
 	} frame;
 	struct {
 		int32_t size;			  /* bytes that cover every field below */

@@ -96,6 +96,7 @@ const struct layout layout_cpython_3_11 = {
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
 			.caches = layout_caches_3_11,
+			.idle = layout_idle_3_11,
 			.lasti_unit = ABSENT,
 			.instr_back = 0,
 			.owner_thread = 0,

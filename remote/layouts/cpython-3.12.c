@@ -96,6 +96,7 @@ const struct layout layout_cpython_3_12 = {
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
 			.caches = layout_caches_3_12,
+			.idle = layout_idle_3_12,
 			.lasti_unit = ABSENT,
 			.instr_back = 0,
 			.owner_thread = 0,

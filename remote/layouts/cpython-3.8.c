@@ -95,6 +95,7 @@ const struct layout layout_cpython_3_8 = {
 			.localsplus = 360,
 			.tlbc_index = ABSENT,
 			.executable_mask = ~UINT64_C(0),
+			.idle = layout_idle_3_8,
 			.lasti_unit = 1,
 			.instr_back = 0,
 			.owner_thread = ABSENT,
