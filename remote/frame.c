@@ -232,8 +232,22 @@ static enum walk_result leaf_address(struct walker *w, uint64_t *ret)
 	return WALK_OK;
 }
 
+/* Whether the generator that owns a frame was executing in both copies. If not it ran at most in
+ * between, and who called it then may have been another at the same place. */
+static bool executes(const struct walker *w, const uint8_t *a, const uint8_t *b)
+{
+	const uint32_t back = w->windows.state_back;
+	const int8_t executing = w->layout->gen.executing;
+
+	if (w->windows.once)
+		b = a;
+	a -= back;
+	b -= back;
+	return !back || ((int8_t)*a == executing && (int8_t)*b == executing);
+}
+
 /* How many frames of the last walk, from the base, are in both copies as they were then. */
-static size_t unchanged(const struct walker *w, size_t n)
+static size_t unchanged(const struct walker *w, size_t n, bool held)
 {
 	const struct layout *l = w->layout;
 	const int32_t code = l->frame.executable, previous = l->frame.previous;
@@ -245,6 +259,8 @@ static size_t unchanged(const struct walker *w, size_t n)
 		if (((word_at(a, code) ^ k->code) | (word_at(b, code) ^ k->code) |
 		     (word_at(a, previous) ^ k->previous) | (word_at(b, previous) ^ k->previous) |
 		     (ip_at(l, a) ^ k->ip) | (ip_at(l, b) ^ k->ip)) != 0)
+			return i;
+		if (k->generator == k->addr && !k->in_chunk && !held && !executes(w, a, b))
 			return i;
 	}
 	return n;
@@ -683,6 +699,7 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	uint64_t addr, end = 0;
 	size_t n = 0, same, place, shared = 0;
 	bool truncated = false;
+	struct fresh *f;
 	enum walk_result r;
 
 	if (w->doubtful && !c->held) {
@@ -704,7 +721,7 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	if (!w->windows.once && !callers_stood(w, addr))
 		return WALK_TORN;
 	place = known_index(w, addr, w->n_known);
-	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known);
+	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known, c->held);
 	while (addr && addr != end) {
 		place = known_index(w, addr, same);
 		if (place < same) {
@@ -717,7 +734,11 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		}
 		if (grow_array((void **)&w->fresh, &w->room_fresh, n + 1, sizeof(*w->fresh)) < 0)
 			return WALK_MEMORY;
-		r = take_frame(w, addr, n == 0, &w->fresh[n]);
+		f = &w->fresh[n];
+		r = take_frame(w, addr, n == 0, f);
+		if (r == WALK_OK && f->generator && !f->in_chunk && !c->held &&
+		    !executes(w, f->a, f->b))
+			r = WALK_TORN;
 		if (r != WALK_OK)
 			return r;
 		addr = w->fresh[n++].previous;
@@ -940,7 +961,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	uint32_t frame;
 
 	relocate_known(w);
-	same = unchanged(w, w->n_known);
+	same = unchanged(w, w->n_known, c->held);
 	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
 		/* Frames lie on the datastack one behind the other, so a frame that did not change,
 		 * stands where the frame above an unchanged caller begins, and lies below the top,

@@ -194,7 +194,7 @@ struct layout {
 		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
 		 * from yielding, and the next instruction does: one of these opcodes, with an
 		 * argument of at least yield_from_arg. From 3.13 the opcodes are ABSENT. */
-		int8_t created, suspended, yield_from;
+		int8_t created, suspended, yield_from, executing;
 		int16_t yield_from_opcodes[2];
 		int8_t yield_from_arg;
 	} gen;

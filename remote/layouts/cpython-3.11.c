@@ -188,6 +188,7 @@ const struct layout layout_cpython_3_11 = {
 			.created = -2,
 			.suspended = -1,
 			.yield_from = -1,
+			.executing = 0,
 			.yield_from_opcodes = {151, 150},
 			.yield_from_arg = 2,
 		},

@@ -187,6 +187,7 @@ const struct layout layout_cpython_3_8 = {
 			.created = ABSENT,
 			.suspended = ABSENT,
 			.yield_from = ABSENT,
+			.executing = ABSENT,
 			.yield_from_opcodes = {72, ABSENT},
 			.yield_from_arg = 0,
 		},
