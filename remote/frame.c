@@ -11,8 +11,7 @@
 
 #define NEAR_BITS	9 /* log2 of the slots that remember where a frame stood in the walk */
 #define CODE_LATE_NS	100000u
-#define REST_BYTES	256u /* of the top of the datastack that tell that a thread rests */
-#define TWICE_FRAMES	8    /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define TWICE_FRAMES	8 /* of the frames elsewhere, counted from the leaf, are copied twice */
 #define OPCODES_AT_ONCE 64
 #define PRUNE_EVERY	16 /* walks */
 #define CFRAME_BYTES	16 /* of a _PyCFrame */
@@ -52,11 +51,9 @@ struct walker {
 	bool has_walk;
 	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
-		bool known;    /* words and top are those of a proven walk */
-		uint64_t addr; /* of the top of the datastack that is watched */
-		uint32_t len;
+		bool known; /* words are those of a proven walk */
 		uint8_t *words;
-		uint8_t top[REST_BYTES], now[REST_BYTES], cframe[CFRAME_BYTES];
+		uint8_t cframe[CFRAME_BYTES];
 	} * rest;
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
@@ -759,26 +756,22 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 
 /* ---- resting ---- */
 
-/* The top of the datastack by the words, as copy A has it: where, how long; 0 when it is unknown or
- * the leaf is elsewhere. */
-static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const uint8_t **ret_copy)
+/* Whether all that can move in the thread's stack lies in one chunk, which copy A has whole. */
+static bool may_rest(const struct walker *w)
 {
 	const struct windows *ws = &w->windows;
-	const struct chunk *newest;
-	uint32_t used, from;
+	uint32_t used = windows_newest_used(ws);
 
-	if (!w->has_walk || !w->n_known || !ws->n_chunks || !w->known[w->n_known - 1].in_chunk ||
-	    w->layout->tstate.datastack_top == ABSENT)
-		return 0;
-	newest = &ws->chunks[ws->n_chunks - 1];
-	used = windows_newest_used(ws);
-	if (used == 0 || used > newest->len || newest->failed ||
-	    w->known[w->n_known - 1].addr - newest->addr >= used)
-		return 0;
-	from = used > REST_BYTES ? used - REST_BYTES : 0;
-	*ret_addr = newest->addr + from;
-	*ret_copy = newest->a + from;
-	return used - from;
+	if (!w->has_walk || !w->n_known || ws->n_chunks != 1 ||
+	    w->layout->tstate.datastack_top == ABSENT || used == 0 || used > ws->chunks[0].len ||
+	    ws->chunks[0].failed || !w->known[w->n_known - 1].in_chunk)
+		return false;
+	/* A frame of the interpreter's own, elsewhere, only leads from one in the chunk to another.
+	 */
+	for (size_t i = 0; i < w->n_known; i++)
+		if (!w->known[i].in_chunk && !w->known[i].hidden)
+			return false;
+	return true;
 }
 
 /* After a proven walk that repeated the one before: remembers how the thread stands. A second time
@@ -786,11 +779,8 @@ static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const ui
 static bool remember_rest(struct walker *w)
 {
 	size_t size = (size_t)w->layout->tstate.size;
-	const uint8_t *copy;
-	uint64_t addr;
-	uint32_t len = rest_region(w, &addr, &copy);
 
-	if (len == 0)
+	if (!may_rest(w))
 		return false;
 	if (!w->rest) {
 		w->rest = calloc(1, sizeof(*w->rest) + size);
@@ -798,15 +788,10 @@ static bool remember_rest(struct walker *w)
 			return false;
 		w->rest->words = (uint8_t *)(w->rest + 1);
 	}
-	if (w->rest->known && w->rest->addr == addr && w->rest->len == len &&
-	    memcmp(w->rest->words, w->windows.words, size) == 0 &&
-	    memcmp(w->rest->top, copy, len) == 0)
+	if (w->rest->known && memcmp(w->rest->words, w->windows.words, size) == 0)
 		return true;
 	w->rest->known = true;
-	w->rest->addr = addr;
-	w->rest->len = len;
 	memcpy(w->rest->words, w->windows.words, size);
-	memcpy(w->rest->top, copy, len);
 	return false;
 }
 
@@ -826,8 +811,10 @@ size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
 {
 	const struct layout *l = w->layout;
 
+	const struct chunk *newest = &w->windows.chunks[0];
+
 	out[0] = (struct memory_range){
-		.addr = w->rest->addr, .len = w->rest->len, .buf = w->rest->now};
+		.addr = newest->addr, .len = windows_newest_used(&w->windows), .buf = newest->b};
 	if (l->tstate.cframe == ABSENT)
 		return 1;
 	/* In 3.11 and 3.12 the leaf is named there. */
@@ -848,9 +835,11 @@ static bool leaf_stays(const struct walker *w, const struct memory_range *ranges
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack)
 {
+	const struct chunk *newest = &w->windows.chunks[0];
+
 	if (!words->failed && !ranges[0].failed &&
 	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
-	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges) &&
+	    memcmp(newest->b, newest->a, ranges[0].len) == 0 && leaf_stays(w, ranges) &&
 	    check_known(w, c, w->n_known) == WALK_OK) {
 		w->codes_stamp = c->stamp;
 		*ret_stack = w->known[w->n_known - 1].stack;

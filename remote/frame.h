@@ -71,10 +71,9 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 			     uint32_t *ret_stack, bool *ret_repeat);
 
 /* A thread that stood still over several walks rests, and two or three ranges are enough to see
- * that it still does: its words (the leaf and the top of its datastack are where they were) and the
- * top of its datastack byte for byte, the leaf and its callers' instruction pointers and values in
- * it. What lies below cannot have moved without them. Only while walker_rests(). The words have a
- * range of their own: those of several threads lie near each other. */
+ * that it still does: its words (the leaf and the top of its datastack are where they were) and its
+ * datastack byte for byte, all instruction pointers and values in it, once. The words have a range
+ * of their own: those of several threads lie near each other. Only while walker_rests(). */
 bool walker_rests(const struct walker *w);
 struct memory_range walker_rest_words(struct walker *w);
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out);
