@@ -42,7 +42,7 @@ static ssize_t read_task(struct sampler *s, int *fd, enum proc_file file, uint32
 
 	if (*fd == -1)
 		*fd = o->open(o->arg, file, tid, 0);
-	return *fd < 0 ? *fd : proc_read_text(*fd, buf, size);
+	return *fd < 0 ? *fd : proc_read_piece(*fd, buf, size);
 }
 
 /* Whether the thread can change its stack. The kernel shows the number of the system call of one
