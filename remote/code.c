@@ -52,6 +52,7 @@ static void code_free(struct code *code)
 	free(code->lines);
 	free(code->frames);
 	free(code->back);
+	free(code->calls);
 	free(code);
 }
 
@@ -404,6 +405,33 @@ int64_t code_instruction(struct code_cache *c, struct code *code, int64_t ip)
 	if (code->back[ip / UNIT] == CODE_BACK_UNKNOWN)
 		return -1;
 	return ip - (int64_t)code->back[ip / UNIT] * UNIT;
+}
+
+static bool read_calls(struct code_cache *c, struct code *code, int64_t ip)
+{
+	int64_t at = code_instruction(c, code, ip);
+	uint8_t opcode;
+
+	return at < 0 || MEMORY_READ(c->memory, code->start + (uint64_t)at, &opcode) < 0 ||
+	       !(c->layout->frame.idle[opcode / 8] >> opcode % 8 & 1);
+}
+
+bool code_calls(struct code_cache *c, struct code *code, int64_t ip)
+{
+	uint8_t *known;
+
+	if (ip < 0)
+		return false;
+	if (!c->layout->frame.idle || ip >= (int64_t)code->length)
+		return true;
+	if (!code->calls)
+		code->calls = calloc(1, code->length / UNIT + 1);
+	if (!code->calls)
+		return true;
+	known = &code->calls[ip / UNIT];
+	if (!*known)
+		*known = read_calls(c, code, ip) + 1;
+	return *known - 1;
 }
 
 /* A cursor over a line table; reading past the end gives zeros and sets ended. */

@@ -35,6 +35,7 @@ struct code {
 	uint64_t tlbc;	  /* free-threaded 3.14+: address of the array of thread-local copies */
 	uint8_t *back; /* by instruction unit: how many units before it its instruction begins, or
 			* CODE_BACK_UNKNOWN; NULL not looked up yet */
+	uint8_t *calls; /* by instruction unit: what code_calls() found, plus 1; NULL: nothing yet */
 };
 #define CODE_BACK_UNKNOWN 255
 
@@ -70,6 +71,10 @@ uint32_t code_frame_op(struct code_cache *c, struct code *code, int64_t ip, uint
 /* The byte offset of the instruction that ip, where a frame stands, belongs to: ip itself but where
  * the version leaves it in an inline cache (layout.frame.caches). -1: not known. */
 int64_t code_instruction(struct code_cache *c, struct code *code, int64_t ip);
+
+/* Whether a frame that stands at ip may have called another: not before its first instruction, nor
+ * where it returns, has yielded or begins (layout.frame.idle). True where that is not known. */
+bool code_calls(struct code_cache *c, struct code *code, int64_t ip);
 
 /* Where an instruction stands in the source, from a line table of the given style: pure, for
  * tests. Fields of *ret that are unknown are -1. */

@@ -11,8 +11,7 @@
 
 #define NEAR_BITS	9 /* log2 of the slots that remember where a frame stood in the walk */
 #define CODE_LATE_NS	100000u
-#define REST_BYTES	256u /* of the top of the datastack that tell that a thread rests */
-#define TWICE_FRAMES	8    /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define TWICE_FRAMES	8 /* of the frames elsewhere, counted from the leaf, are copied twice */
 #define OPCODES_AT_ONCE 64
 #define PRUNE_EVERY	16 /* walks */
 #define CFRAME_BYTES	16 /* of a _PyCFrame */
@@ -25,6 +24,7 @@ struct known {
 	uint32_t stack;		     /* the stack up to and with it */
 	uint64_t generator;	     /* address of the innermost frame of one up to it; 0 none */
 	bool in_chunk, hidden;
+	bool calls; /* it may be a caller */
 	const uint8_t *a, *b;
 };
 
@@ -35,25 +35,25 @@ struct fresh {
 	const uint8_t *a, *b;
 	bool in_chunk, hidden, generator; /* generator: owned by one */
 	bool entry;			  /* 3.11: called by C code */
+	bool caller;			  /* as such it must stand where others are called */
 	uint32_t op;
 };
 
 struct walker {
 	const struct layout *layout;
 	uint64_t ident, interp;
-	bool still;   /* the kernel says that the thread sleeps */
-	bool resting; /* its words and the top of its stack stood still lately */
+	bool still;    /* the kernel says that the thread sleeps */
+	bool resting;  /* its words and the top of its stack stood still lately */
+	bool doubtful; /* of the last walk only that the thread was held says that it is true */
 	struct windows windows;
 	struct known *known; /* base first */
 	size_t n_known, room_known;
 	bool has_walk;
 	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
-		bool known;    /* words and top are those of a proven walk */
-		uint64_t addr; /* of the top of the datastack that is watched */
-		uint32_t len;
+		bool known; /* words are those of a proven walk */
 		uint8_t *words;
-		uint8_t top[REST_BYTES], now[REST_BYTES], cframe[CFRAME_BYTES];
+		uint8_t cframe[CFRAME_BYTES];
 	} * rest;
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
@@ -229,8 +229,22 @@ static enum walk_result leaf_address(struct walker *w, uint64_t *ret)
 	return WALK_OK;
 }
 
+/* Whether the generator that owns a frame was executing in both copies. If not it ran at most in
+ * between, and who called it then may have been another at the same place. */
+static bool executes(const struct walker *w, const uint8_t *a, const uint8_t *b)
+{
+	const uint32_t back = w->windows.state_back;
+	const int8_t executing = w->layout->gen.executing;
+
+	if (w->windows.once)
+		b = a;
+	a -= back;
+	b -= back;
+	return !back || ((int8_t)*a == executing && (int8_t)*b == executing);
+}
+
 /* How many frames of the last walk, from the base, are in both copies as they were then. */
-static size_t unchanged(const struct walker *w, size_t n)
+static size_t unchanged(const struct walker *w, size_t n, bool held)
 {
 	const struct layout *l = w->layout;
 	const int32_t code = l->frame.executable, previous = l->frame.previous;
@@ -242,6 +256,8 @@ static size_t unchanged(const struct walker *w, size_t n)
 		if (((word_at(a, code) ^ k->code) | (word_at(b, code) ^ k->code) |
 		     (word_at(a, previous) ^ k->previous) | (word_at(b, previous) ^ k->previous) |
 		     (ip_at(l, a) ^ k->ip) | (ip_at(l, b) ^ k->ip)) != 0)
+			return i;
+		if (k->generator == k->addr && !k->in_chunk && !held && !executes(w, a, b))
 			return i;
 	}
 	return n;
@@ -264,7 +280,7 @@ static bool is_owner(int8_t owner, int8_t kind)
 static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, struct fresh *ret)
 {
 	const struct layout *l = w->layout;
-	struct fresh f = {.addr = addr};
+	struct fresh f = {.addr = addr, .caller = !leaf};
 	struct copied c;
 	const uint8_t *b;
 
@@ -404,14 +420,14 @@ static enum walk_result check_known(struct walker *w, struct walk_context *c, si
 
 /* The address of instruction 0 of the copy of the bytecode that a frame runs. */
 static uint64_t bytecode_start(struct walk_context *c, const struct layout *l,
-			       const struct code *code, const struct fresh *f)
+			       const struct code *code, const uint8_t *frame)
 {
 	int32_t index;
 	uint64_t start;
 
 	if (!code->tlbc || l->frame.tlbc_index == ABSENT)
 		return code->start;
-	memcpy(&index, f->a + l->frame.tlbc_index, 4);
+	memcpy(&index, frame + l->frame.tlbc_index, 4);
 	/* _PyCodeArray: a size, then a pointer for each thread-local index; 0 is the code itself.
 	 */
 	if (index <= 0 || index > SAMPLER_MAX_THREADS ||
@@ -452,11 +468,37 @@ static uint32_t native_above(struct walk_context *c, uint32_t callers)
 
 /* Where a frame stands in its code, in bytes. */
 static int64_t byte_offset(struct walk_context *c, const struct layout *l, const struct code *code,
-			   const struct fresh *f)
+			   uint64_t ip, const uint8_t *frame)
 {
 	if (l->frame_style == FRAME_STYLE_OBJECT)
-		return (int64_t)f->ip * l->frame.lasti_unit;
-	return (int64_t)(f->ip - bytecode_start(c, l, code, f)) - l->frame.instr_back;
+		return (int64_t)ip * l->frame.lasti_unit;
+	return (int64_t)(ip - bytecode_start(c, l, code, frame)) - l->frame.instr_back;
+}
+
+/* Whether a caller may stand at ip. Frames that were left stand where they returned, in both copies
+ * for as long as nothing else comes to stand there, and so are no callers; in truth only hooks and
+ * destructors are called from there. A thread that is held has no such frames. */
+static bool may_call(struct walker *w, struct walk_context *c, struct code *code, int64_t ip)
+{
+	if (code_calls(c->codes, code, ip))
+		return true;
+	w->doubtful = c->held;
+	return c->held;
+}
+
+/* The same of a frame of the last walk, which may have been the leaf then. */
+static enum walk_result check_caller(struct walker *w, struct walk_context *c, struct known *k)
+{
+	struct code *code;
+	int error;
+
+	if (k->calls)
+		return WALK_OK;
+	code = code_of(w, c, k->code, &error);
+	if (!code || !may_call(w, c, code, byte_offset(c, w->layout, code, k->ip, k->a)))
+		return WALK_TORN;
+	k->calls = true;
+	return WALK_OK;
 }
 
 /* The instructions that n fresh frames stand at, as they are specialised now: in the copy of the
@@ -477,12 +519,12 @@ static void fetch_opcodes(struct walker *w, struct walk_context *c, size_t n)
 		if (!f->hidden)
 			code = code_cache_get(c->codes, f->code & l->frame.executable_mask,
 					      c->gathers, &error);
-		ip = code ? byte_offset(c, l, code, f) : -1;
+		ip = code ? byte_offset(c, l, code, f->ip, f->a) : -1;
 		at = code ? code_instruction(c->codes, code, ip) : -1;
 		if (at >= 0) {
 			uint64_t start = l->frame_style == FRAME_STYLE_OBJECT
 						 ? code->start
-						 : bytecode_start(c, l, code, f);
+						 : bytecode_start(c, l, code, f->a);
 
 			from[count] = i;
 			ranges[count] = (struct memory_range){
@@ -521,7 +563,9 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	/* A generator that yields loses its caller an instant before it stops being the leaf. */
 	if (f->previous == 0 && code->generator && !w->still)
 		return WALK_TORN;
-	ip = byte_offset(c, l, code, f);
+	ip = byte_offset(c, l, code, f->ip, f->a);
+	if (f->caller && !may_call(w, c, code, ip))
+		return WALK_TORN;
 	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
 		/* A function's frame exists before its first line does; and a class that is called
 		 * has a frame of the interpreter's own below its __init__ that never reaches one.
@@ -541,8 +585,24 @@ static enum walk_result intern_frame(struct walker *w, struct walk_context *c, s
 	return *ret ? WALK_OK : WALK_MEMORY;
 }
 
+/* Whether the newest chunk was copied as far as the stack reaches: to the leaf in it, or where that
+ * stands elsewhere, to the top. What lies beyond is of an earlier gather. */
+static bool copied_enough(const struct walker *w, uint64_t leaf)
+{
+	const struct windows *ws = &w->windows;
+	const struct chunk *newest;
+
+	if (!ws->n_chunks)
+		return true;
+	newest = &ws->chunks[ws->n_chunks - 1];
+	if (leaf - newest->addr < newest->size)
+		return leaf - newest->addr + (uint64_t)w->layout->frame.size <= newest->len;
+	return windows_newest_used(ws) <= newest->len;
+}
+
 /* Whether the callers on the datastack are the same in both copies byte for byte, with their
- * values: up to the leaf, or where that stands elsewhere, up to the top. */
+ * values: up to the leaf, or where that stands elsewhere, up to the top. (The leaf's name may be a
+ * little newer than the words with the top: layout.tstate.cframe.) */
 static bool callers_stood(const struct walker *w, uint64_t leaf)
 {
 	const struct windows *ws = &w->windows;
@@ -551,10 +611,10 @@ static bool callers_stood(const struct walker *w, uint64_t leaf)
 		const struct chunk *win = &ws->chunks[i - 1];
 		uint32_t to = win->len;
 
-		if (i == ws->n_chunks && windows_newest_used(ws) < to)
-			to = windows_newest_used(ws);
-		if (leaf - win->addr < to)
+		if (leaf - win->addr < win->len)
 			to = (uint32_t)(leaf - win->addr);
+		else if (i == ws->n_chunks && windows_newest_used(ws) < to)
+			to = windows_newest_used(ws);
 		if (to > win->twice_from &&
 		    memcmp(win->a + win->twice_from, win->b + win->twice_from,
 			   to - win->twice_from) != 0)
@@ -589,6 +649,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	w->n_known = shared;
 	for (size_t i = n; i > 0; i--) {
 		struct fresh *f = &w->fresh[i - 1];
+		bool own = f->hidden; /* the interpreter's, by its owner */
 
 		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
@@ -605,6 +666,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 							.generator = generator,
 							.in_chunk = f->in_chunk,
 							.hidden = f->hidden,
+							.calls = own || f->caller,
 							.a = f->a,
 							.b = f->b};
 	}
@@ -634,8 +696,13 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 	uint64_t addr, end = 0;
 	size_t n = 0, same, place, shared = 0;
 	bool truncated = false;
+	struct fresh *f;
 	enum walk_result r;
 
+	if (w->doubtful && !c->held) {
+		walker_forget(w);
+		w->doubtful = false;
+	}
 	relocate_known(w);
 	w->windows.walks++;
 	*ret_repeat = false;
@@ -646,12 +713,12 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		return r;
 	if (l->tstate.base_frame != ABSENT)
 		end = word_at(w->windows.words, l->tstate.base_frame);
-	if (!newest_chunk_is(w))
+	if (!newest_chunk_is(w) || !copied_enough(w, addr))
 		return WALK_MISS;
 	if (!w->windows.once && !callers_stood(w, addr))
 		return WALK_TORN;
 	place = known_index(w, addr, w->n_known);
-	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known);
+	same = unchanged(w, place < w->n_known ? place + 1 : w->n_known, c->held);
 	while (addr && addr != end) {
 		place = known_index(w, addr, same);
 		if (place < same) {
@@ -664,12 +731,18 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		}
 		if (grow_array((void **)&w->fresh, &w->room_fresh, n + 1, sizeof(*w->fresh)) < 0)
 			return WALK_MEMORY;
-		r = take_frame(w, addr, n == 0, &w->fresh[n]);
+		f = &w->fresh[n];
+		r = take_frame(w, addr, n == 0, f);
+		if (r == WALK_OK && f->generator && !f->in_chunk && !c->held &&
+		    !executes(w, f->a, f->b))
+			r = WALK_TORN;
 		if (r != WALK_OK)
 			return r;
 		addr = w->fresh[n++].previous;
 	}
 	r = check_known(w, c, shared);
+	if (r == WALK_OK && n && shared)
+		r = check_caller(w, c, &w->known[shared - 1]);
 	if (r != WALK_OK)
 		return r;
 	if (n == 0 && w->has_walk && shared == w->n_known) {
@@ -683,26 +756,22 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 
 /* ---- resting ---- */
 
-/* The top of the datastack by the words, as copy A has it: where, how long; 0 when it is unknown or
- * the leaf is elsewhere. */
-static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const uint8_t **ret_copy)
+/* Whether all that can move in the thread's stack lies in one chunk, which copy A has whole. */
+static bool may_rest(const struct walker *w)
 {
 	const struct windows *ws = &w->windows;
-	const struct chunk *newest;
-	uint32_t used, from;
+	uint32_t used = windows_newest_used(ws);
 
-	if (!w->has_walk || !w->n_known || !ws->n_chunks || !w->known[w->n_known - 1].in_chunk ||
-	    w->layout->tstate.datastack_top == ABSENT)
-		return 0;
-	newest = &ws->chunks[ws->n_chunks - 1];
-	used = windows_newest_used(ws);
-	if (used == 0 || used > newest->len || newest->failed ||
-	    w->known[w->n_known - 1].addr - newest->addr >= used)
-		return 0;
-	from = used > REST_BYTES ? used - REST_BYTES : 0;
-	*ret_addr = newest->addr + from;
-	*ret_copy = newest->a + from;
-	return used - from;
+	if (!w->has_walk || !w->n_known || ws->n_chunks != 1 ||
+	    w->layout->tstate.datastack_top == ABSENT || used == 0 || used > ws->chunks[0].len ||
+	    ws->chunks[0].failed || !w->known[w->n_known - 1].in_chunk)
+		return false;
+	/* A frame of the interpreter's own, elsewhere, only leads from one in the chunk to another.
+	 */
+	for (size_t i = 0; i < w->n_known; i++)
+		if (!w->known[i].in_chunk && !w->known[i].hidden)
+			return false;
+	return true;
 }
 
 /* After a proven walk that repeated the one before: remembers how the thread stands. A second time
@@ -710,11 +779,8 @@ static uint32_t rest_region(const struct walker *w, uint64_t *ret_addr, const ui
 static bool remember_rest(struct walker *w)
 {
 	size_t size = (size_t)w->layout->tstate.size;
-	const uint8_t *copy;
-	uint64_t addr;
-	uint32_t len = rest_region(w, &addr, &copy);
 
-	if (len == 0)
+	if (!may_rest(w))
 		return false;
 	if (!w->rest) {
 		w->rest = calloc(1, sizeof(*w->rest) + size);
@@ -722,15 +788,10 @@ static bool remember_rest(struct walker *w)
 			return false;
 		w->rest->words = (uint8_t *)(w->rest + 1);
 	}
-	if (w->rest->known && w->rest->addr == addr && w->rest->len == len &&
-	    memcmp(w->rest->words, w->windows.words, size) == 0 &&
-	    memcmp(w->rest->top, copy, len) == 0)
+	if (w->rest->known && memcmp(w->rest->words, w->windows.words, size) == 0)
 		return true;
 	w->rest->known = true;
-	w->rest->addr = addr;
-	w->rest->len = len;
 	memcpy(w->rest->words, w->windows.words, size);
-	memcpy(w->rest->top, copy, len);
 	return false;
 }
 
@@ -750,8 +811,10 @@ size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
 {
 	const struct layout *l = w->layout;
 
+	const struct chunk *newest = &w->windows.chunks[0];
+
 	out[0] = (struct memory_range){
-		.addr = w->rest->addr, .len = w->rest->len, .buf = w->rest->now};
+		.addr = newest->addr, .len = windows_newest_used(&w->windows), .buf = newest->b};
 	if (l->tstate.cframe == ABSENT)
 		return 1;
 	/* In 3.11 and 3.12 the leaf is named there. */
@@ -772,9 +835,11 @@ static bool leaf_stays(const struct walker *w, const struct memory_range *ranges
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack)
 {
+	const struct chunk *newest = &w->windows.chunks[0];
+
 	if (!words->failed && !ranges[0].failed &&
 	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
-	    memcmp(w->rest->now, w->rest->top, w->rest->len) == 0 && leaf_stays(w, ranges) &&
+	    memcmp(newest->b, newest->a, ranges[0].len) == 0 && leaf_stays(w, ranges) &&
 	    check_known(w, c, w->n_known) == WALK_OK) {
 		w->codes_stamp = c->stamp;
 		*ret_stack = w->known[w->n_known - 1].stack;
@@ -871,6 +936,8 @@ static bool is_live(const struct walker *w, const struct known *k)
 
 	if (!k->in_chunk)
 		return false;
+	if (used > newest->len)
+		used = newest->len;
 	if (k->addr - newest->addr < newest->size)
 		return k->addr - newest->addr + (uint64_t)w->layout->frame.size <= used;
 	return true;
@@ -883,7 +950,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	uint32_t frame;
 
 	relocate_known(w);
-	same = unchanged(w, w->n_known);
+	same = unchanged(w, w->n_known, c->held);
 	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
 		/* Frames lie on the datastack one behind the other, so a frame that did not change,
 		 * stands where the frame above an unchanged caller begins, and lies below the top,

@@ -7,9 +7,10 @@
  * A chain of such frames from the leaf to the base therefore was the stack at that instant. The
  * leaf itself may execute meanwhile: its code and its caller must be equal. On the datastack
  * callers are compared with all their values, which are not the same when they are left and entered
- * again. What remains possible is that a caller was left and entered again by the same instruction
- * between its two copies and another frame stood in between just when the words were read, and
- * again when copy B was made. */
+ * again; and they must stand at instructions that call, since frames that were left stand at their
+ * return, the same in both copies if the same was called twice. What remains possible is that a
+ * caller was left and entered again by the same instruction between its two copies and another
+ * frame stood in its place just when the words were read. */
 #ifndef PYPROF_REMOTE_FRAME_H
 #define PYPROF_REMOTE_FRAME_H
 
@@ -45,6 +46,7 @@ struct walk_context {
 			     before */
 	uint64_t gathered_ns; /* CLOCK_MONOTONIC when that gather was made; 0: does not matter */
 	uint32_t moving_frame, truncated_frame, native_frame, gc_frame; /* ids; 0 not made yet */
+	bool held;    /* the thread could not move when it was read */
 	bool opcodes; /* frames tell their instruction */
 };
 
@@ -69,10 +71,9 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 			     uint32_t *ret_stack, bool *ret_repeat);
 
 /* A thread that stood still over several walks rests, and two or three ranges are enough to see
- * that it still does: its words (the leaf and the top of its datastack are where they were) and the
- * top of its datastack byte for byte, the leaf and its callers' instruction pointers and values in
- * it. What lies below cannot have moved without them. Only while walker_rests(). The words have a
- * range of their own: those of several threads lie near each other. */
+ * that it still does: its words (the leaf and the top of its datastack are where they were) and its
+ * datastack byte for byte, all instruction pointers and values in it, once. The words have a range
+ * of their own: those of several threads lie near each other. Only while walker_rests(). */
 bool walker_rests(const struct walker *w);
 struct memory_range walker_rest_words(struct walker *w);
 size_t walker_rest_ranges(struct walker *w, struct memory_range *out);

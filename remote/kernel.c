@@ -19,7 +19,7 @@ static ssize_t read_file(const struct proc_opener *o, int *fd, enum proc_file fi
 		if (*fd < 0)
 			*fd = REFUSED;
 	}
-	return *fd < 0 ? -ENOENT : proc_read_text(*fd, buf, size);
+	return *fd < 0 ? -ENOENT : proc_read_piece(*fd, buf, size);
 }
 
 /* "running", or the number of the system call and its arguments in hexadecimal, or -1 for a thread

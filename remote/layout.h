@@ -131,6 +131,10 @@ struct layout {
 		 * LAYOUT_CACHE_UNKNOWN; NULL: it is the instruction itself. Not a field to compare:
 		 * static data. */
 		const uint8_t *caches;
+		/* The opcodes, a bit each, at which a frame has called nobody: it returns, has
+		 * yielded, or begins; hooks and destructors apart. NULL: none is known. Static
+		 * data, too. */
+		const uint8_t *idle;
 	} frame;
 	struct {
 		int32_t size;			  /* bytes that cover every field below */
@@ -190,7 +194,7 @@ struct layout {
 		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
 		 * from yielding, and the next instruction does: one of these opcodes, with an
 		 * argument of at least yield_from_arg. From 3.13 the opcodes are ABSENT. */
-		int8_t created, suspended, yield_from;
+		int8_t created, suspended, yield_from, executing;
 		int16_t yield_from_opcodes[2];
 		int8_t yield_from_arg;
 	} gen;

@@ -226,6 +226,23 @@ void proc_direct_init(struct proc_direct *d, pid_t pid)
 	d->opener.arg = d;
 }
 
+ssize_t proc_read_piece(int fd, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (size == 0)
+		return -E2BIG;
+	do
+		n = pread(fd, buf, size, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return -E2BIG;
+	buf[n] = '\0';
+	return n;
+}
+
 ssize_t proc_read_text(int fd, char *buf, size_t size)
 {
 	size_t len = 0;

@@ -42,6 +42,10 @@ int proc_open_file(pid_t pid, enum proc_file file, uint64_t a, uint64_t b);
  * (-E2BIG when it does not fit). */
 ssize_t proc_read_text(int fd, char *buf, size_t size);
 
+/* The same for a file that the kernel shows in one piece (stat, syscall, schedstat, comm): with one
+ * read, which asks no second time for what is not there. */
+ssize_t proc_read_piece(int fd, char *buf, size_t size);
+
 /* Field 22 of /proc/PID/stat, in clock ticks since boot, from the text of a stat file:
  * 0 or -EINVAL. state gets field 3. */
 int proc_parse_stat(const char *text, char *ret_state, uint64_t *ret_start_time);

@@ -42,7 +42,7 @@ static ssize_t read_task(struct sampler *s, int *fd, enum proc_file file, uint32
 
 	if (*fd == -1)
 		*fd = o->open(o->arg, file, tid, 0);
-	return *fd < 0 ? *fd : proc_read_text(*fd, buf, size);
+	return *fd < 0 ? *fd : proc_read_piece(*fd, buf, size);
 }
 
 /* Whether the thread can change its stack. The kernel shows the number of the system call of one
@@ -206,7 +206,7 @@ static void read_there(struct reading *g)
 		if (!s->resident)
 			sampler_count_stop(s, cost);
 	} else {
-		g->a->by_hand = false;
+		g->a->by_hand = g->a->held = false;
 		read_it(g);
 	}
 }
@@ -251,7 +251,9 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	s->walk.stamp = sampler_stamp(s, a->sample.time_ns);
+	s->walk.held = a->held;
 	a->result = walker_walk(th->walker, &s->walk, ranges, &a->sample.stack, &a->repeat);
+	s->walk.held = false;
 	judge_task(s, th, a);
 }
 

@@ -13,6 +13,7 @@
 #define PRUNE_TICKS	128 /* a frame elsewhere not seen for so many walks is read no more */
 #define MAX_SPARE	24  /* of such frames, how many are kept while they age */
 #define NO_SPAN		UINT32_MAX
+#define MAX_LEAD	64 /* bytes of a generator before its frame */
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
 {
@@ -26,6 +27,11 @@ int windows_init(struct windows *w, const struct layout *layout, uint64_t tstate
 {
 	w->layout = layout;
 	w->tstate = tstate;
+	if (layout->gen.frame_state != ABSENT && layout->gen.frame_state < layout->gen.iframe &&
+	    layout->gen.iframe - layout->gen.frame_state <= MAX_LEAD) {
+		w->state_back = (uint32_t)(layout->gen.iframe - layout->gen.frame_state);
+		w->lead = (w->state_back + 7) & ~7u;
+	}
 	w->words = calloc(1, (size_t)layout->tstate.size);
 	return w->words ? 0 : -ENOMEM;
 }
@@ -268,9 +274,9 @@ static size_t make_spans(struct windows *w, bool twice, size_t at)
 
 		if (o->twice != twice)
 			continue;
-		if (!span || o->addr - span->addr > (uint64_t)span->len + SPAN_GAP) {
+		if (!span || o->addr - w->lead - span->addr > (uint64_t)span->len + SPAN_GAP) {
 			span = &w->spans[w->n_spans++];
-			*span = (struct span){.addr = o->addr, .at = (uint32_t)at};
+			*span = (struct span){.addr = o->addr - w->lead, .at = (uint32_t)at};
 		}
 		o->span = (uint32_t)(w->n_spans - 1);
 		o->at = span->at + (uint32_t)(o->addr - span->addr);

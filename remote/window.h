@@ -40,6 +40,8 @@ struct span {
 
 struct windows {
 	const struct layout *layout;
+	uint32_t lead;	     /* bytes before a frame elsewhere that are copied with it */
+	uint32_t state_back; /* so far before it is a generator's state; 0: there is none */
 	uint64_t tstate;
 	uint8_t *words;	 /* the thread state as last read: layout->tstate.size bytes */
 	bool unreadable; /* it could not be read */

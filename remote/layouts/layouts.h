@@ -10,9 +10,17 @@ extern const struct layout layout_cpython_3_10;
 extern const struct layout layout_cpython_3_11;
 extern const struct layout layout_cpython_3_12;
 
-/* For layout.frame.caches: opcode-caches.c, made by make opcodes. */
+/* For layout.frame.caches and .idle: opcodes.c, made by make opcodes. */
 extern const uint8_t layout_caches_3_11[256];
 extern const uint8_t layout_caches_3_12[256];
+extern const uint8_t layout_idle_3_8[32];
+extern const uint8_t layout_idle_3_9[32];
+extern const uint8_t layout_idle_3_10[32];
+extern const uint8_t layout_idle_3_11[32];
+extern const uint8_t layout_idle_3_12[32];
+extern const uint8_t layout_idle_3_13[32];
+extern const uint8_t layout_idle_3_14[32];
+extern const uint8_t layout_idle_3_15[32];
 
 /* One word of _Py_DebugOffsets and the field of struct layout that is made of it. Several lines
  * for one field add up: an offset within a struct within a struct is a sum, an offset relative to

@@ -175,8 +175,9 @@ static uint8_t leaf_index(struct truth *t, const char *name)
 	return (uint8_t)i;
 }
 
-/* Takes frames out that are none of the program's: marks of a collection, and the interpreter's own
- * frame below an __init__, which it shows nobody. Whether there was one of the latter. */
+/* Takes frames out that are none of the program's: marks of a collection and of C code, and the
+ * interpreter's own frame below an __init__, which it shows nobody. Whether there was one of the
+ * latter. */
 static bool drop_foreign(struct frame *frames, size_t *n)
 {
 	bool shim = false;
@@ -185,7 +186,8 @@ static bool drop_foreign(struct frame *frames, size_t *n)
 	for (size_t i = 0; i < *n; i++) {
 		if (strcmp(frames[i].file, "__init__") == 0)
 			shim = true;
-		else if (strcmp(frames[i].name, "<GC>") != 0)
+		else if (strcmp(frames[i].name, "<GC>") != 0 &&
+			 strcmp(frames[i].name, "<native>") != 0)
 			frames[kept++] = frames[i];
 	}
 	*n = kept;

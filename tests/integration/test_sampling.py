@@ -67,6 +67,27 @@ def test_busy_target_is_sampled_at_the_rate_with_the_shares_it_measures(interpre
     assert sum(shares[name] for name in truth) > 97, shares
 
 
+def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, start):
+    """What tells that a thread sleeps on must tell the lines of all its frames."""
+    target = start(interpreter, "sleepers.py")
+    target.expect("ready")
+    result = pyprof("attach", "-a", "-r", 400, "-d", 2, "--collapsed", "-o", "-", target.pid,
+                    check=True)
+    found = {}
+    for thread, frames, count in collapsed(result.out):
+        for _, function, line in frames:
+            if function in ("wide", "over"):
+                lines = found.setdefault((thread, function), {})
+                lines[line] = lines.get(line, 0) + count
+    print(found)
+    assert sorted(function for _, function in found) == ["over", "over", "wide"]
+    for lines in found.values():
+        # The two, and now and then the one that leads back.
+        first, second, *others = sorted(lines.values(), reverse=True)
+        assert second > 0.35 * sum(lines.values())
+        assert sum(others) < 0.05 * sum(lines.values())
+
+
 def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):
     target = start(interpreter, "churn.py")
     target.expect("ready")

@@ -395,6 +395,7 @@ int main(void)
 	NONE(gen.frame);
 	PUT(gen.created, FRAME_CREATED);
 	PUT(gen.suspended, FRAME_SUSPENDED);
+	PUT(gen.executing, FRAME_EXECUTING);
 #if AT_LEAST(13)
 	PUT(gen.yield_from, FRAME_SUSPENDED_YIELD_FROM);
 #else
@@ -406,6 +407,7 @@ int main(void)
 	OFF(gen.frame, PyGenObject, gi_frame);
 	NONE(gen.created);
 	NONE(gen.suspended);
+	NONE(gen.executing);
 	NONE(gen.yield_from);
 #endif
 

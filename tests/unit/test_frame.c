@@ -483,6 +483,130 @@ static void frames_tell_their_instruction(void **state)
 	end(&f);
 }
 
+/* Back to before its first instruction. */
+static void unbegin(struct fixture *f, unsigned depth)
+{
+	const struct layout *l = &f->s.target.layout;
+	uint64_t frame = synthetic_frame(&f->s, depth);
+
+	synthetic_put(&f->s, frame + (uint64_t)l->frame.instr_ptr,
+		      synthetic_get(&f->s, frame + (uint64_t)l->frame.executable) +
+			      (uint64_t)l->code.code - 2);
+}
+
+static void a_frame_that_has_not_begun_is_no_caller(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	unbegin(&f, 2);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1");
+	/* Now known as it stands. */
+	synthetic_push(&f.s, 3, 2);
+	unbegin(&f, 2);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	walker_forget(f.w);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	/* But by a debugger's hook: so where the thread cannot move it is true. */
+	f.c.held = true;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_3");
+	f.c.held = false;
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	synthetic_put(&f.s, synthetic_frame(&f.s, 2) + 16,
+		      f.s.codes[2] + (uint64_t)f.s.target.layout.code.code + 4);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2 function_3");
+	end(&f);
+}
+
+static void a_frame_at_its_return_is_no_caller(void **state)
+{
+	static const uint8_t idle[32] = {[5] = 1 << 2}; /* opcode 42 */
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	f.s.target.layout.frame.idle = idle;
+	put_unit(&f, 1, 6, 42);
+	put_unit(&f, 2, 6, 42);
+	call_three(&f);
+	synthetic_step(&f.s, 6);
+	plan(&f);
+	/* The leaf may stand there, and is not known to be a caller for that. */
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2");
+	synthetic_push(&f.s, 3, 6);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 3, 5);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_2 function_3");
+	/* Nor a caller of callers. */
+	synthetic_put(&f.s, synthetic_frame(&f.s, 1) + 16,
+		      f.s.codes[1] + (uint64_t)f.s.target.layout.code.code + 12);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	end(&f);
+}
+
+static unsigned depth(const struct fixture *f, uint32_t stack)
+{
+	unsigned n = 0;
+
+	for (; stack; n++)
+		stack = tables_get_stack(f->c.tables, stack)->parent;
+	return n;
+}
+
+static void what_is_not_copied_any_more_is_not_what_it_was(void **state)
+{
+	struct fixture f;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	for (unsigned i = 0; i < 32; i++)
+		synthetic_push(&f.s, i % 4, 3);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	/* Long flat, while no walk held: less and less is copied. */
+	for (unsigned i = 0; i < 30; i++)
+		synthetic_pop(&f.s);
+	for (unsigned i = 0; i < 600; i++)
+		first_half(&f);
+	/* Deep again, and another on the way: of which the copies tell nothing. */
+	for (unsigned i = 2; i < 32; i++)
+		synthetic_push(&f.s, i == 25 ? 5 : i % 4, 3);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	assert_in_range(depth(&f, walker_prefix(f.w, &f.c)), 2, 24);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_non_null(strstr(names(&f, stack), "function_0 function_5 function_2"));
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -503,6 +627,9 @@ int main(void)
 		cmocka_unit_test(a_thread_state_used_again_by_another_thread_has_changed),
 		cmocka_unit_test(a_chain_without_end_is_cut_and_says_so),
 		cmocka_unit_test(a_frame_of_an_unknown_owner_is_torn),
+		cmocka_unit_test(a_frame_that_has_not_begun_is_no_caller),
+		cmocka_unit_test(a_frame_at_its_return_is_no_caller),
+		cmocka_unit_test(what_is_not_copied_any_more_is_not_what_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,7 @@ static const struct field fields[] = {
 	FIELD(gen, created),
 	FIELD(gen, suspended),
 	FIELD(gen, yield_from),
+	FIELD(gen, executing),
 	FIELD(set, mask),
 	FIELD(set, table),
 	FIELD(inner, first),

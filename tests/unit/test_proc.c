@@ -65,6 +65,10 @@ static void a_text_is_read_whole_or_is_too_big(void **state)
 	assert_string_equal(buf, "1234567");
 	assert_int_equal(proc_read_text(fd, buf, 7), -E2BIG);
 	assert_int_equal(proc_read_text(fd, buf, 0), -E2BIG);
+	assert_int_equal(proc_read_piece(fd, buf, 8), 7);
+	assert_int_equal(strlen(buf), 7);
+	assert_int_equal(proc_read_piece(fd, buf, 7), -E2BIG);
+	assert_int_equal(proc_read_piece(fd, buf, 0), -E2BIG);
 	close(fd);
 }
 

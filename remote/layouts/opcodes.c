@@ -157,3 +157,55 @@ const uint8_t layout_caches_3_12[256] = {
 	[253] = LAYOUT_CACHE_UNKNOWN,
 	[254] = LAYOUT_CACHE_UNKNOWN,
 };
+
+const uint8_t layout_idle_3_8[32] = {
+	[10] = 0x48,
+};
+
+const uint8_t layout_idle_3_9[32] = {
+	[10] = 0x48,
+};
+
+const uint8_t layout_idle_3_10[32] = {
+	[10] = 0x48,
+};
+
+const uint8_t layout_idle_3_11[32] = {
+	[9] = 0x08,
+	[10] = 0x48,
+	[18] = 0xc0,
+};
+
+const uint8_t layout_idle_3_12[32] = {
+	[9] = 0x08,
+	[10] = 0x08,
+	[15] = 0x02,
+	[18] = 0xc0,
+	[30] = 0x8d,
+};
+
+const uint8_t layout_idle_3_13[32] = {
+	[4] = 0x18,
+	[12] = 0x80,
+	[14] = 0x40,
+	[18] = 0x20,
+	[25] = 0x80,
+	[29] = 0x90,
+	[30] = 0x03,
+};
+
+const uint8_t layout_idle_3_14[32] = {
+	[4] = 0x0c,
+	[15] = 0x01,
+	[16] = 0x01,
+	[24] = 0x10,
+	[30] = 0xe0,
+};
+
+const uint8_t layout_idle_3_15[32] = {
+	[4] = 0x03,
+	[14] = 0x80,
+	[16] = 0x01,
+	[25] = 0x03,
+	[30] = 0x70,
+};
