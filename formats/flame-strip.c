@@ -8,8 +8,8 @@
 
 #define MAX_BINS 2048
 #define MIN_BINS 8
-/* What the states of all threads take in all bins; with more there is no strip. */
-#define MAX_CELLS (4u << 20)
+/* Bins of all threads; with more there is no strip. */
+#define MAX_ROWS (192u << 10)
 /* Places seen in a bin, of all bins. */
 #define MIN_SEEN (24u << 10)
 #define MAX_SEEN (512u << 10)
@@ -24,6 +24,12 @@ enum doing {
 	DOING_PYTHON,	   /* holds the GIL, or is attached */
 	DOING_GC,
 	DOING_COUNT
+};
+
+/* The samples of a thread in a bin. */
+struct row {
+	uint32_t doing[DOING_COUNT];
+	uint32_t states[MODEL_STATES], how[3]; /* as struct model_thread has them */
 };
 
 struct seen {
@@ -43,8 +49,8 @@ struct flame_strip {
 	const struct model *m;
 	int64_t from, *clocks; /* by thread */
 	uint64_t span, width;
-	uint32_t bins, shift; /* a bin of places is 1 << shift bins of states */
-	uint32_t *doing;      /* by thread, bin, enum doing */
+	uint32_t bins, shift; /* a bin of places is 1 << shift bins of rows */
+	struct row *rows;     /* by thread, bin */
 	struct table seen;
 	uint32_t max_seen;
 	struct recent *recent;	     /* by place */
@@ -106,6 +112,14 @@ static uint32_t bin_of(struct flame_strip *s, const struct model_sample *sample)
 	return s->bin;
 }
 
+static void count_sample(struct row *row, const struct model_sample *sample)
+{
+	row->doing[doing_of(sample->state)]++;
+	row->how[sample->how <= STREAM_HOW_MOVING ? sample->how : STREAM_HOW_MOVING]++;
+	for (uint32_t bits = sample->state; bits; bits &= bits - 1)
+		row->states[__builtin_ctz(bits)]++;
+}
+
 static int take(void *arg, const struct model_sample *sample)
 {
 	struct flame_strip *s = arg;
@@ -115,7 +129,7 @@ static int take(void *arg, const struct model_sample *sample)
 	struct seen key, *to;
 	uint64_t when;
 
-	s->doing[((size_t)thread * s->bins + bin) * DOING_COUNT + doing_of(sample->state)]++;
+	count_sample(&s->rows[(size_t)thread * s->bins + bin], sample);
 	if (place == 0)
 		return 0;
 	bin >>= s->shift;
@@ -156,18 +170,18 @@ static int prepare(struct flame_strip *s)
 	flame_span(m, &s->from, &to);
 	s->span = (uint64_t)to - (uint64_t)s->from;
 	s->bins = MAX_BINS;
-	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_ROWS)
 		s->bins /= 2;
-	if ((size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+	if ((size_t)s->bins * threads > MAX_ROWS)
 		return -E2BIG;
 	s->width = s->span / s->bins + 1;
 	s->max_seen = s->flame->counts.count < MAX_SEEN / 4 ? s->flame->counts.count * 4 : MAX_SEEN;
 	if (s->max_seen < MIN_SEEN)
 		s->max_seen = MIN_SEEN;
-	s->doing = calloc((size_t)threads * s->bins * DOING_COUNT, sizeof(*s->doing));
+	s->rows = calloc((size_t)threads * s->bins, sizeof(*s->rows));
 	s->clocks = calloc(m->thread_count, sizeof(*s->clocks));
 	s->recent = calloc(s->flame->places.count, sizeof(*s->recent));
-	if (!s->doing || !s->clocks || !s->recent)
+	if (!s->rows || !s->clocks || !s->recent)
 		return -ENOMEM;
 	for (uint32_t i = 1; i < m->thread_count; i++)
 		s->clocks[i] = flame_clock(m, m->threads[i].process);
@@ -204,7 +218,7 @@ void flame_strip_free(struct flame_strip *s)
 	if (!s)
 		return;
 	table_done(&s->seen);
-	free(s->doing);
+	free(s->rows);
 	free(s->clocks);
 	free(s->recent);
 	free(s);
@@ -235,6 +249,20 @@ static void put_seen(const struct flame_strip *s, struct page *p, uint64_t inter
 		page_zigzag(p, (int64_t)(seen[i].ns / 1000 - seen[i].count * (interval_ns / 1000)));
 }
 
+/* Of one number of a thread's rows, from its first on: what ranges are made of. */
+static void put_sums(const struct flame_strip *s, struct page *p, const uint32_t *first)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t bin = 0; bin < s->bins; bin++) {
+		sum += first[bin * (sizeof(struct row) / sizeof(*first))];
+		if (bin == s->bins - 1 || ((bin + 1) & ((1u << s->shift) - 1)) == 0) {
+			page_varint(p, sum);
+			sum = 0;
+		}
+	}
+}
+
 void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t interval_ns)
 {
 	uint32_t threads = s ? s->m->thread_count - 1 : 0;
@@ -245,11 +273,15 @@ void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t inter
 	page_varint(p, s->width);
 	page_varint(p, s->shift);
 	for (uint32_t thread = 0; thread < threads; thread++) {
-		const uint32_t *doing = s->doing + (size_t)thread * s->bins * DOING_COUNT;
+		const struct row *rows = s->rows + (size_t)thread * s->bins;
 
 		for (uint32_t what = 0; what < DOING_COUNT; what++)
 			for (uint32_t bin = 0; bin < s->bins; bin++)
-				page_varint(p, doing[bin * DOING_COUNT + what]);
+				page_varint(p, rows[bin].doing[what]);
+		for (uint32_t bit = 0; bit < MODEL_STATES; bit++)
+			put_sums(s, p, &rows->states[bit]);
+		for (uint32_t how = 0; how < 3; how++)
+			put_sums(s, p, &rows->how[how]);
 	}
 	put_seen(s, p, interval_ns);
 }

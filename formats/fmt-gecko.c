@@ -1111,5 +1111,6 @@ const struct format format_gecko = {
 	.extension = "json",
 	.opcodes = true,
 	.timeline = true,
+	.over_time = true,
 	.write = gecko_write,
 };

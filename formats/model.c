@@ -76,6 +76,7 @@ struct cpu_share {
 struct model_private {
 	struct model_options options;
 	struct timeline timeline;
+	struct timeline waits; /* as samples: keep_wait() */
 	struct cpu_share *cpu; /* by thread; in MODE_CPU only */
 	uint32_t cpu_cap;
 	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */
@@ -134,7 +135,7 @@ int model_new(struct model **ret, const struct model_options *options)
 	m->p = p;
 	if (options)
 		p->options = *options;
-	p->timeline.open = p->options.timeline;
+	p->timeline.open = p->waits.open = p->options.timeline;
 	m->mode = p->options.mode;
 	m->opcodes = p->options.opcodes;
 	p->string_cap = 64;
@@ -185,8 +186,10 @@ void model_free(struct model *m)
 		next = b->next;
 		free(b);
 	}
-	for (uint32_t i = 0; i < m->process_count; i++)
+	for (uint32_t i = 0; i < m->process_count; i++) {
 		local_done(&p->locals[i]);
+		reports_done(&p->processes[i].reports);
+	}
 	for (uint32_t i = 0; i < m->warning_count; i++)
 		free(p->warnings[i]);
 	free(p->warnings);
@@ -207,6 +210,7 @@ void model_free(struct model *m)
 	table_done(&p->tasks);
 	free(p->awaiters);
 	timeline_done(&p->timeline);
+	timeline_done(&p->waits);
 	free(p);
 	free(m);
 }
@@ -1080,6 +1084,41 @@ static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
 	return part >= whole ? n : (uint64_t)((double)n * (double)part / (double)whole + 0.5);
 }
 
+/* How often it was looked at takes the place of the CPU time. */
+static void keep_wait(struct model_private *p, const struct model_wait *w)
+{
+	struct model_sample s = {
+		.time_ns = w->time_ns,
+		.ns = w->ns,
+		.cpu_ns = w->count,
+		.thread = w->thread,
+		.node = w->node,
+	};
+
+	timeline_put(&p->waits, &s);
+}
+
+struct waits_taker {
+	int (*take)(void *arg, const struct model_wait *w);
+	void *arg;
+};
+
+static int take_wait(void *arg, const struct model_sample *s)
+{
+	const struct waits_taker *taker = arg;
+	struct model_wait w = {s->time_ns, s->ns, s->cpu_ns, s->thread, s->node};
+
+	return taker->take(taker->arg, &w);
+}
+
+int model_waits(const struct model *m, int (*take)(void *arg, const struct model_wait *w),
+		void *arg)
+{
+	struct waits_taker taker = {take, arg};
+
+	return timeline_each(&m->p->waits, take_wait, &taker);
+}
+
 static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 {
 	struct model *m = arg;
@@ -1089,6 +1128,7 @@ static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 	struct model_process *process = &p->processes[stream];
 	struct model_count key = {0};
 	struct model_thread *t;
+	struct model_wait part;
 	uint64_t from, to, since;
 	uint32_t count;
 
@@ -1119,7 +1159,11 @@ static int on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 	count = table_intern(&p->counts, &key);
 	if (!count)
 		return -ENOMEM;
-	add_to_count(m, count, part_of(w->count, to - from, w->ns), to - from);
+	part = (struct model_wait){w->time_ns + from, to - from,
+				   part_of(w->count, to - from, w->ns), key.thread, key.node};
+	add_to_count(m, count, part.count, part.ns);
+	if (o->timeline)
+		keep_wait(p, &part);
 	publish(m);
 	return 0;
 }
@@ -1298,10 +1342,11 @@ static int on_gap(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread,
 static int on_statistics(void *arg, uint32_t stream, const struct stream_statistics *s)
 {
 	struct model *m = arg;
+	struct model_process *process = &m->p->processes[stream];
 
-	m->p->processes[stream].statistics = *s;
-	m->p->processes[stream].has_statistics = true;
-	return 0;
+	process->statistics = *s;
+	process->has_statistics = true;
+	return reports_add(&process->reports, s);
 }
 
 static int on_summary(void *arg, uint32_t stream, const struct stream_summary *s)
@@ -1441,6 +1486,8 @@ static int regroup(struct grouping *g)
 	/* Its file's errors are for who reads it. */
 	if (r == 0 && timeline_change(&p->timeline, regroup_sample, g) == -ENOMEM)
 		r = -ENOMEM;
+	if (r == 0 && timeline_change(&p->waits, regroup_sample, g) == -ENOMEM)
+		r = -ENOMEM;
 	return r;
 }
 
@@ -1578,7 +1625,20 @@ int model_group_processes(struct model *m)
 
 /* ---- one thread for many ---- */
 
-static void add_thread(struct model_thread *to, const struct model_thread *t)
+/* What to add to times of one process to have them on the clock of another: of two boots, by their
+ * real clocks. */
+static uint64_t clock_shift(const struct model *m, uint32_t from, uint32_t to)
+{
+	const struct stream_header *a = &m->processes[from].header, *b = &m->processes[to].header;
+
+	if (strcmp(a->boot_id, b->boot_id) == 0 || !a->start_real_ns || !b->start_real_ns)
+		return 0;
+	return a->start_real_ns - a->start_monotonic_ns -
+	       (b->start_real_ns - b->start_monotonic_ns);
+}
+
+/* shift: to add to its times. */
+static void add_thread(struct model_thread *to, const struct model_thread *t, uint64_t shift)
 {
 	to->samples += t->samples;
 	to->ns += t->ns;
@@ -1586,10 +1646,10 @@ static void add_thread(struct model_thread *to, const struct model_thread *t)
 		to->states[i] += t->states[i];
 	for (int i = 0; i < 3; i++)
 		to->how[i] += t->how[i];
-	if (t->seen && (!to->seen || t->first_ns < to->first_ns))
-		to->first_ns = t->first_ns;
-	if (t->seen && (!to->seen || t->last_ns >= to->last_ns)) {
-		to->last_ns = t->last_ns;
+	if (t->seen && (!to->seen || t->first_ns + shift < to->first_ns))
+		to->first_ns = t->first_ns + shift;
+	if (t->seen && (!to->seen || t->last_ns + shift >= to->last_ns)) {
+		to->last_ns = t->last_ns + shift;
 		to->last_node = t->last_node;
 		to->last_state = t->last_state;
 		to->last_how = t->last_how;
@@ -1618,13 +1678,34 @@ static int find_owners(struct model *m, uint32_t *owner)
 	return 0;
 }
 
+struct folding {
+	const struct model *m;
+	const uint32_t *owner; /* of each process */
+	uint32_t *thread;      /* of each old thread: the new one */
+};
+
+static int refold_sample(void *arg, struct model_sample *s)
+{
+	const struct folding *f = arg;
+	uint32_t process = f->m->threads[s->thread].process;
+
+	s->time_ns += clock_shift(f->m, process, f->owner[process]);
+	s->thread = f->thread[s->thread];
+	return 0;
+}
+
 int model_fold_threads(struct model *m, bool all_processes)
 {
 	struct model_private *p = m->p;
+	struct folding folding = {.m = m};
 	uint32_t *owner = calloc((size_t)m->process_count + 1, sizeof(*owner));
 	struct table threads = {0}, counts = {0};
 	int r = owner ? 0 : -ENOMEM;
 
+	folding.owner = owner;
+	folding.thread = calloc(m->thread_count, sizeof(*folding.thread));
+	if (!folding.thread)
+		r = -ENOMEM;
 	if (r == 0 && !all_processes)
 		r = find_owners(m, owner);
 	if (r == 0)
@@ -1641,7 +1722,9 @@ int model_fold_threads(struct model *m, bool all_processes)
 			r = -ENOMEM;
 		else
 			add_thread((struct model_thread *)(void *)threads.items + thread,
-				   &m->threads[i]);
+				   &m->threads[i],
+				   clock_shift(m, m->threads[i].process, key.process));
+		folding.thread[i] = thread;
 	}
 	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
 		const struct model_count *c = &m->counts[i];
@@ -1657,6 +1740,12 @@ int model_fold_threads(struct model *m, bool all_processes)
 		to->count += c->count;
 		to->ns += c->ns;
 	}
+	/* Its file's errors are for who reads it. */
+	if (r == 0)
+		timeline_change(&p->timeline, refold_sample, &folding);
+	if (r == 0)
+		timeline_change(&p->waits, refold_sample, &folding);
+	free(folding.thread);
 	free(owner);
 	if (r < 0) {
 		table_done(&threads);

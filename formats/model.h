@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "formats/reports.h"
 #include "formats/stream-select.h"
 #include "formats/stream.h"
 
@@ -77,6 +78,7 @@ struct model_process {
 	struct stream_header header; /* mostly empty when the input has lost it: stream_id only */
 	struct stream_statistics statistics; /* the latest; of the summary where there is one */
 	struct stream_summary summary;
+	struct reports reports; /* the statistics before the latest */
 	bool has_statistics, has_summary;
 	uint64_t samples;	 /* read, before the filter */
 	uint64_t unknown;	 /* of these, how many do not tell whether the mode asked
@@ -118,6 +120,15 @@ struct model_sample {
 	uint16_t state; /* bits of enum stream_state */
 	uint8_t how;	/* enum stream_how */
 	uint8_t pad[5];
+};
+
+/* A task that waited at one place over some looks, one behind the other: its part of the times that
+ * were asked for. The node is as of MODEL_TASKS_ALL; the thread runs its loop, or is one that
+ * stands for none. */
+struct model_wait {
+	uint64_t time_ns;   /* CLOCK_MONOTONIC of the recording host: of the first look */
+	uint64_t ns, count; /* as in the counts */
+	uint32_t thread, node;
 };
 
 #define MODEL_MAX_WARNINGS 64
@@ -214,6 +225,11 @@ uint64_t model_interval(const struct stream_header *h);
  * kept in failed, now or earlier. May be called any number of times. */
 int model_samples(const struct model *m, int (*take)(void *arg, const struct model_sample *s),
 		  void *arg);
+
+/* Tasks that waited, one wait after the other as they ended, with MODEL_TASKS_ALL and
+ * model_options.timeline. Else as model_samples(). */
+int model_waits(const struct model *m, int (*take)(void *arg, const struct model_wait *w),
+		void *arg);
 
 /* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or
  * -ENOMEM; a table over 2^31 entries is -ENOMEM too. */

@@ -1,8 +1,10 @@
 /* Writes recordings with known answers for the tests of pages: recordings FOLDER. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/bytes.h"
 #include "formats/stream.h"
@@ -108,7 +110,8 @@ static int to_file(void *arg, const void *bytes, size_t len)
 struct recording {
 	FILE *file;
 	struct stream_writer *writer;
-	uint64_t start, samples;
+	uint64_t start, samples, stopped;
+	uint8_t how; /* enum stream_how of what follows */
 };
 
 static void begin(struct recording *r, const char *folder, const char *name, const char *command,
@@ -143,22 +146,41 @@ static void sample(struct recording *r, uint64_t ms, uint32_t thread, uint32_t s
 	struct stream_sample s = {.time_ns = r->start + ms * 1000000,
 				  .thread = thread,
 				  .stack = stack,
-				  .state = state};
+				  .state = state,
+				  .how = r->how};
 
 	if (stream_writer_sample(r->writer, &s) < 0)
 		exit(1);
 	r->samples++;
+	r->stopped += r->how == STREAM_HOW_STOP;
+}
+
+/* What was missed and lost was so in the last two of ten seconds, but for half of what was missed.
+ */
+static struct stream_statistics totals(const struct recording *r, uint64_t ms)
+{
+	uint64_t missed = ms > 8000 ? 20 : ms > 2000 ? 10 : 0, lost = ms > 8000 ? 10 : 0;
+
+	return (struct stream_statistics){.due = r->samples + missed + lost,
+					  .achieved = r->samples,
+					  .missed = missed,
+					  .free = r->samples - r->stopped,
+					  .stopped = r->stopped,
+					  .lost[STREAM_LOST_TORN] = lost,
+					  .elapsed_ns = ms * 1000000};
+}
+
+static void report(struct recording *r, uint64_t ms)
+{
+	struct stream_statistics s = totals(r, ms);
+
+	if (stream_writer_statistics(r->writer, &s) < 0)
+		exit(1);
 }
 
 static void finish(struct recording *r)
 {
-	struct stream_summary end = {.end = "target exited",
-				     .totals = {.due = r->samples + 30,
-						.achieved = r->samples,
-						.missed = 20,
-						.free = r->samples,
-						.lost[STREAM_LOST_TORN] = 10,
-						.elapsed_ns = 10000000000}};
+	struct stream_summary end = {.end = "target exited", .totals = totals(r, 10000)};
 
 	if (stream_writer_finish(r->writer, &end) < 0 || fclose(r->file) != 0)
 		exit(1);
@@ -175,7 +197,7 @@ static void finish(struct recording *r)
 
 /* Ten seconds at 1 kHz. main: five seconds of alpha > beta, then three of alpha > gamma and two of
  * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half.
- */
+ * In the fourth second the process is stopped for each sample. Each second ends with a report. */
 static void make_known(const char *folder)
 {
 	struct recording r;
@@ -195,6 +217,9 @@ static void make_known(const char *folder)
 	add_thread("MainThread", true);
 	add_thread("worker", false);
 	for (uint64_t ms = 0; ms < 10000; ms++) {
+		r.how = ms / 1000 == 3 ? STREAM_HOW_STOP : STREAM_HOW_FREE;
+		if (ms && ms % 1000 == 0)
+			report(&r, ms);
 		sample(&r, ms, 1, ms < 5000 ? beta : ms < 8000 ? gamma : deep, PYTHON);
 		sample(&r, ms, 2, work, ms < 5000 ? WAITS : SLEEPS);
 	}
@@ -316,6 +341,47 @@ static void make_huge(const char *folder)
 	finish(&r);
 }
 
+/* A source file in the folder, of before the recording or of now; the string of its path. */
+static uint32_t add_source(const char *folder, const char *name, const char *bytes, size_t len,
+			   bool old)
+{
+	const struct timespec times[2] = {{1600000000, 0}, {1600000000, 0}};
+	char *full = realpath(folder, NULL), path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", full ? full : folder, name);
+	free(full);
+	f = fopen(path, "w");
+	if (!f || fwrite(bytes, 1, len, f) != len || fclose(f) != 0 ||
+	    (old && utimensat(AT_FDCWD, path, times, 0) < 0))
+		exit(1);
+	return add_text(path);
+}
+
+/* Functions whose source is there, and others whose is not, each for its reason. */
+static void make_sources(const char *folder)
+{
+	static const char text[] = "import time\n\ndef shown():\n    return time.time()\n";
+	struct recording r;
+	uint32_t stacks[8], n = 0, file;
+
+	begin(&r, folder, "sources", "python shown.py", "wall");
+	file = add_source(folder, "shown.py", text, sizeof(text) - 1, true);
+	stacks[n++] = call(0, add_text("shown"), file, 3);
+	stacks[n++] = call(0, add_text("behind"), file, 100);
+	file = add_source(folder, "changed.py", text, sizeof(text) - 1, false);
+	stacks[n++] = call(0, add_text("changed"), file, 3);
+	file = add_source(folder, "binary.py", "a\0b\n\n\n", 6, true);
+	stacks[n++] = call(0, add_text("binary"), file, 1);
+	stacks[n++] = call(0, add_text("frozen"), add_text("<frozen importlib>"), 1);
+	stacks[n++] = call(0, add_text("moving"), 0, -1);
+	made.functions[made.n_functions].kind = STREAM_FRAME_MOVING;
+	add_thread("MainThread", true);
+	for (uint64_t ms = 0; ms < 600; ms++)
+		sample(&r, ms, 1, stacks[ms % n], PYTHON);
+	finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -328,5 +394,6 @@ int main(int argc, char **argv)
 	make_change(argv[1], "gil", true, "gil");
 	make_hostile(argv[1]);
 	make_huge(argv[1]);
+	make_sources(argv[1]);
 	return 0;
 }
