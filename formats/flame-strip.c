@@ -120,33 +120,70 @@ static void count_sample(struct row *row, const struct model_sample *sample)
 		row->states[__builtin_ctz(bits)]++;
 }
 
-static int take(void *arg, const struct model_sample *sample)
+/* What was seen of a thread at a place in a bin. 0, -ENOMEM. */
+static int add_seen(struct flame_strip *s, uint32_t thread, uint32_t place, uint32_t bin,
+		    uint64_t count, uint64_t ns)
 {
-	struct flame_strip *s = arg;
-	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
-	uint32_t bin = bin_of(s, sample);
+	uint64_t when = ((uint64_t)thread << 32 | bin >> s->shift) + 1;
 	struct recent *recent = &s->recent[place];
-	struct seen key, *to;
-	uint64_t when;
+	struct seen key = {.bin = bin >> s->shift, .thread = thread, .place = place}, *to;
 
-	count_sample(&s->rows[(size_t)thread * s->bins + bin], sample);
-	if (place == 0)
-		return 0;
-	bin >>= s->shift;
-	when = ((uint64_t)thread << 32 | bin) + 1;
 	if (recent->when != when) {
-		key = (struct seen){.bin = bin, .thread = thread, .place = place};
 		recent->seen = table_intern(&s->seen, &key);
 		recent->when = when;
 		if (recent->seen == 0)
 			return -ENOMEM;
 	}
 	to = (struct seen *)(void *)s->seen.items + recent->seen;
-	to->count++;
-	to->ns += s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns;
+	to->count += (uint32_t)count;
+	to->ns += ns;
 	if (s->seen.count > s->max_seen && (s->bins - 1) >> s->shift)
 		return widen(s);
 	return 0;
+}
+
+static int take(void *arg, const struct model_sample *sample)
+{
+	struct flame_strip *s = arg;
+	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
+	uint32_t bin = bin_of(s, sample);
+
+	count_sample(&s->rows[(size_t)thread * s->bins + bin], sample);
+	return place ? add_seen(s, thread, place, bin, 1,
+				s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns)
+		     : 0;
+}
+
+static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
+{
+	return part >= whole ? n : (uint64_t)((unsigned __int128)n * part / whole);
+}
+
+/* Each bin has its part of the time that a task waited. */
+static int take_wait(void *arg, const struct model_wait *w)
+{
+	struct flame_strip *s = arg;
+	uint32_t place = s->flame->sides[0].place[w->node];
+	uint64_t at = w->time_ns + (uint64_t)s->clocks[w->thread] - (uint64_t)s->from;
+	uint64_t begin = (int64_t)at < 0 ? 0 : at > s->span ? s->span : at;
+	uint64_t end = w->ns < s->span - begin ? begin + w->ns : s->span, count = 0, ns = 0;
+
+	if (place == 0)
+		return 0;
+	for (uint64_t now = begin;;) {
+		uint32_t bin = (uint32_t)(now / s->width);
+		uint64_t next = (((uint64_t)bin >> s->shift) + 1) << s->shift, so_far, so_long;
+		int r;
+
+		now = next * s->width < end ? next * s->width : end;
+		so_far = part_of(w->count, now - begin, end - begin);
+		so_long = part_of(w->ns, now - begin, end - begin);
+		r = add_seen(s, w->thread - 1, place, bin, so_far - count, so_long - ns);
+		if (r < 0 || now >= end)
+			return r;
+		count = so_far;
+		ns = so_long;
+	}
 }
 
 static int by_bin(const void *a, const void *b, void *arg)
@@ -200,6 +237,8 @@ int flame_strip_new(struct flame_strip **ret, const struct flame *f, int *ret_er
 	r = prepare(s);
 	if (r == 0)
 		r = model_samples(s->m, take, s);
+	if (r == 0)
+		r = model_waits(s->m, take_wait, s);
 	if (r < 0 || s->seen.count <= 1) {
 		flame_strip_free(s);
 		*ret = NULL;

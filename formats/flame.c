@@ -266,7 +266,8 @@ int64_t flame_clock(const struct model *m, uint32_t process)
 	return (int64_t)(h->start_real_ns - h->start_monotonic_ns);
 }
 
-void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
+/* all: also of threads of which no sample was asked for. */
+static bool find_span(const struct model *m, bool all, int64_t *ret_from, int64_t *ret_to)
 {
 	int64_t from = 0, to = 0;
 	bool any = false;
@@ -278,7 +279,7 @@ void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
 		int64_t first = (int64_t)(t->first_ns + clock);
 		int64_t last = (int64_t)(t->last_ns + clock);
 
-		if (!t->seen || t->samples == 0)
+		if (!t->seen || (t->samples == 0 && !all))
 			continue;
 		if (!any || first < from)
 			from = first;
@@ -288,6 +289,14 @@ void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
 	}
 	*ret_from = from;
 	*ret_to = to;
+	return any;
+}
+
+void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
+{
+	/* Where all that there is are tasks that wait, they were looked at with other samples. */
+	if (!find_span(m, false, ret_from, ret_to))
+		find_span(m, true, ret_from, ret_to);
 }
 
 /* ---- writing ---- */

@@ -294,6 +294,20 @@ test("what threads and the sampler did is told of the range", async browser => {
 	await close(page);
 });
 
+test("of tasks that wait a range has the part of it in which they did", async browser => {
+	const page = await open(browser, pageOf("waiting", "--flamegraph", "--async-aware", "--async-mode", "all"));
+	assert.deepEqual(await stacks(page), { "outer": 10000, "outer;main": 10000, "outer;main;inner": 10000,
+		"outer;main;inner;connect": 6000, "outer;main;inner;receive": 4000 });
+	await setRange(page, 4, 8);
+	const now = await stacks(page);
+	near(now["outer;main;inner;connect"], 2000, 10);
+	near(now["outer;main;inner;receive"], 2000, 10);
+	assert.match(await text(page, "status"), /4,0\d\d samples|3,99\d samples/);
+	const whole = await page.evaluate(() => pyprof.data.strip.count.reduce((a, b) => a + b, 0));
+	assert.equal(whole, 10000);
+	await close(page);
+});
+
 test("the timeline obeys keys", async browser => {
 	const page = await open(browser, pageOf("known"));
 	await page.locator("#strip").focus();

@@ -115,7 +115,7 @@ struct recording {
 };
 
 static void begin(struct recording *r, const char *folder, const char *name, const char *command,
-		  const char *mode)
+		  const char *mode, const char *collected)
 {
 	char path[4096];
 	struct stream_header h = {.stream_id = 42 + strlen(name),
@@ -134,6 +134,7 @@ static void begin(struct recording *r, const char *folder, const char *name, con
 
 	snprintf(h.command, sizeof(h.command), "%s", command);
 	snprintf(h.mode, sizeof(h.mode), "%s", mode);
+	snprintf(h.collected, sizeof(h.collected), "%s", collected);
 	snprintf(path, sizeof(path), "%s/%s.pyprof", folder, name);
 	*r = (struct recording){.file = fopen(path, "w"), .start = 5000000000};
 	if (!r->file || stream_writer_new(&r->writer, &h, &definitions, &o, to_file, r->file) < 0)
@@ -203,7 +204,7 @@ static void make_known(const char *folder)
 	struct recording r;
 	uint32_t app, module, alpha, beta, gamma, recurse, deep, loop, work;
 
-	begin(&r, folder, "known", "python app.py", "wall");
+	begin(&r, folder, "known", "python app.py", "wall", "");
 	app = add_text("/srv/app/app.py");
 	module = call(0, add_text("<module>"), app, 1);
 	alpha = call(module, add_text("alpha"), app, 10);
@@ -240,7 +241,7 @@ static void make_change(const char *folder, const char *name, bool now, const ch
 	struct recording r;
 	uint32_t app, module, stacks[8], noise, turn = 0;
 
-	begin(&r, folder, name, "python app.py", mode);
+	begin(&r, folder, name, "python app.py", mode, "");
 	app = add_text("/srv/app/app.py");
 	/* Code above was added meanwhile: everything moved down. */
 	module = call(0, add_text("<module>"), app, 1);
@@ -289,7 +290,7 @@ static void make_hostile(const char *folder)
 	if (!lengthy)
 		exit(1);
 	begin(&r, folder, "hostile",
-	      "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae", "wall");
+	      "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae", "wall", "");
 	memset(lengthy, 'A', 10000);
 	lengthy[10000] = '\0';
 	for (uint32_t i = 0; i < count; i++)
@@ -312,7 +313,7 @@ static void make_huge(const char *folder)
 	uint32_t random = 7, files[50];
 	char name[64];
 
-	begin(&r, folder, "huge", "python huge.py", "wall");
+	begin(&r, folder, "huge", "python huge.py", "wall", "");
 	for (int i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name),
 			 i % 3 ? "/srv/app/module_%d.py" : "/usr/lib/python3.12/m%d.py", i);
@@ -365,7 +366,7 @@ static void make_sources(const char *folder)
 	struct recording r;
 	uint32_t stacks[8], n = 0, file;
 
-	begin(&r, folder, "sources", "python shown.py", "wall");
+	begin(&r, folder, "sources", "python shown.py", "wall", "");
 	file = add_source(folder, "shown.py", text, sizeof(text) - 1, true);
 	stacks[n++] = call(0, add_text("shown"), file, 3);
 	stacks[n++] = call(0, add_text("behind"), file, 100);
@@ -382,6 +383,48 @@ static void make_sources(const char *folder)
 	finish(&r);
 }
 
+/* Ten seconds of a loop without a task, over which one task waits for another, which waits first at
+ * one place and in the last four seconds at another. */
+static void make_waiting(const char *folder)
+{
+	struct recording r;
+	uint32_t app, loop, outer, first, last;
+
+	begin(&r, folder, "waiting", "python tasks.py", "wall", "async async-waits");
+	app = add_text("/srv/app/tasks.py");
+	loop = call(0, add_text("run_forever"), app, 1);
+	outer = call(0, add_text("outer"), add_text("<task>"), 0);
+	made.functions[made.n_functions].kind = STREAM_FRAME_TASK;
+	outer = call(outer, add_text("main"), app, 10);
+	outer = call(outer, add_text("inner"), add_text("<task>"), 0);
+	made.functions[made.n_functions].kind = STREAM_FRAME_TASK;
+	first = call(outer, add_text("connect"), app, 20);
+	last = call(outer, add_text("receive"), app, 30);
+	add_thread("MainThread", true);
+	for (uint64_t ms = 0; ms < 10000; ms++) {
+		struct stream_sample s = {.time_ns = r.start + ms * 1000000,
+					  .thread = 1,
+					  .stack = loop,
+					  .state = SLEEPS,
+					  .task = STREAM_SAMPLE_TASK_NONE};
+
+		if (stream_writer_sample(r.writer, &s) < 0)
+			exit(1);
+		r.samples++;
+	}
+	for (int i = 0; i < 2; i++) {
+		struct stream_wait w = {.time_ns = r.start + (i ? 6000000000 : 0),
+					.ns = i ? 4000000000 : 6000000000,
+					.count = i ? 4000 : 6000,
+					.thread = 1,
+					.stack = i ? last : first};
+
+		if (stream_writer_wait(r.writer, &w) < 0)
+			exit(1);
+	}
+	finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -395,5 +438,6 @@ int main(int argc, char **argv)
 	make_hostile(argv[1]);
 	make_huge(argv[1]);
 	make_sources(argv[1]);
+	make_waiting(argv[1]);
 	return 0;
 }
