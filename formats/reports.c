@@ -14,20 +14,21 @@ struct report report_of(const struct stream_statistics *s)
 
 int reports_add(struct reports *r, const struct stream_statistics *s)
 {
-	if (++r->skipped < r->step)
-		return 0;
-	r->skipped = 0;
 	if (!r->items) {
 		r->items = calloc(REPORTS_MAX, sizeof(*r->items));
 		if (!r->items)
 			return -ENOMEM;
 		r->step = 1;
 	}
+	if (++r->seen % r->step)
+		return 0;
 	if (r->count == REPORTS_MAX) {
 		for (uint32_t i = 0; i < REPORTS_MAX / 2; i++)
 			r->items[i] = r->items[2 * i + 1];
 		r->count = REPORTS_MAX / 2;
-		r->step = r->step < 1u << 30 ? 2 * r->step : r->step;
+		r->step *= 2;
+		if (r->seen % r->step)
+			return 0;
 	}
 	r->items[r->count++] = report_of(s);
 	return 0;

@@ -20,7 +20,7 @@ struct report {
 struct reports {
 	struct report *items;
 	uint32_t count;
-	uint32_t step, skipped; /* 1 of step is kept */
+	uint64_t step, seen; /* each step-th of those seen is kept */
 };
 
 struct report report_of(const struct stream_statistics *s);
