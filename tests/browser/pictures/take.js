@@ -77,9 +77,11 @@ async function main() {
 		for (const theme of ["light", "dark"]) {
 			const page = await browser.newPage({ viewport: { width: 1080, height: 600 }, colorScheme: theme, reducedMotion: "reduce" });
 			await page.goto(`file://${path.join(heat, page_)}`);
-			/* From the hottest line on, with the panel of its callers. */
-			if (name === "heatmap")
-				await page.keyboard.press("n");
+			/* The hottest line, with what is known of it. */
+			if (name === "heatmap") {
+				await page.keyboard.press("h");
+				await page.keyboard.press("Enter");
+			}
 			await page.waitForTimeout(200);
 			await page.screenshot({ path: path.join(to, `${name}-${theme}.png`) });
 			await page.close();
