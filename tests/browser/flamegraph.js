@@ -424,7 +424,27 @@ test("the address says what is shown", async browser => {
 	assert.deepEqual(await window_(page), seen);
 	assert.equal(await page.inputValue("#search"), "beta");
 	await close(page);
-	for (const strange of ["#range=9-1&at=zz.zz&of=zzzz&not=-1.99", "#range=a&unit=&view=,,&re=(", "#at=1.1.1.1.1.1&%"]) {
+	/* A part of the width that is no box's, and the frame of the panel; callers and callees too. */
+	for (const root of [false, true]) {
+		page = await open(browser, pageOf("known"));
+		await page.evaluate(root => {
+			if (root)
+				pyprof.sandwich(pyprof.keys.fn.findIndex((fn, key) => pyprof.keys.name(key) === "recurse"));
+			const pane = pyprof.graph.panes.at(-1), whole = pane.view.width[0];
+			pyprof.graph.goTo(pane, 0.11 * whole, 0.52 * whole, true);
+			pyprof.select(pane, pane.view.count - 1);
+		}, root);
+		await page.waitForFunction(() => /win=/.test(location.hash) && /sel=/.test(location.hash));
+		const shown = page => page.evaluate(() => [pyprof.graph.panes.map(p => p.window.map(x => Math.round(x / 1000))), document.getElementById("chosen").textContent,
+			pyprof.selected.node, pyprof.root]);
+		const [link, was] = [await page.evaluate(() => location.hash), await shown(page)];
+		await close(page);
+		page = await open(browser, pageOf("known"), { hash: link });
+		assert.deepEqual(await shown(page), was);
+		assert.equal(await page.evaluate(() => location.hash), link);
+		await close(page);
+	}
+	for (const strange of ["#win=1-0_a&sel=1.zz&of=1", "#win=-1-5&sel=9.1&at=1", "#win=0.5-0.50000000001&sel=0.", "#range=9-1&at=zz.zz&of=zzzz&not=-1.99", "#range=a&unit=&view=,,&re=(", "#at=1.1.1.1.1.1&%"]) {
 		page = await open(browser, pageOf("known"), { hash: strange });
 		assert.equal((await window_(page))[1] > 0, true);
 		await close(page);

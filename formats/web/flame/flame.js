@@ -194,6 +194,10 @@ class App {
 	zoomed(pane) {
 		this.refine(pane);
 		this.showState();
+		this.hashSoon();
+	}
+
+	hashSoon() {
 		clearTimeout(this.hashTimer);
 		this.hashTimer = setTimeout(() => this.toHash(), 300);
 	}
@@ -439,6 +443,7 @@ class App {
 		this.graph.focus = { pane, node };
 		this.side.chosen(pane, node);
 		this.told({ pane, node });
+		this.hashSoon();
 		this.graph.ask();
 	}
 
@@ -520,6 +525,16 @@ class App {
 		this.graph.goTo(pane, pane.view.x[node], pane.view.x[node] + pane.view.width[node], now);
 	}
 
+	pathText(path) {
+		return path.map(key => key.toString(36)).join(".");
+	}
+
+	/* Whether the first pane shows that box, and nothing beside it. */
+	fillsWindow(path) {
+		const { view, window: [a, b] } = this.graph.panes[0], node = nodeAt(view, path), near = (b - a) * 1e-6;
+		return Math.abs(view.x[node] - a) <= near && Math.abs(view.x[node] + view.width[node] - b) <= near;
+	}
+
 	toHash() {
 		const q = new URLSearchParams(), flags = ["inverted", "upward", "lines", "paths", "byName", "elided", "absolute"].filter(f => this[f]);
 		if (this.unit !== NS)
@@ -539,9 +554,14 @@ class App {
 			q.set("of", this.root.toString(36));
 		if (this.query)
 			q.set(this.regex ? "re" : "q", this.query);
-		const path = this.zoomPath;
-		if (path && path.length < 500)
-			q.set("at", path.map(key => key.toString(36)).join("."));
+		const path = this.zoomPath, { panes } = this.graph, { selected } = this;
+		if (path && path.length < 500 && this.fillsWindow(path))
+			q.set("at", this.pathText(path));
+		else if (this.graph.isZoomed)
+			q.set("win", panes.map(p => p.window.map(x => (x / (p.view.width[0] || 1)).toFixed(9)).join("-")).join("_"));
+		const chosen = selected ? pathOf(selected.pane.view, selected.node) : [];
+		if (chosen.length && chosen.length < 500)
+			q.set("sel", `${panes.indexOf(selected.pane)}.${this.pathText(chosen)}`);
 		this.hash = String(q) ? `#${q}` : "";
 		history.replaceState(null, "", this.hash || location.pathname + location.search);
 		this.hash = location.hash;
@@ -571,10 +591,21 @@ class App {
 		if (of > 0 && of < new Keys(this.data, this.lines).count)
 			this.root = of;
 		this.rebuild(false);
-		if (at && !this.root) {
-			this.zoomToPath(at.split(".").map(key => parseInt(key, 36)), true);
-			this.showState();
-		}
+		const keysOf = text => text.split(".").map(key => parseInt(key, 36)), { panes } = this.graph;
+		if (at && !this.root)
+			this.zoomToPath(keysOf(at), true);
+		(q.get("win") ?? "").split("_").slice(0, panes.length).forEach((text, i) => {
+			const [a, b] = text.split("-").map(Number), { width } = panes[i].view;
+			if (a >= 0 && b > a && b <= 1)
+				this.graph.goTo(panes[i], a * width[0], b * width[0], true);
+		});
+		const [, index, path] = /^([01])\.(.+)$/.exec(q.get("sel") ?? "") ?? [], pane = panes[Number(index)];
+		const node = pane ? nodeAt(pane.view, keysOf(path)) : 0;
+		if (node)
+			this.select(pane, node);
+		this.backs = [];
+		this.showState();
+		this.toHash();
 	}
 
 	/* ---- controls ---- */

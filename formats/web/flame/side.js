@@ -157,6 +157,8 @@ class Side {
 		rows.push(fact("recorded", showTime(side.span)));
 		if (app.range)
 			rows.push(fact("range", app.strip.text));
+		if (app.data.span)
+			rows.push(fact("samples a second", showCount(sum[COUNT] / app.data.span * 1e9), "of the chosen threads together"));
 		if (side.mode !== "wall")
 			rows.push(fact("mode", side.mode));
 		if (app.data.diff) {
