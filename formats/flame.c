@@ -266,6 +266,23 @@ int64_t flame_clock(const struct model *m, uint32_t process)
 	return (int64_t)(h->start_real_ns - h->start_monotonic_ns);
 }
 
+/* Of the times of a thread's samples those that were asked for; false: there is none. */
+static bool find_times(const struct model *m, const struct model_thread *t, uint64_t *ret_first,
+		       uint64_t *ret_last)
+{
+	uint64_t begin = m->processes[t->process].first_ns, from = begin + m->from_ns;
+	uint64_t to = m->to_ns && begin + m->to_ns > begin ? begin + m->to_ns - 1 : UINT64_MAX;
+
+	/* Who folded threads has no process of theirs to count from. */
+	if (m->threads_folded || from < begin)
+		from = 0;
+	if (m->threads_folded)
+		to = UINT64_MAX;
+	*ret_first = t->first_ns > from ? t->first_ns : from;
+	*ret_last = t->last_ns < to ? t->last_ns : to;
+	return *ret_first <= *ret_last;
+}
+
 /* all: also of threads of which no sample was asked for. */
 static bool find_span(const struct model *m, bool all, int64_t *ret_from, int64_t *ret_to)
 {
@@ -275,12 +292,13 @@ static bool find_span(const struct model *m, bool all, int64_t *ret_from, int64_
 	for (uint32_t i = 1; i < m->thread_count; i++) {
 		const struct model_thread *t = &m->threads[i];
 		/* A recording may say what it likes: nothing overflows but to another time. */
-		uint64_t clock = (uint64_t)flame_clock(m, t->process);
-		int64_t first = (int64_t)(t->first_ns + clock);
-		int64_t last = (int64_t)(t->last_ns + clock);
+		uint64_t clock = (uint64_t)flame_clock(m, t->process), first_ns, last_ns;
+		int64_t first, last;
 
-		if (!t->seen || (t->samples == 0 && !all))
+		if (!t->seen || (t->samples == 0 && !all) || !find_times(m, t, &first_ns, &last_ns))
 			continue;
+		first = (int64_t)(first_ns + clock);
+		last = (int64_t)(last_ns + clock);
 		if (!any || first < from)
 			from = first;
 		if (!any || last > to)

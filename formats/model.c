@@ -138,6 +138,8 @@ int model_new(struct model **ret, const struct model_options *options)
 	p->timeline.open = p->waits.open = p->options.timeline;
 	m->mode = p->options.mode;
 	m->opcodes = p->options.opcodes;
+	m->from_ns = p->options.from_ns;
+	m->to_ns = p->options.to_ns;
 	p->string_cap = 64;
 	p->strings = calloc(p->string_cap, sizeof(*p->strings));
 	p->warnings = calloc(MODEL_MAX_WARNINGS, sizeof(*p->warnings));

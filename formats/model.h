@@ -185,6 +185,7 @@ struct model {
 	uint64_t samples, ns;	     /* sums of counts */
 	enum mode mode;		     /* asked for, or that of the first stream */
 	bool opcodes;		     /* asked for */
+	uint64_t from_ns, to_ns;     /* asked for: as in the options */
 	const char *const *warnings; /* the reader's sentences */
 	uint32_t warning_count;
 	struct model_private *p;

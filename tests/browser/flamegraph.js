@@ -294,6 +294,15 @@ test("what threads and the sampler did is told of the range", async browser => {
 	await close(page);
 });
 
+test("a page of a part of a recording says that its sampling is of the whole", async browser => {
+	let page = await open(browser, pageOf("known", "--flamegraph", "--from", "2", "--to", "5"));
+	assert.match(await text(page, "sampling"), /^Of the whole recording, 10\.0 s; the page is of 3\.00 s of it\.due20,030/);
+	await close(page);
+	page = await open(browser, pageOf("known"));
+	assert.match(await text(page, "sampling"), /^due20,030/);
+	await close(page);
+});
+
 test("of tasks that wait a range has the part of it in which they did", async browser => {
 	const page = await open(browser, pageOf("waiting", "--flamegraph", "--async-aware", "--async-mode", "all"));
 	assert.deepEqual(await stacks(page), { "outer": 10000, "outer;main": 10000, "outer;main;inner": 10000,
@@ -637,6 +646,20 @@ test("compared: a range of time is compared by its own length", async browser =>
 		return places;
 	});
 	assert.deepEqual([places.steady, places.grows, places.shrinks, places.appears], [0, 3, -3, 4]);
+	await close(page);
+});
+
+test("compared: parts of recordings by their own lengths, whatever those of the recordings are", async browser => {
+	/* Twice as long, and the same in its first ten seconds. */
+	const page = await open(browser, pageOf("after", "--from", "1", "--to", "4", "--diff-flamegraph", `${process.argv[3]}/before_long.pyprof`));
+	const places = await page.evaluate(() => {
+		const { view } = pyprof.graph.panes[0], places = {};
+		for (let i = 1; i < view.count; i++)
+			places[view.keys.name(view.key[i])] = pyprof.classOf(view, i);
+		return places;
+	});
+	assert.deepEqual([places.steady, places.grows, places.shrinks, places.appears], [0, 3, -3, 4]);
+	assert.match(await text(page, "summary"), /recorded3\.00 s.*base: recorded3\.00 s/);
 	await close(page);
 });
 

@@ -236,7 +236,8 @@ static const struct {
 	{"shrinks", 30, 12}, {"appears", 0, 18},      {"vanishes", 20, 0},
 };
 
-static void make_change(const char *folder, const char *name, bool now, const char *mode)
+static void make_change(const char *folder, const char *name, bool now, const char *mode,
+			uint64_t length_ms)
 {
 	struct recording r;
 	uint32_t app, module, stacks[8], noise, turn = 0;
@@ -249,7 +250,7 @@ static void make_change(const char *folder, const char *name, bool now, const ch
 		stacks[i] = call(module, add_text(changes[i].name), app, 10 * (int)i + 10 + now);
 	noise = call(module, add_text("noise"), app, 100 + now);
 	add_thread("MainThread", true);
-	for (uint64_t ms = 0; ms < 10000; ms++) {
+	for (uint64_t ms = 0; ms < length_ms; ms++) {
 		uint32_t at = 0;
 		unsigned left = (unsigned)(turn++ * 37 % 100);
 
@@ -432,9 +433,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	make_known(argv[1]);
-	make_change(argv[1], "before", false, "wall");
-	make_change(argv[1], "after", true, "wall");
-	make_change(argv[1], "gil", true, "gil");
+	make_change(argv[1], "before", false, "wall", 10000);
+	make_change(argv[1], "before_long", false, "wall", 20000);
+	make_change(argv[1], "after", true, "wall", 10000);
+	make_change(argv[1], "gil", true, "gil", 10000);
 	make_hostile(argv[1]);
 	make_huge(argv[1]);
 	make_sources(argv[1]);

@@ -245,7 +245,10 @@ class Side {
 	}
 
 	samplingOfAll(s) {
-		const rows = [];
+		const rows = [], { span, processes } = this.app.data.facts.sides[0];
+		/* A page of a part of a recording: of the times that were asked for. */
+		if (processes.length === 1 && s.elapsedNs > span + 1e9)
+			rows.push(make("p", { class: "hint" }, `Of the whole recording, ${showTime(s.elapsedNs)}; the page is of ${showTime(span)} of it.`));
 		if (s.due)
 			rows.push(...this.efficiency(s.due, s.achieved, s.missed, s.lost));
 		else
