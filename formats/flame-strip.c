@@ -288,13 +288,13 @@ static void put_seen(const struct flame_strip *s, struct page *p, uint64_t inter
 		page_zigzag(p, (int64_t)(seen[i].ns / 1000 - seen[i].count * (interval_ns / 1000)));
 }
 
-/* Of one number of a thread's rows, from its first on: what ranges are made of. */
-static void put_sums(const struct flame_strip *s, struct page *p, const uint32_t *first)
+/* Of one number of a thread's rows, what ranges are made of. at: where the number is in a row. */
+static void put_sums(const struct flame_strip *s, struct page *p, const struct row *rows, size_t at)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t bin = 0; bin < s->bins; bin++) {
-		sum += first[bin * (sizeof(struct row) / sizeof(*first))];
+		sum += *(const uint32_t *)(const void *)((const char *)&rows[bin] + at);
 		if (bin == s->bins - 1 || ((bin + 1) & ((1u << s->shift) - 1)) == 0) {
 			page_varint(p, sum);
 			sum = 0;
@@ -318,9 +318,9 @@ void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t inter
 			for (uint32_t bin = 0; bin < s->bins; bin++)
 				page_varint(p, rows[bin].doing[what]);
 		for (uint32_t bit = 0; bit < MODEL_STATES; bit++)
-			put_sums(s, p, &rows->states[bit]);
+			put_sums(s, p, rows, offsetof(struct row, states[bit]));
 		for (uint32_t how = 0; how < 3; how++)
-			put_sums(s, p, &rows->how[how]);
+			put_sums(s, p, rows, offsetof(struct row, how[how]));
 	}
 	put_seen(s, p, interval_ns);
 }
