@@ -46,6 +46,8 @@ static void add_thread(cJSON *to, const struct model *m, const struct model_thre
 		cJSON_AddTrueToObject(thread, "base");
 	for (int i = 0; i < MODEL_STATES; i++)
 		cJSON_AddItemToArray(states, cJSON_CreateNumber((double)t->states[i]));
+	for (int i = 0; i < 2; i++)
+		cJSON_AddItemToArray(states, cJSON_CreateNumber((double)t->exceptions[i]));
 	for (int i = 0; i < 3; i++)
 		cJSON_AddItemToArray(how, cJSON_CreateNumber((double)t->how[i]));
 	cJSON_AddItemToArray(to, thread);

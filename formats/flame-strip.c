@@ -29,7 +29,7 @@ enum doing {
 /* The samples of a thread in a bin. */
 struct row {
 	uint32_t doing[DOING_COUNT];
-	uint32_t states[MODEL_STATES], how[3]; /* as struct model_thread has them */
+	uint32_t states[MODEL_STATES], exceptions[2], how[3]; /* as struct model_thread has them */
 };
 
 struct seen {
@@ -116,6 +116,8 @@ static void count_sample(struct row *row, const struct model_sample *sample)
 {
 	row->doing[doing_of(sample->state)]++;
 	row->how[sample->how <= STREAM_HOW_MOVING ? sample->how : STREAM_HOW_MOVING]++;
+	row->exceptions[0] += model_has_exception(sample->state);
+	row->exceptions[1] += model_tells_exception(sample->state);
 	for (uint32_t bits = sample->state; bits; bits &= bits - 1)
 		row->states[__builtin_ctz(bits)]++;
 }
@@ -319,6 +321,8 @@ void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t inter
 				page_varint(p, rows[bin].doing[what]);
 		for (uint32_t bit = 0; bit < MODEL_STATES; bit++)
 			put_sums(s, p, rows, offsetof(struct row, states[bit]));
+		for (uint32_t i = 0; i < 2; i++)
+			put_sums(s, p, rows, offsetof(struct row, exceptions[i]));
 		for (uint32_t how = 0; how < 3; how++)
 			put_sums(s, p, rows, offsetof(struct row, how[how]));
 	}

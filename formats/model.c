@@ -822,6 +822,8 @@ static void note_state(struct model_thread *t, uint32_t node, uint16_t state, ui
 {
 	for (uint32_t bits = state; bits; bits &= bits - 1)
 		t->states[__builtin_ctz(bits)]++;
+	t->exceptions[0] += model_has_exception(state);
+	t->exceptions[1] += model_tells_exception(state);
 	if (how < 3)
 		t->how[how]++;
 	t->last_node = node;
@@ -1646,6 +1648,8 @@ static void add_thread(struct model_thread *to, const struct model_thread *t, ui
 	to->ns += t->ns;
 	for (int i = 0; i < MODEL_STATES; i++)
 		to->states[i] += t->states[i];
+	for (int i = 0; i < 2; i++)
+		to->exceptions[i] += t->exceptions[i];
 	for (int i = 0; i < 3; i++)
 		to->how[i] += t->how[i];
 	if (t->seen && (!to->seen || t->first_ns + shift < to->first_ns))

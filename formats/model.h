@@ -52,7 +52,8 @@ struct model_thread {
 	bool unselected; /* model_options.selected does not name it */
 	uint64_t samples, ns;
 	uint64_t states[MODEL_STATES]; /* samples with bit i of enum stream_state */
-	uint64_t how[3];	       /* samples by enum stream_how */
+	uint64_t exceptions[2]; /* samples with an exception, raised or handled; that tell of it */
+	uint64_t how[3];	/* samples by enum stream_how */
 	/* The last sample, and the time of the first: CLOCK_MONOTONIC of the recording host. */
 	uint64_t first_ns, last_ns;
 	uint32_t last_node;
@@ -162,6 +163,18 @@ struct model_options {
 	 * opens for reading and writing; NULL and errno when it cannot. The model closes it. */
 	FILE *(*timeline)(void);
 };
+
+/* Whether a thread in a state has an exception, as mode exception asks: one that is being raised,
+ * or handled. A state that has one tells of it, and else with STREAM_STATE_EXCEPTION_KNOWN. */
+static inline bool model_has_exception(uint16_t state)
+{
+	return state & (STREAM_STATE_EXCEPTION | STREAM_STATE_HANDLING);
+}
+
+static inline bool model_tells_exception(uint16_t state)
+{
+	return model_has_exception(state) || (state & STREAM_STATE_EXCEPTION_KNOWN);
+}
 
 struct model_private;
 

@@ -204,7 +204,7 @@ test("a thread that is left out is left out everywhere", async browser => {
 test("threads tell what they did", async browser => {
 	const page = await open(browser, pageOf("known"));
 	const worker = await page.locator("#threads li", { hasText: "worker" }).innerText();
-	assert.match(worker.replace(/\s+/g, " "), /GIL 0\.00 % waits for GIL 50\.0 % CPU 0\.00 %/);
+	assert.match(worker.replace(/\s+/g, " "), /GIL 0\.00 % waits for GIL 50\.0 % CPU 0\.00 % exception 30\.0 %/);
 	const main = await page.locator("#threads li", { hasText: "main" }).first().innerText();
 	assert.match(main.replace(/\s+/g, " "), /GIL 100 % CPU 100 %/);
 	assert.match(await text(page, "sampling"), /due20,030.*achieved20,000 · 99\.9 %.*missed20.*lost10.*torn10/s);
@@ -275,6 +275,8 @@ test("what threads and the sampler did is told of the range", async browser => {
 	await setRange(page, 6, 10);
 	near(share(await states("worker"), "waits for GIL"), 0, 0.01, "worker sleeps");
 	assert.match(await text(page, "threads"), /Of the range: 6\.\d\d s – 10\.00? s/);
+	/* Raised, handled or both are one. */
+	near(share(await states("worker"), "exception"), 75, 0.5, "an exception in three of four seconds");
 	/* Half of four to six. */
 	await setRange(page, 4, 6);
 	near(share(await states("worker"), "waits for GIL"), 50, 2, "half of it");

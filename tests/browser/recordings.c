@@ -197,7 +197,8 @@ static void finish(struct recording *r)
 #define SLEEPS (STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN | STREAM_STATE_CPU_KNOWN)
 
 /* Ten seconds at 1 kHz. main: five seconds of alpha > beta, then three of alpha > gamma and two of
- * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half.
+ * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half,
+ * and has an exception from six seconds to nine: handled, both, raised.
  * In the fourth second the process is stopped for each sample. Each second ends with a report. */
 static void make_known(const char *folder)
 {
@@ -222,7 +223,10 @@ static void make_known(const char *folder)
 		if (ms && ms % 1000 == 0)
 			report(&r, ms);
 		sample(&r, ms, 1, ms < 5000 ? beta : ms < 8000 ? gamma : deep, PYTHON);
-		sample(&r, ms, 2, work, ms < 5000 ? WAITS : SLEEPS);
+		sample(&r, ms, 2, work,
+		       (ms < 5000 ? WAITS : SLEEPS) | STREAM_STATE_EXCEPTION_KNOWN |
+			       (ms >= 6000 && ms < 8000 ? STREAM_STATE_HANDLING : 0) |
+			       (ms >= 7000 && ms < 9000 ? STREAM_STATE_EXCEPTION : 0));
 	}
 	finish(&r);
 }

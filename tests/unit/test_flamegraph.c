@@ -309,6 +309,8 @@ static void check_strip(uint64_t samples, uint32_t stacks, uint32_t threads)
 			states += cursor_varint(&d.at);
 		for (int bit = 0; bit < MODEL_STATES; bit++)
 			assert_int_equal(sum_of(&d, wide), m->threads[thread].states[bit]);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(sum_of(&d, wide), m->threads[thread].exceptions[i]);
 		for (int how = 0; how < 3; how++)
 			assert_int_equal(sum_of(&d, wide), m->threads[thread].how[how]);
 	}

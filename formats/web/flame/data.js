@@ -146,7 +146,8 @@ function readSources(r, data) {
 	}
 }
 
-const DOINGS = 7, STATES = 16, HOWS = 3;
+/* States are the bits of enum stream_state, then samples with an exception and those that tell of it. */
+const DOINGS = 7, STATES = 18, HOWS = 3;
 
 /* The strip: what threads did in each bin, and in each wider one which states they had, how they were
  * looked at, and where they were seen. */

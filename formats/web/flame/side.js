@@ -207,8 +207,8 @@ class Side {
 	states(threads) {
 		const sum = bit => threads.reduce((n, t) => n + t.states[bit], 0), seen = threads.reduce((n, t) => n + t.seen, 0);
 		const colors = this.app.look().theme.doing, shown = [];
-		/* Bits of enum stream_state. */
-		for (const [name, bit, known, color] of [["GIL", 1, 0, 5], ["waits for GIL", 11, 10, 4], ["CPU", 3, 2, 2], ["GC", 5, 13, 6], ["exception", 4, 8, 3]]) {
+		/* Numbers of states: how often, and of how many. */
+		for (const [name, bit, known, color] of [["GIL", 1, 0, 5], ["waits for GIL", 11, 10, 4], ["CPU", 3, 2, 2], ["GC", 5, 13, 6], ["exception", 16, 17, 3]]) {
 			const of = sum(known) || (bit === 5 && sum(5) ? seen : 0);
 			if (of)
 				shown.push(make("span", { class: "state", title: `${name}: ${showShare(sum(bit), of)} of ${showCount(of)} samples that tell` },
