@@ -782,6 +782,17 @@ test("200,000 frames inverted and cut at a range", async browser => {
 		return pyprof.graph.panes[0].view.from.total[0][0];
 	});
 	assert.equal(sum, 400000);
+	/* Had it been cut, as one of more is: what is zoomed to is made anew, and who had the focus keeps it. */
+	const view = await page.evaluateHandle(() => (pyprof.graph.panes[0].view.from.cut = true, pyprof.graph.panes[0].view));
+	const first = await page.evaluate(() => pyprof.keys.name(pyprof.graph.panes[0].view.key[1]));
+	await page.keyboard.press("g");
+	await page.keyboard.press("ArrowDown");
+	assert.equal((await focused(page)).split(", ")[0], first);
+	await page.keyboard.press("Enter");
+	assert.equal(await page.evaluate(view => pyprof.graph.panes[0].view !== view, view), true);
+	assert.match(await focused(page), /, level 2, 1 of \d+$/);
+	assert.equal((await focused(page)).split(", ")[0], first);
+	assert.equal(await page.evaluate(() => pyprof.selected?.pane === pyprof.graph.panes[0] && pyprof.selected.node), 1);
 	await page.evaluate(() => pyprof.strip.set([0, 1]));
 	await page.waitForFunction(() => pyprof.range && pyprof.graph.panes[0].view.from.total[0][0] < 400000);
 	await close(page);

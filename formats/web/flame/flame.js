@@ -186,9 +186,13 @@ class App {
 			return;
 		const { data, keys, weights, unit, root } = this;
 		const raw = treeUp(data, keys, weights, root, unit, least);
-		pane.view = arrange(raw, keys, this.elided ? onlyElided(raw, unit) : unit, this.byName);
+		const old = pane.view, view = pane.view = arrange(raw, keys, this.elided ? onlyElided(raw, unit) : unit, this.byName);
+		/* The same stacks, where they are now. */
+		const moved = at => at?.pane === pane ? { pane, node: nodeAt(view, pathOf(old, at.node)) } : at;
 		pane.least = least;
-		this.selected = this.graph.hover = this.graph.focus = null;
+		this.selected = moved(this.selected);
+		this.graph.focus = moved(this.graph.focus);
+		this.graph.hover = null;
 	}
 
 	zoomed(pane) {
