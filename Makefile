@@ -84,7 +84,7 @@ $(B)/obj/%.o: %.c
 # What pages are made of, byte for byte: formats/web.h declares it. The flame graph's is put together
 # of its sources first.
 FLAME = formats/web/flame
-FLAME_SCRIPTS = $(patsubst %,$(FLAME)/%.js,data tree theme paint graph strip side export flame)
+FLAME_SCRIPTS = $(patsubst %,$(FLAME)/%.js,data tree theme paint items graph strip side export flame)
 $(B)/web/flame.html: $(FLAME)/bundle $(FLAME)/page.html $(FLAME)/style.css $(FLAME_SCRIPTS)
 	@mkdir -p $(@D)
 	$(call say,WEB $@)

@@ -85,7 +85,9 @@ static int arrange(const struct options *o, struct model *m)
 {
 	int e = 0;
 
-	if (o->fold_threads)
+	if (o->fold_threads && o->format && o->format->over_time)
+		message("%s shows each thread over time: they are kept apart", o->format->name);
+	else if (o->fold_threads)
 		e = model_fold_threads(m, o->fold_processes);
 	if (e == 0 && !o->fold_processes)
 		e = model_group_processes(m);

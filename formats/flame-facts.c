@@ -11,6 +11,7 @@
 
 #define MAX_TEXT      1000
 #define MAX_PROCESSES 200
+#define MAX_REPORTS   4000
 
 static const char *const lost_names[STREAM_LOST_COUNT] = {
 	[STREAM_LOST_UNREADABLE] = "unreadable",
@@ -32,6 +33,7 @@ static void add_text(cJSON *to, const char *key, const char *bytes, size_t len)
 static void add_thread(cJSON *to, const struct model *m, const struct model_thread *t, bool base)
 {
 	cJSON *thread = cJSON_CreateObject(), *states = cJSON_AddArrayToObject(thread, "states");
+	cJSON *how = cJSON_AddArrayToObject(thread, "how");
 	char tid[24];
 
 	snprintf(tid, sizeof(tid), "%" PRIu64, t->tid);
@@ -44,7 +46,10 @@ static void add_thread(cJSON *to, const struct model *m, const struct model_thre
 		cJSON_AddTrueToObject(thread, "base");
 	for (int i = 0; i < MODEL_STATES; i++)
 		cJSON_AddItemToArray(states, cJSON_CreateNumber((double)t->states[i]));
-	cJSON_AddNumberToObject(thread, "seen", (double)(t->how[0] + t->how[1] + t->how[2]));
+	for (int i = 0; i < 2; i++)
+		cJSON_AddItemToArray(states, cJSON_CreateNumber((double)t->exceptions[i]));
+	for (int i = 0; i < 3; i++)
+		cJSON_AddItemToArray(how, cJSON_CreateNumber((double)t->how[i]));
 	cJSON_AddItemToArray(to, thread);
 }
 
@@ -118,6 +123,45 @@ static void add_sampling(cJSON *to, const struct model *m)
 		cJSON_AddTrueToObject(to, "stopsRefused");
 }
 
+static void add_report(cJSON *to, const struct report *r, double start)
+{
+	const double numbers[] = {start + (double)r->elapsed_ns, (double)r->due,
+				  (double)r->achieved, (double)r->missed, (double)r->lost};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		cJSON_AddItemToArray(to, cJSON_CreateNumber(numbers[i]));
+}
+
+/* What each recorder said while it ran: five numbers a report, one report behind the other, the
+ * first when it began; times from that of the first sample on. */
+static void add_reports(cJSON *to, const struct model *m, int64_t from)
+{
+	uint32_t count = 0, step;
+
+	if (m->process_count > MAX_PROCESSES)
+		return;
+	for (uint32_t i = 0; i < m->process_count; i++)
+		count += m->processes[i].reports.count;
+	step = count / MAX_REPORTS + 1;
+	for (uint32_t i = 0; i < m->process_count; i++) {
+		const struct model_process *p = &m->processes[i];
+		uint64_t began = p->header.start_monotonic_ns + (uint64_t)flame_clock(m, i);
+		double start = (double)(int64_t)(began - (uint64_t)from);
+		struct report first = {0}, last = report_of(&p->statistics);
+		cJSON *numbers;
+
+		if (!p->has_statistics)
+			continue;
+		numbers = cJSON_CreateArray();
+		add_report(numbers, &first, start);
+		for (uint32_t k = 0; k < p->reports.count; k += step)
+			if (p->reports.items[k].elapsed_ns < last.elapsed_ns)
+				add_report(numbers, &p->reports.items[k], start);
+		add_report(numbers, &last, start);
+		cJSON_AddItemToArray(to, numbers);
+	}
+}
+
 static void add_side(cJSON *to, const struct model *m)
 {
 	cJSON *processes = cJSON_AddArrayToObject(to, "processes"), *warnings;
@@ -135,6 +179,7 @@ static void add_side(cJSON *to, const struct model *m)
 		add_text(to, "selected", m->processes[0].header.selected,
 			 strlen(m->processes[0].header.selected));
 	add_sampling(cJSON_AddObjectToObject(to, "sampling"), m);
+	add_reports(cJSON_AddArrayToObject(to, "reports"), m, from);
 	warnings = cJSON_AddArrayToObject(to, "warnings");
 	for (uint32_t i = 0; i < m->warning_count; i++)
 		cJSON_AddItemToArray(warnings, cJSON_CreateString(m->warnings[i]));

@@ -11,6 +11,19 @@
 #define MAX_LINE      200  /* bytes of a line */
 #define MAX_BYTES     (1u << 20)
 
+/* Why a file has no lines. The page has these numbers. */
+enum source {
+	SOURCE_SHOWN,
+	SOURCE_MISSING,
+	SOURCE_DENIED,
+	SOURCE_CHANGED, /* since the recording began */
+	SOURCE_LARGE,
+	SOURCE_NO_TEXT,
+	SOURCE_NO_PATH,
+	SOURCE_NOT_ASKED,
+	SOURCE_OTHER,
+};
+
 /* A line of a file. */
 struct location {
 	uint32_t file; /* a string of the model */
@@ -121,9 +134,9 @@ static size_t put_line(char *to, size_t size, const char *at, size_t len)
 }
 
 /* The start of each line that is wanted is looked for once, from the line before. Returns how many
- * were put. */
+ * were put. *ret_end: how many there are, when the file ended first, else 0. */
 static uint32_t put_lines(const struct format_source *source, const struct wanted *wanted,
-			  uint32_t n, struct bytes *to)
+			  uint32_t n, struct bytes *to, uint32_t *ret_end)
 {
 	const char *at = source->text, *end = at + source->len;
 	char text[10 * (MAX_LINE + 8) + 1];
@@ -137,8 +150,10 @@ static uint32_t put_lines(const struct format_source *source, const struct wante
 			stop = memchr(at, '\n', (size_t)(end - at));
 			at = stop ? stop + 1 : end;
 		}
-		if (at == end)
+		if (at == end) {
+			*ret_end = line - 1;
 			break;
+		}
 		stop = memchr(at, '\n', (size_t)(end - at));
 		len = (size_t)((stop ? stop : end) - at);
 		if (len && at[len - 1] == '\r')
@@ -153,28 +168,67 @@ static uint32_t put_lines(const struct format_source *source, const struct wante
 	return found;
 }
 
-/* One file: nothing when it is not to be had, no lines when it was changed since. */
-static bool put_file(struct flame *f, const struct format_options *o,
+static enum source source_of(int r)
+{
+	switch (r) {
+	case 0:
+		return SOURCE_SHOWN;
+	case -ENOENT:
+	case -ENOTDIR:
+		return SOURCE_MISSING;
+	case -EACCES:
+	case -EPERM:
+		return SOURCE_DENIED;
+	case -EFBIG:
+		return SOURCE_LARGE;
+	case -EILSEQ:
+	case -EISDIR:
+		return SOURCE_NO_TEXT;
+	default:
+		return SOURCE_OTHER;
+	}
+}
+
+static enum source read_source(const struct flame *f, const struct format_options *o,
+			       const struct model_string *file, struct format_source *ret)
+{
+	const struct stream_header *h = &f->sides[0].m->processes[0].header;
+	enum source why;
+
+	if (!o->source_file)
+		return SOURCE_NOT_ASKED;
+	/* What is no path ends early; what begins so is none. */
+	if (strlen(file->bytes) != file->len || file->bytes[0] == '<')
+		return SOURCE_NO_PATH;
+	why = source_of(o->source_file(o->arg, file->bytes, ret));
+	if (why == SOURCE_SHOWN && h->start_real_ns && ret->mtime_ns >= (int64_t)h->start_real_ns) {
+		free(ret->text);
+		why = SOURCE_CHANGED;
+	}
+	return why;
+}
+
+/* One file: its text, why there are no lines, and else how many the file has, where it is shorter
+ * than what was recorded, and those that are wanted. */
+static void put_file(struct flame *f, const struct format_options *o,
 		     const struct model_string *file, const struct wanted *wanted, uint32_t n,
 		     struct bytes *lines, struct bytes *to)
 {
-	const struct stream_header *h = &f->sides[0].m->processes[0].header;
 	struct format_source source;
-	uint32_t found = 0;
+	enum source why = read_source(f, o, file, &source);
+	uint32_t found, end = 0;
 
-	/* What is no path ends early; what begins so is none. */
-	if (strlen(file->bytes) != file->len || file->bytes[0] == '<' ||
-	    o->source_file(o->arg, file->bytes, &source) < 0)
-		return false;
-	lines->len = 0;
-	if (!h->start_real_ns || source.mtime_ns < (int64_t)h->start_real_ns)
-		found = put_lines(&source, wanted, n, lines);
-	free(source.text);
 	/* It is there: a function is of this file. */
 	bytes_varint(to, flame_add_text(f, file->bytes, file->len));
+	bytes_varint(to, why);
+	if (why != SOURCE_SHOWN)
+		return;
+	lines->len = 0;
+	found = put_lines(&source, wanted, n, lines, &end);
+	free(source.text);
+	bytes_varint(to, end);
 	bytes_varint(to, found);
 	bytes_put(to, lines->data, lines->len);
-	return true;
 }
 
 int flame_put_sources(struct flame *f, const struct format_options *o, struct page *p)
@@ -186,7 +240,7 @@ int flame_put_sources(struct flame *f, const struct format_options *o, struct pa
 	uint32_t count = 0, files = 0;
 	int r = table_init(&locations, sizeof(struct location), offsetof(struct location, weight));
 
-	if (r == 0 && o->source_file)
+	if (r == 0)
 		r = weigh(m, &locations);
 	if (r == 0) {
 		wanted = choose(&locations, &count);
@@ -195,8 +249,8 @@ int flame_put_sources(struct flame *f, const struct format_options *o, struct pa
 	for (uint32_t i = 0, end; i < count && all.len < MAX_BYTES; i = end) {
 		for (end = i; end < count && wanted[end].file == wanted[i].file; end++)
 			;
-		files += put_file(f, o, &m->strings[wanted[i].file], wanted + i, end - i, &lines,
-				  &all);
+		put_file(f, o, &m->strings[wanted[i].file], wanted + i, end - i, &lines, &all);
+		files++;
 	}
 	page_varint(p, files);
 	page_put(p, all.data, all.len);

@@ -8,8 +8,8 @@
 
 #define MAX_BINS 2048
 #define MIN_BINS 8
-/* What the states of all threads take in all bins; with more there is no strip. */
-#define MAX_CELLS (4u << 20)
+/* Bins of all threads; with more there is no strip. */
+#define MAX_ROWS (192u << 10)
 /* Places seen in a bin, of all bins. */
 #define MIN_SEEN (24u << 10)
 #define MAX_SEEN (512u << 10)
@@ -24,6 +24,12 @@ enum doing {
 	DOING_PYTHON,	   /* holds the GIL, or is attached */
 	DOING_GC,
 	DOING_COUNT
+};
+
+/* The samples of a thread in a bin. */
+struct row {
+	uint32_t doing[DOING_COUNT];
+	uint32_t states[MODEL_STATES], exceptions[2], how[3]; /* as struct model_thread has them */
 };
 
 struct seen {
@@ -43,8 +49,8 @@ struct flame_strip {
 	const struct model *m;
 	int64_t from, *clocks; /* by thread */
 	uint64_t span, width;
-	uint32_t bins, shift; /* a bin of places is 1 << shift bins of states */
-	uint32_t *doing;      /* by thread, bin, enum doing */
+	uint32_t bins, shift; /* a bin of places is 1 << shift bins of rows */
+	struct row *rows;     /* by thread, bin */
 	struct table seen;
 	uint32_t max_seen;
 	struct recent *recent;	     /* by place */
@@ -106,33 +112,80 @@ static uint32_t bin_of(struct flame_strip *s, const struct model_sample *sample)
 	return s->bin;
 }
 
-static int take(void *arg, const struct model_sample *sample)
+static void count_sample(struct row *row, const struct model_sample *sample)
 {
-	struct flame_strip *s = arg;
-	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
-	uint32_t bin = bin_of(s, sample);
-	struct recent *recent = &s->recent[place];
-	struct seen key, *to;
-	uint64_t when;
+	row->doing[doing_of(sample->state)]++;
+	row->how[sample->how <= STREAM_HOW_MOVING ? sample->how : STREAM_HOW_MOVING]++;
+	row->exceptions[0] += model_has_exception(sample->state);
+	row->exceptions[1] += model_tells_exception(sample->state);
+	for (uint32_t bits = sample->state; bits; bits &= bits - 1)
+		row->states[__builtin_ctz(bits)]++;
+}
 
-	s->doing[((size_t)thread * s->bins + bin) * DOING_COUNT + doing_of(sample->state)]++;
-	if (place == 0)
-		return 0;
-	bin >>= s->shift;
-	when = ((uint64_t)thread << 32 | bin) + 1;
+/* What was seen of a thread at a place in a bin. 0, -ENOMEM. */
+static int add_seen(struct flame_strip *s, uint32_t thread, uint32_t place, uint32_t bin,
+		    uint64_t count, uint64_t ns)
+{
+	uint64_t when = ((uint64_t)thread << 32 | bin >> s->shift) + 1;
+	struct recent *recent = &s->recent[place];
+	struct seen key = {.bin = bin >> s->shift, .thread = thread, .place = place}, *to;
+
 	if (recent->when != when) {
-		key = (struct seen){.bin = bin, .thread = thread, .place = place};
 		recent->seen = table_intern(&s->seen, &key);
 		recent->when = when;
 		if (recent->seen == 0)
 			return -ENOMEM;
 	}
 	to = (struct seen *)(void *)s->seen.items + recent->seen;
-	to->count++;
-	to->ns += s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns;
+	to->count += (uint32_t)count;
+	to->ns += ns;
 	if (s->seen.count > s->max_seen && (s->bins - 1) >> s->shift)
 		return widen(s);
 	return 0;
+}
+
+static int take(void *arg, const struct model_sample *sample)
+{
+	struct flame_strip *s = arg;
+	uint32_t thread = sample->thread - 1, place = s->flame->sides[0].place[sample->node];
+	uint32_t bin = bin_of(s, sample);
+
+	count_sample(&s->rows[(size_t)thread * s->bins + bin], sample);
+	return place ? add_seen(s, thread, place, bin, 1,
+				s->m->mode == MODE_CPU ? sample->cpu_ns : sample->ns)
+		     : 0;
+}
+
+static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
+{
+	return part >= whole ? n : (uint64_t)((unsigned __int128)n * part / whole);
+}
+
+/* Each bin has its part of the time that a task waited. */
+static int take_wait(void *arg, const struct model_wait *w)
+{
+	struct flame_strip *s = arg;
+	uint32_t place = s->flame->sides[0].place[w->node];
+	uint64_t at = w->time_ns + (uint64_t)s->clocks[w->thread] - (uint64_t)s->from;
+	uint64_t begin = (int64_t)at < 0 ? 0 : at > s->span ? s->span : at;
+	uint64_t end = w->ns < s->span - begin ? begin + w->ns : s->span, count = 0, ns = 0;
+
+	if (place == 0)
+		return 0;
+	for (uint64_t now = begin;;) {
+		uint32_t bin = (uint32_t)(now / s->width);
+		uint64_t next = (((uint64_t)bin >> s->shift) + 1) << s->shift, so_far, so_long;
+		int r;
+
+		now = next * s->width < end ? next * s->width : end;
+		so_far = part_of(w->count, now - begin, end - begin);
+		so_long = part_of(w->ns, now - begin, end - begin);
+		r = add_seen(s, w->thread - 1, place, bin, so_far - count, so_long - ns);
+		if (r < 0 || now >= end)
+			return r;
+		count = so_far;
+		ns = so_long;
+	}
 }
 
 static int by_bin(const void *a, const void *b, void *arg)
@@ -156,18 +209,18 @@ static int prepare(struct flame_strip *s)
 	flame_span(m, &s->from, &to);
 	s->span = (uint64_t)to - (uint64_t)s->from;
 	s->bins = MAX_BINS;
-	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+	while (s->bins > MIN_BINS && (size_t)s->bins * threads > MAX_ROWS)
 		s->bins /= 2;
-	if ((size_t)s->bins * threads > MAX_CELLS / DOING_COUNT)
+	if ((size_t)s->bins * threads > MAX_ROWS)
 		return -E2BIG;
 	s->width = s->span / s->bins + 1;
 	s->max_seen = s->flame->counts.count < MAX_SEEN / 4 ? s->flame->counts.count * 4 : MAX_SEEN;
 	if (s->max_seen < MIN_SEEN)
 		s->max_seen = MIN_SEEN;
-	s->doing = calloc((size_t)threads * s->bins * DOING_COUNT, sizeof(*s->doing));
+	s->rows = calloc((size_t)threads * s->bins, sizeof(*s->rows));
 	s->clocks = calloc(m->thread_count, sizeof(*s->clocks));
 	s->recent = calloc(s->flame->places.count, sizeof(*s->recent));
-	if (!s->doing || !s->clocks || !s->recent)
+	if (!s->rows || !s->clocks || !s->recent)
 		return -ENOMEM;
 	for (uint32_t i = 1; i < m->thread_count; i++)
 		s->clocks[i] = flame_clock(m, m->threads[i].process);
@@ -186,6 +239,8 @@ int flame_strip_new(struct flame_strip **ret, const struct flame *f, int *ret_er
 	r = prepare(s);
 	if (r == 0)
 		r = model_samples(s->m, take, s);
+	if (r == 0)
+		r = model_waits(s->m, take_wait, s);
 	if (r < 0 || s->seen.count <= 1) {
 		flame_strip_free(s);
 		*ret = NULL;
@@ -204,7 +259,7 @@ void flame_strip_free(struct flame_strip *s)
 	if (!s)
 		return;
 	table_done(&s->seen);
-	free(s->doing);
+	free(s->rows);
 	free(s->clocks);
 	free(s->recent);
 	free(s);
@@ -235,6 +290,20 @@ static void put_seen(const struct flame_strip *s, struct page *p, uint64_t inter
 		page_zigzag(p, (int64_t)(seen[i].ns / 1000 - seen[i].count * (interval_ns / 1000)));
 }
 
+/* Of one number of a thread's rows, what ranges are made of. at: where the number is in a row. */
+static void put_sums(const struct flame_strip *s, struct page *p, const struct row *rows, size_t at)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t bin = 0; bin < s->bins; bin++) {
+		sum += *(const uint32_t *)(const void *)((const char *)&rows[bin] + at);
+		if (bin == s->bins - 1 || ((bin + 1) & ((1u << s->shift) - 1)) == 0) {
+			page_varint(p, sum);
+			sum = 0;
+		}
+	}
+}
+
 void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t interval_ns)
 {
 	uint32_t threads = s ? s->m->thread_count - 1 : 0;
@@ -245,11 +314,17 @@ void flame_put_strip(const struct flame_strip *s, struct page *p, uint64_t inter
 	page_varint(p, s->width);
 	page_varint(p, s->shift);
 	for (uint32_t thread = 0; thread < threads; thread++) {
-		const uint32_t *doing = s->doing + (size_t)thread * s->bins * DOING_COUNT;
+		const struct row *rows = s->rows + (size_t)thread * s->bins;
 
 		for (uint32_t what = 0; what < DOING_COUNT; what++)
 			for (uint32_t bin = 0; bin < s->bins; bin++)
-				page_varint(p, doing[bin * DOING_COUNT + what]);
+				page_varint(p, rows[bin].doing[what]);
+		for (uint32_t bit = 0; bit < MODEL_STATES; bit++)
+			put_sums(s, p, rows, offsetof(struct row, states[bit]));
+		for (uint32_t i = 0; i < 2; i++)
+			put_sums(s, p, rows, offsetof(struct row, exceptions[i]));
+		for (uint32_t how = 0; how < 3; how++)
+			put_sums(s, p, rows, offsetof(struct row, how[how]));
 	}
 	put_seen(s, p, interval_ns);
 }

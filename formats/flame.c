@@ -266,7 +266,25 @@ int64_t flame_clock(const struct model *m, uint32_t process)
 	return (int64_t)(h->start_real_ns - h->start_monotonic_ns);
 }
 
-void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
+/* Of the times of a thread's samples those that were asked for; false: there is none. */
+static bool find_times(const struct model *m, const struct model_thread *t, uint64_t *ret_first,
+		       uint64_t *ret_last)
+{
+	uint64_t begin = m->processes[t->process].first_ns, from = begin + m->from_ns;
+	uint64_t to = m->to_ns && begin + m->to_ns > begin ? begin + m->to_ns - 1 : UINT64_MAX;
+
+	/* Who folded threads has no process of theirs to count from. */
+	if (m->threads_folded || from < begin)
+		from = 0;
+	if (m->threads_folded)
+		to = UINT64_MAX;
+	*ret_first = t->first_ns > from ? t->first_ns : from;
+	*ret_last = t->last_ns < to ? t->last_ns : to;
+	return *ret_first <= *ret_last;
+}
+
+/* all: also of threads of which no sample was asked for. */
+static bool find_span(const struct model *m, bool all, int64_t *ret_from, int64_t *ret_to)
 {
 	int64_t from = 0, to = 0;
 	bool any = false;
@@ -274,12 +292,13 @@ void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
 	for (uint32_t i = 1; i < m->thread_count; i++) {
 		const struct model_thread *t = &m->threads[i];
 		/* A recording may say what it likes: nothing overflows but to another time. */
-		uint64_t clock = (uint64_t)flame_clock(m, t->process);
-		int64_t first = (int64_t)(t->first_ns + clock);
-		int64_t last = (int64_t)(t->last_ns + clock);
+		uint64_t clock = (uint64_t)flame_clock(m, t->process), first_ns, last_ns;
+		int64_t first, last;
 
-		if (!t->seen || t->samples == 0)
+		if (!t->seen || (t->samples == 0 && !all) || !find_times(m, t, &first_ns, &last_ns))
 			continue;
+		first = (int64_t)(first_ns + clock);
+		last = (int64_t)(last_ns + clock);
 		if (!any || first < from)
 			from = first;
 		if (!any || last > to)
@@ -288,6 +307,14 @@ void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
 	}
 	*ret_from = from;
 	*ret_to = to;
+	return any;
+}
+
+void flame_span(const struct model *m, int64_t *ret_from, int64_t *ret_to)
+{
+	/* Where all that there is are tasks that wait, they were looked at with other samples. */
+	if (!find_span(m, false, ret_from, ret_to))
+		find_span(m, true, ret_from, ret_to);
 }
 
 /* ---- writing ---- */

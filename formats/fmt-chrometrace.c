@@ -12,6 +12,7 @@
 #include "formats/places.h"
 #include "formats/sink.h"
 #include "formats/tracks.h"
+#include "formats/waits.h"
 
 #define TID_STEP (1u << 22) /* above any tid (Linux: PID_MAX_LIMIT) */
 
@@ -49,7 +50,10 @@ struct chrometrace {
 	struct bytes text;    /* what events say of each function */
 	size_t *text_at;      /* by function; one more */
 	uint32_t *path;
-	bool any; /* an event was written */
+	uint32_t *task_of;  /* of each node the one of its task; NULL: there are none */
+	uint64_t waits;	    /* of tasks, so far */
+	struct bytes place; /* where one waits */
+	bool any;	    /* an event was written */
 };
 
 static int64_t pid_of(const struct chrometrace *c, uint32_t thread)
@@ -142,13 +146,31 @@ static const char *category(uint32_t kind)
 	}
 }
 
+/* "name (file:line)". */
+static void put_place(struct bytes *to, const struct model *m,
+		      const struct model_function *function, int32_t line)
+{
+	const struct model_string *name = &m->strings[function->name];
+	const struct model_string *file = &m->strings[function->file];
+	char text[24];
+
+	bytes_put(to, name->bytes, name->len);
+	if (!function->file)
+		return;
+	bytes_put(to, " (", 2);
+	bytes_put(to, file->bytes, file->len);
+	if (line > 0)
+		bytes_put(to, text, (size_t)snprintf(text, sizeof(text), ":%" PRId32, line));
+	bytes_byte(to, ')');
+}
+
 /* "name (file:line)" and the rest of an event: once for each function. Whoever reads an end has
  * to find its beginning by this alone, so arguments have no place beside it. */
 static int make_text(struct chrometrace *c)
 {
 	const struct model *m = c->m;
 	struct bytes name = {0};
-	char *text = NULL, line[24];
+	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 	struct sink *s = f ? sink_new(f) : NULL;
@@ -157,19 +179,9 @@ static int make_text(struct chrometrace *c)
 	c->text_at = calloc((size_t)m->function_count + 1, sizeof(*c->text_at));
 	for (uint32_t i = 1; s && c->text_at && i < m->function_count; i++) {
 		const struct model_function *function = &m->functions[i];
-		const struct model_string *file = &m->strings[function->file];
 
 		name.len = 0;
-		bytes_put(&name, m->strings[function->name].bytes, m->strings[function->name].len);
-		if (function->file) {
-			bytes_put(&name, " (", 2);
-			bytes_put(&name, file->bytes, file->len);
-			if (function->first_line > 0)
-				bytes_put(&name, line,
-					  (size_t)snprintf(line, sizeof(line), ":%" PRId32,
-							   function->first_line));
-			bytes_byte(&name, ')');
-		}
+		put_place(&name, m, function, function->first_line);
 		sink_text(s, ",\"cat\":\"");
 		sink_text(s, category(function->kind));
 		sink_text(s, "\",\"name\":");
@@ -274,6 +286,65 @@ static int take_sample(void *arg, const struct model_sample *s)
 	return c->out->error;
 }
 
+/* ---- tasks that wait: asynchronous slices, each with a number of its own, for tasks wait at the
+ * same time and several may have one name ---- */
+
+static const struct model_string *name_of(const struct model *m, uint32_t frame)
+{
+	return &m->strings[m->functions[m->frames[frame].function].name];
+}
+
+static void put_wait_event(struct chrometrace *c, const char *phase, uint32_t thread, uint64_t at,
+			   uint32_t task)
+{
+	const struct model_string *name = name_of(c->m, task);
+
+	begin_event(c, phase, thread);
+	put_time(c, at);
+	sink_text(c->out, ",\"cat\":\"waiting task\",\"id\":");
+	sink_unsigned(c->out, c->waits);
+	sink_text(c->out, ",\"name\":");
+	sink_json(c->out, name->bytes, name->len);
+}
+
+static void put_where(struct chrometrace *c, uint32_t frame)
+{
+	const struct model_frame *f = &c->m->frames[frame];
+
+	c->place.len = 0;
+	put_place(&c->place, c->m, &c->m->functions[f->function], f->line);
+	sink_text(c->out, ",\"waits in\":");
+	sink_json(c->out, (const char *)c->place.data, c->place.len);
+}
+
+static int take_wait(void *arg, const struct model_wait *w)
+{
+	struct chrometrace *c = arg;
+	struct wait_place place;
+	uint64_t begin, end;
+
+	/* A recording may say that something waited which is no task. */
+	if (!c->task_of || !c->task_of[w->node])
+		return 0;
+	place = waits_place(c->m, c->task_of, w->node);
+	waits_span(&c->moments, c->m, w, &begin, &end);
+	c->waits++;
+	put_wait_event(c, "b", c->track_of[w->thread], begin, place.task);
+	sink_text(c->out, ",\"args\":{\"looks\":");
+	sink_unsigned(c->out, w->count);
+	if (place.awaiter) {
+		sink_text(c->out, ",\"awaited by\":");
+		sink_json(c->out, name_of(c->m, place.awaiter)->bytes,
+			  name_of(c->m, place.awaiter)->len);
+	}
+	if (place.where)
+		put_where(c, place.where);
+	sink_text(c->out, "}}");
+	put_wait_event(c, "e", c->track_of[w->thread], end, place.task);
+	sink_byte(c->out, '}');
+	return c->place.failed ? -ENOMEM : c->out->error;
+}
+
 static int put_all(struct chrometrace *c)
 {
 	const struct stream_header *h = &c->m->processes[0].header;
@@ -288,25 +359,14 @@ static int put_all(struct chrometrace *c)
 	r = name_tracks(c);
 	if (r == 0)
 		r = model_samples(c->m, take_sample, c);
+	if (r == 0)
+		r = model_waits(c->m, take_wait, c);
 	for (uint32_t i = 1; i < c->m->thread_count && r == 0; i++) {
 		change_place(c, i, 0, c->tracks[i].end);
 		change_state(c, i, 0, c->tracks[i].end);
 	}
 	sink_text(c->out, "\n]}\n");
 	return r;
-}
-
-static int stop_at_first(void *arg, const struct model_sample *s)
-{
-	return 1;
-}
-
-/* Tasks that wait are counted, but are not where a thread was at a time. */
-static int check_samples(const struct model *m)
-{
-	int r = model_samples(m, stop_at_first, NULL);
-
-	return r == 1 ? 0 : r < 0 ? r : -ENODATA;
 }
 
 static int prepare(struct chrometrace *c)
@@ -326,6 +386,8 @@ static int prepare(struct chrometrace *c)
 	if (r == 0)
 		r = tracks_find(&c->track_of, m);
 	if (r == 0)
+		r = waits_find_tasks(&c->task_of, m);
+	if (r == 0)
 		r = make_text(c);
 	if (r < 0)
 		return r;
@@ -344,9 +406,7 @@ static int chrometrace_write(const struct model *m, const struct format_options 
 
 	if (m->samples == 0)
 		return -ENODATA;
-	r = check_samples(m);
-	if (r == 0)
-		r = prepare(&c);
+	r = prepare(&c);
 	if (r == 0) {
 		c.out = sink_new(out);
 		r = sink_finish(c.out, c.out ? put_all(&c) : 0);
@@ -356,6 +416,8 @@ static int chrometrace_write(const struct model *m, const struct format_options 
 	free(c.track_of);
 	free(c.text_at);
 	free(c.text.data);
+	free(c.task_of);
+	bytes_done(&c.place);
 	moments_done(&c.moments);
 	places_done(&c.places);
 	return r;
@@ -365,5 +427,6 @@ const struct format format_chrometrace = {
 	.name = "chrometrace",
 	.extension = "json",
 	.timeline = true,
+	.over_time = true,
 	.write = chrometrace_write,
 };

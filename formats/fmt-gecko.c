@@ -12,6 +12,7 @@
 #include "formats/spool.h"
 #include "formats/table.h"
 #include "formats/tracks.h"
+#include "formats/waits.h"
 
 #define PROCESSED_VERSION 57
 #define GECKO_VERSION	  31
@@ -63,6 +64,7 @@ enum marker {
 	MARKER_STOPPED,
 	MARKER_TASK, /* these two are of a frame */
 	MARKER_OPCODE,
+	MARKER_WAIT, /* of a task, whatever its thread does */
 	MARKERS
 };
 static const struct {
@@ -82,6 +84,7 @@ static const struct {
 	[MARKER_STOPPED] = {"Process Stopped", "ProcessStopped", CATEGORY_OTHER},
 	[MARKER_TASK] = {"Task", "Task", CATEGORY_TASK},
 	[MARKER_OPCODE] = {"Opcode", "Opcode", CATEGORY_OPCODES},
+	[MARKER_WAIT] = {"Task Waiting", "TaskWaiting", CATEGORY_TASK},
 };
 
 /* A sample of one thread; times since the base. */
@@ -93,7 +96,7 @@ struct thread_sample {
 
 struct interval {
 	uint64_t begin, end;
-	uint32_t frame; /* of MARKER_TASK, MARKER_OPCODE */
+	uint32_t frame; /* of MARKER_TASK, MARKER_OPCODE; the node of MARKER_WAIT */
 	uint32_t marker;
 };
 
@@ -115,8 +118,8 @@ struct gecko {
 	const struct format_options *options;
 	struct sink *out;
 	struct moments moments;
-	struct spool *samples, *intervals;
-	uint32_t *tracks; /* of each thread */
+	struct spool *samples, *waits, *intervals; /* waits: as intervals */
+	uint32_t *tracks;			   /* of each thread */
 	struct table extras;
 	/* An idle leaf is a stack of its own, and a frame, for its category. */
 	struct numbering stacks, idle_stacks, frames, idle_frames, functions, files;
@@ -140,8 +143,8 @@ struct gecko {
 	uint32_t open; /* markers that are, a bit each */
 	uint64_t since[MARKERS], until;
 	uint32_t frame[MARKERS]; /* of those that have one */
-	uint32_t *task_of;	 /* the frame of the task that runs in each node; NULL: none */
-	uint64_t sorted;	 /* samples */
+	uint32_t *task_of;	 /* of each node the one of its task; NULL: there are none */
+	uint64_t sorted;	 /* samples and waits */
 };
 
 /* ---- numbers ---- */
@@ -351,6 +354,31 @@ static int find_stacks(void *arg, const void *records, size_t n)
 	return 0;
 }
 
+static int sort_wait(void *arg, const struct model_wait *w)
+{
+	struct gecko *g = arg;
+	struct interval interval = {.frame = w->node, .marker = MARKER_WAIT};
+
+	/* A recording may say that something waited which is no task. */
+	if (!g->task_of || !g->task_of[w->node])
+		return 0;
+	waits_span(&g->moments, g->m, w, &interval.begin, &interval.end);
+	g->sorted++;
+	return spool_add(g->waits, g->tracks[w->thread], &interval);
+}
+
+static int find_wait_stacks(void *arg, const void *records, size_t n)
+{
+	struct gecko *g = arg;
+	const struct interval *w = records;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t node = w[i].frame;
+		     !is_root(g, node) && numbering_add(&g->stacks, node);)
+			node = g->m->nodes[node].parent;
+	return 0;
+}
+
 static void put_stack(struct gecko *g, const struct thread_sample *s)
 {
 	if (is_root(g, s->node))
@@ -434,6 +462,8 @@ static int number_tables(struct gecko *g)
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		numbering_clear(all[i]);
 	r = spool_each(g->samples, g->thread, find_stacks, g);
+	if (r == 0)
+		r = spool_each(g->waits, g->thread, find_wait_stacks, g);
 	/* A stack's prefix comes before it. */
 	numbering_sort(&g->stacks);
 	for (uint32_t i = 0; i < g->stacks.count; i++)
@@ -660,7 +690,7 @@ static int change_markers(struct gecko *g, uint32_t open, const uint32_t frame[M
 {
 	uint32_t changed = g->open ^ open;
 
-	for (unsigned i = MARKER_TASK; i < MARKERS; i++)
+	for (unsigned i = MARKER_TASK; i <= MARKER_OPCODE; i++)
 		if (frame[i] != g->frame[i])
 			changed |= (g->open | open) & 1u << i;
 	for (; changed; changed &= changed - 1) {
@@ -693,7 +723,7 @@ static int find_markers(void *arg, const void *records, size_t n)
 		int r = 0;
 
 		if (g->task_of)
-			frame[MARKER_TASK] = g->task_of[s[i].node];
+			frame[MARKER_TASK] = g->m->nodes[g->task_of[s[i].node]].frame;
 		if (g->m->opcodes && g->m->frames[g->m->nodes[s[i].node].frame].op)
 			frame[MARKER_OPCODE] = g->m->nodes[s[i].node].frame;
 		open |= (uint32_t)(frame[MARKER_TASK] != 0) << MARKER_TASK |
@@ -737,6 +767,48 @@ static void put_opcode_data(struct gecko *g, const struct interval *m)
 	put_string(g, g->m->functions[f->function].name);
 }
 
+static int add_waits(void *arg, const void *records, size_t n)
+{
+	struct gecko *g = arg;
+	const struct interval *w = records;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = spool_add(g->intervals, 0, &w[i]);
+	return r;
+}
+
+static void put_name_of(struct gecko *g, const char *key, uint32_t frame)
+{
+	sink_text(g->out, key);
+	put_string(g, g->m->functions[g->m->frames[frame].function].name);
+}
+
+static void put_wait_data(struct gecko *g, uint32_t node)
+{
+	struct wait_place place = waits_place(g->m, g->task_of, node);
+
+	put_name_of(g, ",\"task\":", place.task);
+	if (place.awaiter)
+		put_name_of(g, ",\"awaiter\":", place.awaiter);
+	if (place.where) {
+		const struct model_frame *f = &g->m->frames[place.where];
+
+		put_name_of(g, ",\"function\":", place.where);
+		if (g->m->functions[f->function].file) {
+			sink_text(g->out, ",\"file\":");
+			put_string(g, g->m->functions[f->function].file);
+		}
+		if (f->line >= 0) {
+			sink_text(g->out, ",\"line\":");
+			sink_signed(g->out, f->line);
+		}
+	}
+	sink_text(g->out, ",\"cause\":{\"stack\":");
+	sink_unsigned(g->out, g->stacks.number[node] - 1);
+	sink_byte(g->out, '}');
+}
+
 static void put_marker(struct gecko *g, const struct interval *m)
 {
 	switch (g->column) {
@@ -746,10 +818,10 @@ static void put_marker(struct gecko *g, const struct interval *m)
 		sink_byte(g->out, '"');
 		if (m->marker == MARKER_OPCODE)
 			put_opcode_data(g, m);
-		if (m->marker == MARKER_TASK) {
-			sink_text(g->out, ",\"task\":");
-			put_string(g, g->m->functions[g->m->frames[m->frame].function].name);
-		}
+		if (m->marker == MARKER_TASK)
+			put_name_of(g, ",\"task\":", m->frame);
+		if (m->marker == MARKER_WAIT)
+			put_wait_data(g, m->frame);
 		sink_byte(g->out, '}');
 		break;
 	case COLUMN_NAME:
@@ -804,6 +876,8 @@ static int put_marker_table(struct gecko *g)
 	r = spool_each(g->samples, g->thread, find_markers, g);
 	if (r == 0)
 		r = change_markers(g, 0, no_frames, g->until);
+	if (r == 0)
+		r = spool_each(g->waits, g->thread, add_waits, g);
 	sink_text(g->out, ",\n\"markers\":{\"length\":");
 	sink_unsigned(g->out, spool_count(g->intervals, 0));
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]) && r == 0; i++) {
@@ -822,7 +896,10 @@ static void put_thread_name(struct gecko *g, const struct model_thread *t)
 {
 	char text[40];
 
-	snprintf(text, sizeof(text), "Thread-%" PRIu64, t->tid);
+	if (t->tid || spool_count(g->samples, g->thread))
+		snprintf(text, sizeof(text), "Thread-%" PRIu64, t->tid);
+	else
+		snprintf(text, sizeof(text), "Tasks without a thread");
 	if (t->name)
 		put_string(g, t->name);
 	else
@@ -887,7 +964,7 @@ static int put_threads(struct gecko *g)
 		qsort_r(order + 1, n - 1, sizeof(*order), by_process, g);
 	for (uint32_t i = 1; r == 0 && i < n; i++) {
 		g->thread = order[i];
-		if (spool_count(g->samples, g->thread) == 0)
+		if (!spool_count(g->samples, g->thread) && !spool_count(g->waits, g->thread))
 			continue;
 		sink_text(g->out, any ? ",\n" : "\n");
 		any = true;
@@ -925,6 +1002,20 @@ static void put_schema(struct gecko *g, enum marker i)
 				  "\"tableLabel\":\"{marker.data.task}\","
 				  "\"chartLabel\":\"{marker.data.task}\",\"fields\":["
 				  "{\"key\":\"task\",\"label\":\"Task\",\"format\":\"string\"}]}");
+		return;
+	}
+	if (i == MARKER_WAIT) {
+		sink_text(g->out,
+			  "],\"tooltipLabel\":\"{marker.data.task} waits in "
+			  "{marker.data.function}\","
+			  "\"tableLabel\":\"{marker.data.task} waits in "
+			  "{marker.data.function}, line {marker.data.line}\","
+			  "\"chartLabel\":\"{marker.data.task}\",\"fields\":["
+			  "{\"key\":\"task\",\"label\":\"Task\",\"format\":\"string\"},"
+			  "{\"key\":\"awaiter\",\"label\":\"Awaited by\",\"format\":\"string\"},"
+			  "{\"key\":\"function\",\"label\":\"Waits in\",\"format\":\"string\"},"
+			  "{\"key\":\"file\",\"label\":\"File\",\"format\":\"string\"},"
+			  "{\"key\":\"line\",\"label\":\"Line\",\"format\":\"integer\"}]}");
 		return;
 	}
 	if (i != MARKER_OPCODE) {
@@ -1003,7 +1094,7 @@ static void put_meta(struct gecko *g)
 	put_categories(g);
 	sink_text(g->out, ",\n\"markerSchema\":[");
 	for (enum marker i = 0; i < MARKERS; i++)
-		if (i != MARKER_OPCODE || g->m->opcodes)
+		if ((i != MARKER_OPCODE || g->m->opcodes) && (i != MARKER_WAIT || g->task_of))
 			put_schema(g, i);
 	sink_byte(g->out, ']');
 	put_facts(g);
@@ -1020,29 +1111,6 @@ static int put_all(struct gecko *g)
 	put_strings(g);
 	sink_text(g->out, "]}}\n");
 	return r;
-}
-
-/* In which task each node is: in the one whose frame is the nearest below. */
-static int find_tasks(struct gecko *g)
-{
-	const struct model *m = g->m;
-	bool any = false;
-
-	for (uint32_t i = 1; i < m->function_count && !any; i++)
-		any = m->functions[i].kind == STREAM_FRAME_TASK;
-	if (!any)
-		return 0;
-	g->task_of = calloc(m->node_count, sizeof(*g->task_of));
-	if (!g->task_of)
-		return -ENOMEM;
-	for (uint32_t i = 1; i < m->node_count; i++) {
-		uint32_t frame = m->nodes[i].frame;
-
-		g->task_of[i] = m->functions[m->frames[frame].function].kind == STREAM_FRAME_TASK
-					? frame
-					: g->task_of[m->nodes[i].parent];
-	}
-	return 0;
 }
 
 static int prepare(struct gecko *g)
@@ -1072,10 +1140,14 @@ static int prepare(struct gecko *g)
 	if (r == 0)
 		r = spool_new(&g->intervals, sizeof(struct interval), 1, g->options->scratch);
 	if (r == 0)
-		r = find_tasks(g);
+		r = spool_new(&g->waits, sizeof(struct interval), m->thread_count,
+			      g->options->scratch);
+	if (r == 0)
+		r = waits_find_tasks(&g->task_of, m);
 	if (r == 0)
 		r = model_samples(m, sort_sample, g);
-	/* Tasks that wait are counted, but are not where a thread was at a time. */
+	if (r == 0)
+		r = model_waits(m, sort_wait, g);
 	return r == 0 && g->sorted == 0 ? -ENODATA : r;
 }
 
@@ -1094,6 +1166,7 @@ static int gecko_write(const struct model *m, const struct format_options *optio
 	free(g.tracks);
 	free(g.task_of);
 	spool_free(g.samples);
+	spool_free(g.waits);
 	spool_free(g.intervals);
 	numbering_done(&g.stacks);
 	numbering_done(&g.idle_stacks);
@@ -1111,5 +1184,6 @@ const struct format format_gecko = {
 	.extension = "json",
 	.opcodes = true,
 	.timeline = true,
+	.over_time = true,
 	.write = gecko_write,
 };

@@ -113,6 +113,8 @@ static int regroup(struct grouping *g)
 	/* Its file's errors are for who reads it. */
 	if (r == 0 && timeline_change(&p->timeline, regroup_sample, g) == -ENOMEM)
 		r = -ENOMEM;
+	if (r == 0 && timeline_change(&p->waits, regroup_sample, g) == -ENOMEM)
+		r = -ENOMEM;
 	return r;
 }
 
@@ -250,18 +252,33 @@ int model_group_processes(struct model *m)
 
 /* ---- one thread for many ---- */
 
-static void add_thread(struct model_thread *to, const struct model_thread *t)
+/* What to add to times of one process to have them on the clock of another: of two boots, by their
+ * real clocks. */
+static uint64_t clock_shift(const struct model *m, uint32_t from, uint32_t to)
+{
+	const struct stream_header *a = &m->processes[from].header, *b = &m->processes[to].header;
+
+	if (strcmp(a->boot_id, b->boot_id) == 0 || !a->start_real_ns || !b->start_real_ns)
+		return 0;
+	return a->start_real_ns - a->start_monotonic_ns -
+	       (b->start_real_ns - b->start_monotonic_ns);
+}
+
+/* shift: to add to its times. */
+static void add_thread(struct model_thread *to, const struct model_thread *t, uint64_t shift)
 {
 	to->samples += t->samples;
 	to->ns += t->ns;
 	for (int i = 0; i < MODEL_STATES; i++)
 		to->states[i] += t->states[i];
+	for (int i = 0; i < 2; i++)
+		to->exceptions[i] += t->exceptions[i];
 	for (int i = 0; i < 3; i++)
 		to->how[i] += t->how[i];
-	if (t->seen && (!to->seen || t->first_ns < to->first_ns))
-		to->first_ns = t->first_ns;
-	if (t->seen && (!to->seen || t->last_ns >= to->last_ns)) {
-		to->last_ns = t->last_ns;
+	if (t->seen && (!to->seen || t->first_ns + shift < to->first_ns))
+		to->first_ns = t->first_ns + shift;
+	if (t->seen && (!to->seen || t->last_ns + shift >= to->last_ns)) {
+		to->last_ns = t->last_ns + shift;
 		to->last_node = t->last_node;
 		to->last_state = t->last_state;
 		to->last_how = t->last_how;
@@ -290,13 +307,34 @@ static int find_owners(struct model *m, uint32_t *owner)
 	return 0;
 }
 
+struct folding {
+	const struct model *m;
+	const uint32_t *owner; /* of each process */
+	uint32_t *thread;      /* of each old thread: the new one */
+};
+
+static int refold_sample(void *arg, struct model_sample *s)
+{
+	const struct folding *f = arg;
+	uint32_t process = f->m->threads[s->thread].process;
+
+	s->time_ns += clock_shift(f->m, process, f->owner[process]);
+	s->thread = f->thread[s->thread];
+	return 0;
+}
+
 int model_fold_threads(struct model *m, bool all_processes)
 {
 	struct model_private *p = m->p;
+	struct folding folding = {.m = m};
 	uint32_t *owner = calloc((size_t)m->process_count + 1, sizeof(*owner));
 	struct table threads = {0}, counts = {0};
 	int r = owner ? 0 : -ENOMEM;
 
+	folding.owner = owner;
+	folding.thread = calloc(m->thread_count, sizeof(*folding.thread));
+	if (!folding.thread)
+		r = -ENOMEM;
 	if (r == 0 && !all_processes)
 		r = find_owners(m, owner);
 	if (r == 0)
@@ -313,7 +351,9 @@ int model_fold_threads(struct model *m, bool all_processes)
 			r = -ENOMEM;
 		else
 			add_thread((struct model_thread *)(void *)threads.items + thread,
-				   &m->threads[i]);
+				   &m->threads[i],
+				   clock_shift(m, m->threads[i].process, key.process));
+		folding.thread[i] = thread;
 	}
 	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
 		const struct model_count *c = &m->counts[i];
@@ -329,6 +369,12 @@ int model_fold_threads(struct model *m, bool all_processes)
 		to->count += c->count;
 		to->ns += c->ns;
 	}
+	/* Its file's errors are for who reads it. */
+	if (r == 0)
+		timeline_change(&p->timeline, refold_sample, &folding);
+	if (r == 0)
+		timeline_change(&p->waits, refold_sample, &folding);
+	free(folding.thread);
 	free(owner);
 	if (r < 0) {
 		table_done(&threads);

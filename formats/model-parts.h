@@ -40,6 +40,7 @@ struct cpu_share;
 struct model_private {
 	struct model_options options;
 	struct timeline timeline;
+	struct timeline waits; /* as samples: keep_wait() */
 	struct cpu_share *cpu; /* by thread; in MODE_CPU only */
 	uint32_t cpu_cap;
 	uint8_t *taken_functions, *taken_nodes; /* by selected: by function, by node */

@@ -154,6 +154,8 @@ static void note_state(struct model_thread *t, uint32_t node, uint16_t state, ui
 {
 	for (uint32_t bits = state; bits; bits &= bits - 1)
 		t->states[__builtin_ctz(bits)]++;
+	t->exceptions[0] += model_has_exception(state);
+	t->exceptions[1] += model_tells_exception(state);
 	if (how < 3)
 		t->how[how]++;
 	t->last_node = node;
@@ -312,6 +314,41 @@ static uint64_t part_of(uint64_t n, uint64_t part, uint64_t whole)
 	return part >= whole ? n : (uint64_t)((double)n * (double)part / (double)whole + 0.5);
 }
 
+/* How often it was looked at takes the place of the CPU time. */
+static void keep_wait(struct model_private *p, const struct model_wait *w)
+{
+	struct model_sample s = {
+		.time_ns = w->time_ns,
+		.ns = w->ns,
+		.cpu_ns = w->count,
+		.thread = w->thread,
+		.node = w->node,
+	};
+
+	timeline_put(&p->waits, &s);
+}
+
+struct waits_taker {
+	int (*take)(void *arg, const struct model_wait *w);
+	void *arg;
+};
+
+static int take_wait(void *arg, const struct model_sample *s)
+{
+	const struct waits_taker *taker = arg;
+	struct model_wait w = {s->time_ns, s->ns, s->cpu_ns, s->thread, s->node};
+
+	return taker->take(taker->arg, &w);
+}
+
+int model_waits(const struct model *m, int (*take)(void *arg, const struct model_wait *w),
+		void *arg)
+{
+	struct waits_taker taker = {take, arg};
+
+	return timeline_each(&m->p->waits, take_wait, &taker);
+}
+
 int model_on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 {
 	struct model *m = arg;
@@ -321,6 +358,7 @@ int model_on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 	struct model_process *process = &p->processes[stream];
 	struct model_count key = {0};
 	struct model_thread *t;
+	struct model_wait part;
 	uint64_t from, to, since;
 	uint32_t count;
 
@@ -351,7 +389,11 @@ int model_on_wait(void *arg, uint32_t stream, const struct stream_wait *w)
 	count = table_intern(&p->counts, &key);
 	if (!count)
 		return -ENOMEM;
-	model_add_to_count(m, count, part_of(w->count, to - from, w->ns), to - from);
+	part = (struct model_wait){w->time_ns + from, to - from,
+				   part_of(w->count, to - from, w->ns), key.thread, key.node};
+	model_add_to_count(m, count, part.count, part.ns);
+	if (o->timeline)
+		keep_wait(p, &part);
 	model_publish(m);
 	return 0;
 }

@@ -60,9 +60,11 @@ int model_new(struct model **ret, const struct model_options *options)
 	m->p = p;
 	if (options)
 		p->options = *options;
-	p->timeline.open = p->options.timeline;
+	p->timeline.open = p->waits.open = p->options.timeline;
 	m->mode = p->options.mode;
 	m->opcodes = p->options.opcodes;
+	m->from_ns = p->options.from_ns;
+	m->to_ns = p->options.to_ns;
 	p->warnings = calloc(MODEL_MAX_WARNINGS, sizeof(*p->warnings));
 	if (!p->warnings || grow(&p->strings, &p->string_cap, 1, sizeof(*p->strings)) < 0 ||
 	    table_init(&p->string_index, sizeof(struct string_item), sizeof(struct string_key)) <
@@ -109,8 +111,10 @@ void model_free(struct model *m)
 		next = b->next;
 		free(b);
 	}
-	for (uint32_t i = 0; i < m->process_count; i++)
+	for (uint32_t i = 0; i < m->process_count; i++) {
 		model_local_done(&p->locals[i]);
+		reports_done(&p->processes[i].reports);
+	}
 	for (uint32_t i = 0; i < m->warning_count; i++)
 		free(p->warnings[i]);
 	free(p->warnings);
@@ -131,6 +135,7 @@ void model_free(struct model *m)
 	table_done(&p->tasks);
 	free(p->awaiters);
 	timeline_done(&p->timeline);
+	timeline_done(&p->waits);
 	free(p);
 	free(m);
 }
@@ -288,10 +293,11 @@ static int on_gap(void *arg, uint32_t stream, uint64_t time_ns, uint32_t thread,
 static int on_statistics(void *arg, uint32_t stream, const struct stream_statistics *s)
 {
 	struct model *m = arg;
+	struct model_process *process = &m->p->processes[stream];
 
-	m->p->processes[stream].statistics = *s;
-	m->p->processes[stream].has_statistics = true;
-	return 0;
+	process->statistics = *s;
+	process->has_statistics = true;
+	return reports_add(&process->reports, s);
 }
 
 static int on_summary(void *arg, uint32_t stream, const struct stream_summary *s)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "formats/reports.h"
 #include "formats/stream-select.h"
 #include "formats/stream.h"
 
@@ -51,7 +52,8 @@ struct model_thread {
 	bool unselected; /* model_options.selected does not name it */
 	uint64_t samples, ns;
 	uint64_t states[MODEL_STATES]; /* samples with bit i of enum stream_state */
-	uint64_t how[3];	       /* samples by enum stream_how */
+	uint64_t exceptions[2]; /* samples with an exception, raised or handled; that tell of it */
+	uint64_t how[3];	/* samples by enum stream_how */
 	/* The last sample, and the time of the first: CLOCK_MONOTONIC of the recording host. */
 	uint64_t first_ns, last_ns;
 	uint32_t last_node;
@@ -77,6 +79,7 @@ struct model_process {
 	struct stream_header header; /* mostly empty when the input has lost it: stream_id only */
 	struct stream_statistics statistics; /* the latest; of the summary where there is one */
 	struct stream_summary summary;
+	struct reports reports; /* the statistics before the latest */
 	bool has_statistics, has_summary;
 	uint64_t samples;	 /* read, before the filter */
 	uint64_t unknown;	 /* of these, how many do not tell whether the mode asked
@@ -120,6 +123,15 @@ struct model_sample {
 	uint8_t pad[5];
 };
 
+/* A task that waited at one place over some looks, one behind the other: its part of the times that
+ * were asked for. The node is as of MODEL_TASKS_ALL; the thread runs its loop, or is one that
+ * stands for none. */
+struct model_wait {
+	uint64_t time_ns;   /* CLOCK_MONOTONIC of the recording host: of the first look */
+	uint64_t ns, count; /* as in the counts */
+	uint32_t thread, node;
+};
+
 #define MODEL_MAX_WARNINGS 64
 
 /* What of asyncio's tasks the stacks show. */
@@ -152,6 +164,18 @@ struct model_options {
 	FILE *(*timeline)(void);
 };
 
+/* Whether a thread in a state has an exception, as mode exception asks: one that is being raised,
+ * or handled. A state that has one tells of it, and else with STREAM_STATE_EXCEPTION_KNOWN. */
+static inline bool model_has_exception(uint16_t state)
+{
+	return state & (STREAM_STATE_EXCEPTION | STREAM_STATE_HANDLING);
+}
+
+static inline bool model_tells_exception(uint16_t state)
+{
+	return model_has_exception(state) || (state & STREAM_STATE_EXCEPTION_KNOWN);
+}
+
 struct model_private;
 
 struct model {
@@ -174,6 +198,7 @@ struct model {
 	uint64_t samples, ns;	     /* sums of counts */
 	enum mode mode;		     /* asked for, or that of the first stream */
 	bool opcodes;		     /* asked for */
+	uint64_t from_ns, to_ns;     /* asked for: as in the options */
 	const char *const *warnings; /* the reader's sentences */
 	uint32_t warning_count;
 	struct model_private *p;
@@ -214,6 +239,11 @@ uint64_t model_interval(const struct stream_header *h);
  * kept in failed, now or earlier. May be called any number of times. */
 int model_samples(const struct model *m, int (*take)(void *arg, const struct model_sample *s),
 		  void *arg);
+
+/* Tasks that waited, one wait after the other as they ended, with MODEL_TASKS_ALL and
+ * model_options.timeline. Else as model_samples(). */
+int model_waits(const struct model *m, int (*take)(void *arg, const struct model_wait *w),
+		void *arg);
 
 /* For stream_reader_new(), with the struct model as its argument. Its functions return 0 or
  * -ENOMEM; a table over 2^31 entries is -ENOMEM too. */

@@ -18,10 +18,32 @@ static uint64_t real_shift(const struct stream_header *h)
 	return h->start_real_ns ? h->start_real_ns - h->start_monotonic_ns : 0;
 }
 
+struct bounds {
+	struct moments *moments;
+	const struct model *m;
+	uint64_t last;
+};
+
+/* A task may have waited before a thread was sampled, or where none was. */
+static int include_wait(void *arg, const struct model_wait *w)
+{
+	struct bounds *b = arg;
+	uint64_t from = w->time_ns + b->moments->shift[b->m->threads[w->thread].process];
+	uint64_t to = w->ns < UINT64_MAX - from ? from + w->ns : from;
+
+	if (from < b->moments->base)
+		b->moments->base = from;
+	if (to > b->last)
+		b->last = to;
+	return 0;
+}
+
 int moments_init(struct moments *w, const struct model *m)
 {
+	struct bounds bounds = {w, m, 0};
 	bool one = is_one_boot(m);
 	uint64_t last = 0;
+	int r;
 
 	*w = (struct moments){.base = UINT64_MAX};
 	w->shift = calloc((size_t)m->process_count + 1, sizeof(*w->shift));
@@ -44,6 +66,11 @@ int moments_init(struct moments *w, const struct model *m)
 		if (t->last_ns + w->shift[t->process] > last)
 			last = t->last_ns + w->shift[t->process];
 	}
+	r = model_waits(m, include_wait, &bounds);
+	if (r < 0)
+		return r;
+	if (bounds.last > last)
+		last = bounds.last;
 	if (w->base == UINT64_MAX)
 		w->base = 0;
 	w->length_ns = last > w->base ? last - w->base : 0;

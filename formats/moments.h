@@ -9,10 +9,10 @@ struct moments {
 	uint64_t *shift;    /* of each process, ns; modulo 2^64 */
 	uint64_t base;	    /* of the shifted times: where the first sample begins */
 	uint64_t start_ns;  /* the same, since 1970; 0 when not known */
-	uint64_t length_ns; /* to the last sample */
+	uint64_t length_ns; /* to the last sample, or the end of a wait of a task */
 };
 
-/* 0, -ENOMEM. */
+/* 0, -ENOMEM, or what model_waits() returns; then too moments_done() is called. */
 int moments_init(struct moments *w, const struct model *m);
 void moments_done(struct moments *w);
 

@@ -44,6 +44,12 @@ const colorAt = (page, box) => page.evaluate(box => {
 
 const near = (a, b, by, what) => assert.ok(Math.abs(a - b) <= by, `${what ?? ""} ${a} is not ${b}`);
 const text = (page, id) => page.evaluate(id => document.getElementById(id).textContent, id);
+/* The item of the tree that has the focus: its name and place, as readers of screens are told. */
+const focused = page => page.evaluate(() => {
+	const item = document.activeElement;
+	return item.getAttribute("role") !== "treeitem" ? `${item.tagName} has the focus` :
+		`${item.ariaLabel}, level ${item.ariaLevel}, ${item.ariaPosInSet} of ${item.ariaSetSize}`;
+});
 const window_ = page => page.evaluate(() => pyprof.graph.panes[0].window.slice());
 
 test("a page loads, says nothing on the console and asks nobody", async browser => {
@@ -127,6 +133,34 @@ test("wheel, drag and keys zoom and pan", async browser => {
 	await close(page);
 });
 
+test("where a frame's lines have no text, the panel says why", async browser => {
+	const why = async (page, names) => {
+		await page.evaluate(names => {
+			const pane = pyprof.graph.panes[0], { view } = pane;
+			for (let i = 1; i < view.count; i++)
+				if (view.keys.name(view.key[i]).startsWith(names))
+					pyprof.select(pane, i);
+		}, names);
+		return (await page.locator("#chosen .no-source").allTextContents()).join();
+	};
+	let page = await open(browser, pageOf("known"));
+	assert.match(await why(page, "alpha"), /^There is no source: the file was not there where this page was made\.$/);
+	assert.match(await text(page, "chosen"), /Lines11/);
+	await close(page);
+	page = await open(browser, pageOf("hostile"));
+	assert.match(await why(page, "<img"), /names no file/);
+	await close(page);
+	page = await open(browser, pageOf("sources"));
+	assert.equal(await why(page, "shown"), "");
+	assert.match(await text(page, "chosen"), /def shown\(\):/);
+	assert.match(await why(page, "changed"), /changed after the recording began/);
+	assert.match(await why(page, "behind"), /These lines are not in the file, which has 4: it is not the one that ran/);
+	assert.match(await why(page, "binary"), /the file is no text/);
+	assert.match(await why(page, "moving"), /moved while it was read/);
+	assert.match(await why(page, "frozen"), /frozen/);
+	await close(page);
+});
+
 test("searching finds names, file:line and patterns, and tells their share once", async browser => {
 	const page = await open(browser, pageOf("known"));
 	const search = async (what, expected) => {
@@ -149,7 +183,7 @@ test("searching finds names, file:line and patterns, and tells their share once"
 	await page.click("#regex");
 	await search("work", "50.0 % in 1");
 	await page.press("#search", "Enter");
-	assert.match(await text(page, "told"), /^work, pkg\.w:5, 10\.0 s, 50\.0 %/);
+	assert.match(await focused(page), /^work, pkg\.w:5, 10\.0 s, 50\.0 %/);
 	await close(page);
 });
 
@@ -170,7 +204,7 @@ test("a thread that is left out is left out everywhere", async browser => {
 test("threads tell what they did", async browser => {
 	const page = await open(browser, pageOf("known"));
 	const worker = await page.locator("#threads li", { hasText: "worker" }).innerText();
-	assert.match(worker.replace(/\s+/g, " "), /GIL 0\.00 % waits for GIL 50\.0 % CPU 0\.00 %/);
+	assert.match(worker.replace(/\s+/g, " "), /GIL 0\.00 % waits for GIL 50\.0 % CPU 0\.00 % exception 30\.0 %/);
 	const main = await page.locator("#threads li", { hasText: "main" }).first().innerText();
 	assert.match(main.replace(/\s+/g, " "), /GIL 100 % CPU 100 %/);
 	assert.match(await text(page, "sampling"), /due20,030.*achieved20,000 · 99\.9 %.*missed20.*lost10.*torn10/s);
@@ -219,6 +253,69 @@ test("a range dragged on the timeline makes the graph anew", async browser => {
 	await page.locator("#strip").dblclick();
 	await page.waitForFunction(() => pyprof.graph.panes[0].view.width[0] === 20e9);
 	assert.equal((await stacks(page))["<module>"], 10000);
+	await close(page);
+});
+
+const setRange = async (page, from, to) => {
+	await page.evaluate(([from, to]) => {
+		const { width, shift } = pyprof.data.strip, wide = width * (1 << shift) / 1e9;
+		pyprof.strip.set([Math.round(from / wide), Math.round(to / wide)]);
+	}, [from, to]);
+	await page.waitForFunction(() => pyprof.range === pyprof.strip.range && pyprof.rangeFrame && pyprof.weights);
+	await page.evaluate(() => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 60))));
+};
+
+test("what threads and the sampler did is told of the range", async browser => {
+	const page = await open(browser, pageOf("known"));
+	const states = async name => (await page.locator("#threads li", { hasText: name }).first().innerText()).replace(/\s+/g, " ");
+	const share = (text, name) => Number(new RegExp(`${name} ([\\d.]+) %`).exec(text)?.[1]);
+	await setRange(page, 0, 5);
+	near(share(await states("worker"), "waits for GIL"), 100, 0.5, "worker waits");
+	assert.match(await states("main"), /main 50\.\d % .*GIL 100 % CPU 100 %/);
+	await setRange(page, 6, 10);
+	near(share(await states("worker"), "waits for GIL"), 0, 0.01, "worker sleeps");
+	assert.match(await text(page, "threads"), /Of the range: 6\.\d\d s – 10\.00? s/);
+	/* Raised, handled or both are one. */
+	near(share(await states("worker"), "exception"), 75, 0.5, "an exception in three of four seconds");
+	/* Half of four to six. */
+	await setRange(page, 4, 6);
+	near(share(await states("worker"), "waits for GIL"), 50, 2, "half of it");
+	/* Nothing was missed in the fifth second; what was lost was so after the eighth. */
+	const sampling = await text(page, "sampling");
+	assert.match(sampling, /missed0 · 0\.00 %lost0 · 0\.00 %.*This is of (3\.00|4\.00) s – (6\.00|7\.00) s/);
+	assert.match(sampling, /taken free100 %/);
+	await setRange(page, 3, 4);
+	assert.match(await text(page, "sampling"), /by a stop(100|99\.\d) %/);
+	await setRange(page, 8.5, 10);
+	assert.match(await text(page, "sampling"), /due4,020.*achieved4,000.*missed10.*lost10 · 0\.25 %.*This is of 8\.00 s – 10\.0 s/);
+	await setRange(page, 7.5, 10);
+	assert.match(await text(page, "sampling"), /due6,0\d0.*lost10/);
+	await page.evaluate(() => pyprof.strip.set(null));
+	await page.waitForFunction(() => /due20,030/.test(document.getElementById("sampling").textContent));
+	assert.match(await text(page, "sampling"), /by a stop10\.0 %/);
+	await close(page);
+});
+
+test("a page of a part of a recording says that its sampling is of the whole", async browser => {
+	let page = await open(browser, pageOf("known", "--flamegraph", "--from", "2", "--to", "5"));
+	assert.match(await text(page, "sampling"), /^Of the whole recording, 10\.0 s; the page is of 3\.00 s of it\.due20,030/);
+	await close(page);
+	page = await open(browser, pageOf("known"));
+	assert.match(await text(page, "sampling"), /^due20,030/);
+	await close(page);
+});
+
+test("of tasks that wait a range has the part of it in which they did", async browser => {
+	const page = await open(browser, pageOf("waiting", "--flamegraph", "--async-aware", "--async-mode", "all"));
+	assert.deepEqual(await stacks(page), { "outer": 10000, "outer;main": 10000, "outer;main;inner": 10000,
+		"outer;main;inner;connect": 6000, "outer;main;inner;receive": 4000 });
+	await setRange(page, 4, 8);
+	const now = await stacks(page);
+	near(now["outer;main;inner;connect"], 2000, 10);
+	near(now["outer;main;inner;receive"], 2000, 10);
+	assert.match(await text(page, "status"), /4,0\d\d samples|3,99\d samples/);
+	const whole = await page.evaluate(() => pyprof.data.strip.count.reduce((a, b) => a + b, 0));
+	assert.equal(whole, 10000);
 	await close(page);
 });
 
@@ -338,34 +435,157 @@ test("the address says what is shown", async browser => {
 	assert.deepEqual(await window_(page), seen);
 	assert.equal(await page.inputValue("#search"), "beta");
 	await close(page);
-	for (const strange of ["#range=9-1&at=zz.zz&of=zzzz&not=-1.99", "#range=a&unit=&view=,,&re=(", "#at=1.1.1.1.1.1&%"]) {
+	/* A part of the width that is no box's, and the frame of the panel; callers and callees too. */
+	for (const root of [false, true]) {
+		page = await open(browser, pageOf("known"));
+		await page.evaluate(root => {
+			if (root)
+				pyprof.sandwich(pyprof.keys.fn.findIndex((fn, key) => pyprof.keys.name(key) === "recurse"));
+			const pane = pyprof.graph.panes.at(-1), whole = pane.view.width[0];
+			pyprof.graph.goTo(pane, 0.11 * whole, 0.52 * whole, true);
+			pyprof.select(pane, pane.view.count - 1);
+		}, root);
+		await page.waitForFunction(() => /win=/.test(location.hash) && /sel=/.test(location.hash));
+		const shown = page => page.evaluate(() => [pyprof.graph.panes.map(p => p.window.map(x => Math.round(x / 1000))), document.getElementById("chosen").textContent,
+			pyprof.selected.node, pyprof.root]);
+		const [link, was] = [await page.evaluate(() => location.hash), await shown(page)];
+		await close(page);
+		page = await open(browser, pageOf("known"), { hash: link });
+		assert.deepEqual(await shown(page), was);
+		assert.equal(await page.evaluate(() => location.hash), link);
+		await close(page);
+	}
+	for (const strange of ["#win=1-0_a&sel=1.zz&of=1", "#win=-1-5&sel=9.1&at=1", "#win=0.5-0.50000000001&sel=0.", "#range=9-1&at=zz.zz&of=zzzz&not=-1.99", "#range=a&unit=&view=,,&re=(", "#at=1.1.1.1.1.1&%"]) {
 		page = await open(browser, pageOf("known"), { hash: strange });
 		assert.equal((await window_(page))[1] > 0, true);
 		await close(page);
 	}
 });
 
-test("keys and readers of screens: every frame can be reached and is told", async browser => {
+/* What the browser tells of the page to readers of screens: the trees' items in their order. */
+async function spoken(page) {
+	await page.waitForTimeout(200);
+	const cdp = await page.context().newCDPSession(page), { nodes } = await cdp.send("Accessibility.getFullAXTree");
+	const known = new Map(nodes.map(node => [node.nodeId, node])), trees = [];
+	for (const node of nodes.filter(node => node.role?.value === "tree")) {
+		const items = [], walk = id => {
+			const item = known.get(id), properties = Object.fromEntries((item.properties ?? []).map(p => [p.name, p.value.value]));
+			if (item.role?.value === "treeitem")
+				items.push({ name: item.name.value, ...properties });
+			(item.childIds ?? []).forEach(walk);
+		};
+		node.childIds.forEach(walk);
+		trees.push({ name: node.name.value, items });
+	}
+	await cdp.detach();
+	return trees;
+}
+
+test("keys: every frame can be reached and is told", async browser => {
 	const page = await open(browser, pageOf("known"));
-	await page.locator("#graph").focus();
+	await page.keyboard.press("g");
+	assert.match(await focused(page), /^all, .*, 2 callees, level 1, 1 of 1$/);
 	await page.keyboard.press("ArrowDown");
+	assert.match(await focused(page), /^(<module>|loop), .*, level 2, 1 of 2$/);
 	await page.keyboard.press("ArrowRight");
-	assert.match(await text(page, "told"), /^<module>|^loop/);
-	for (let i = 0; i < 3 && !/^<module>/.test(await text(page, "told")); i++)
+	assert.match(await focused(page), /, level 2, 2 of 2$/);
+	for (let i = 0; i < 3 && !/^<module>/.test(await focused(page)); i++)
 		await page.keyboard.press("ArrowLeft");
 	await page.keyboard.press("ArrowDown");
-	assert.match(await text(page, "told"), /^alpha, app:10, 8\.00 s, 40\.0 %, itself 0\.00 %, level 2, 2 callees/);
+	assert.match(await focused(page), /^alpha, app:10, 8\.00 s, 40\.0 %, itself 0\.00 %, 2 callees, level 3, 1 of 2$/);
 	await page.keyboard.press("Enter");
 	near((await window_(page))[1] - (await window_(page))[0], 8e9, 1);
+	assert.match(await focused(page), /^alpha/);
 	await page.keyboard.press("Backspace");
 	near((await window_(page))[1] - (await window_(page))[0], 20e9, 1);
+	await page.keyboard.press("End");
+	assert.match(await focused(page), /^work, .*level 3|^recurse, .*level 3/);
+	await page.keyboard.press("Home");
+	assert.match(await focused(page), /^all, /);
 	await page.keyboard.press("?");
 	assert.equal(await page.locator("#help").isVisible(), true);
 	assert.ok(await page.locator("#help-keys tr").count() > 15);
 	await page.keyboard.press("Escape");
-	const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, canvas, input, summary")]
+	const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, canvas:not([aria-hidden]), input, summary, [role=treeitem], [role=tree]")]
 		.filter(e => !(e.textContent.trim() || e.ariaLabel || e.title || e.labels?.length)).map(e => e.outerHTML));
 	assert.deepEqual(unnamed, []);
+	await close(page);
+});
+
+test("readers of screens find a tree of what is drawn, in step with it", async browser => {
+	const page = await open(browser, pageOf("known"));
+	let [tree] = await spoken(page);
+	assert.match(tree.name, /^Flame graph, 20\.0 s\./);
+	const level = items => items.map(item => `${item.level} ${item.name.split(",")[0]}`);
+	assert.deepEqual(level(tree.items).sort(), ["1 all", "2 <module>", "2 loop", "3 alpha", "3 recurse", "3 work", "4 beta", "4 gamma",
+		"4 recurse", "5 recurse", "6 beta"].sort());
+	/* Callers come before what they call, and what they call follows at once. */
+	const names = level(tree.items), module = names.indexOf("2 <module>");
+	assert.deepEqual(names.slice(module, module + 4), ["2 <module>", "3 alpha", "4 beta", "4 gamma"]);
+	assert.equal(tree.items[0].expanded, true);
+	assert.equal(tree.items.find(item => /^gamma/.test(item.name)).expanded, undefined);
+	assert.equal(tree.items.filter(item => item.focusable).length, tree.items.length);
+	assert.equal(await page.locator("#trees [tabindex='0']").count(), 1);
+	/* Its items lie on the boxes. */
+	const box = await boxOf(page, ["<module>", "alpha"]), item = await page.getByRole("treeitem", { name: /^alpha/ }).boundingBox();
+	near(item.x, box.x, 1);
+	near(item.y, box.y, 1);
+	near(item.width, box.width, 1);
+	/* Pressed, it is chosen. */
+	await page.getByRole("treeitem", { name: /^alpha/ }).dispatchEvent("click");
+	assert.match(await text(page, "chosen"), /^alpha/);
+	near((await window_(page))[1], 8e9, 1e9 * 12);
+	[tree] = await spoken(page);
+	assert.equal(tree.items.find(item => item.focused).name.split(",")[0], "alpha");
+	assert.equal(tree.items.filter(item => item.selected).length, 1);
+	/* What is asked for anew is told anew, and who had the focus keeps it. */
+	await page.keyboard.press("Escape");
+	await setRange(page, 0, 4.5);
+	[tree] = await spoken(page);
+	assert.ok(!level(tree.items).includes("4 gamma"), String(level(tree.items)));
+	assert.match(await focused(page), /^alpha, app:10, 4\.\d+ s/);
+	await page.evaluate(() => pyprof.strip.set(null));
+	await page.keyboard.press("i");
+	[tree] = await spoken(page);
+	assert.match(tree.name, /^Inverted/);
+	assert.ok(level(tree.items).includes("2 beta") && level(tree.items).includes("3 alpha"));
+	await page.keyboard.press("i");
+	await page.evaluate(() => pyprof.sandwich(pyprof.keys.fn.findIndex((fn, key) => pyprof.keys.name(key) === "beta")));
+	const trees = await spoken(page);
+	assert.deepEqual(trees.map(tree => tree.name), ["Callers of beta", "Callees of beta"]);
+	assert.deepEqual(level(trees[0].items).slice(0, 2), ["1 alpha", "2 <module>"]);
+	assert.deepEqual(level(trees[1].items), ["1 beta"]);
+	await close(page);
+});
+
+test("of 200,000 frames only those that are seen or near are in the document", async browser => {
+	const page = await open(browser, pageOf("huge"));
+	const [tree] = await spoken(page);
+	assert.ok(tree.items.length > 15 && tree.items.length < 400, `${tree.items.length} items`);
+	await page.fill("#search", "needle");
+	await page.waitForFunction(() => / in 1$/.test(document.getElementById("found").textContent));
+	await page.press("#search", "Enter");
+	assert.match(await focused(page), /^needle, .*, level \d+, \d+ of \d+$/);
+	/* From there every step leads to where the canvas says. */
+	const path = [];
+	for (let i = 0; i < 60 && !/^all,/.test(await focused(page)); i++) {
+		path.push(await focused(page));
+		await page.keyboard.press("ArrowUp");
+	}
+	assert.match(await focused(page), /^all,/);
+	assert.deepEqual(path.map(item => Number(/level (\d+)/.exec(item)[1])), path.map((item, i) => path.length + 1 - i));
+	const times = await page.evaluate(() => {
+		const { graph } = pyprof, pane = graph.panes[0], whole = pane.view.width[0], times = [];
+		for (let i = 0; i < 40; i++) {
+			const width = whole * 0.9 ** i;
+			pane.window = [(whole - width) * 0.3, (whole - width) * 0.3 + width];
+			const start = performance.now();
+			graph.items.update();
+			times.push(performance.now() - start);
+		}
+		return times.sort((a, b) => a - b);
+	});
+	assert.ok(times[20] < 16, `the tree takes ${times[20].toFixed(1)} ms`);
 	await close(page);
 });
 
@@ -428,6 +648,20 @@ test("compared: a range of time is compared by its own length", async browser =>
 		return places;
 	});
 	assert.deepEqual([places.steady, places.grows, places.shrinks, places.appears], [0, 3, -3, 4]);
+	await close(page);
+});
+
+test("compared: parts of recordings by their own lengths, whatever those of the recordings are", async browser => {
+	/* Twice as long, and the same in its first ten seconds. */
+	const page = await open(browser, pageOf("after", "--from", "1", "--to", "4", "--diff-flamegraph", `${process.argv[3]}/before_long.pyprof`));
+	const places = await page.evaluate(() => {
+		const { view } = pyprof.graph.panes[0], places = {};
+		for (let i = 1; i < view.count; i++)
+			places[view.keys.name(view.key[i])] = pyprof.classOf(view, i);
+		return places;
+	});
+	assert.deepEqual([places.steady, places.grows, places.shrinks, places.appears], [0, 3, -3, 4]);
+	assert.match(await text(page, "summary"), /recorded3\.00 s.*base: recorded3\.00 s/);
 	await close(page);
 });
 
@@ -536,7 +770,7 @@ test("200,000 frames: there within a second, 60 pictures a second, each to be fo
 	await page.fill("#search", "needle");
 	await page.waitForFunction(() => / in 1$/.test(document.getElementById("found").textContent));
 	await page.press("#search", "Enter");
-	assert.match(await text(page, "told"), /^needle/);
+	assert.match(await focused(page), /^needle/);
 	assert.ok(await page.evaluate(() => pyprof.graph.boxOf(pyprof.graph.focus).width) > 3);
 	await close(page);
 });
@@ -548,6 +782,17 @@ test("200,000 frames inverted and cut at a range", async browser => {
 		return pyprof.graph.panes[0].view.from.total[0][0];
 	});
 	assert.equal(sum, 400000);
+	/* Had it been cut, as one of more is: what is zoomed to is made anew, and who had the focus keeps it. */
+	const view = await page.evaluateHandle(() => (pyprof.graph.panes[0].view.from.cut = true, pyprof.graph.panes[0].view));
+	const first = await page.evaluate(() => pyprof.keys.name(pyprof.graph.panes[0].view.key[1]));
+	await page.keyboard.press("g");
+	await page.keyboard.press("ArrowDown");
+	assert.equal((await focused(page)).split(", ")[0], first);
+	await page.keyboard.press("Enter");
+	assert.equal(await page.evaluate(view => pyprof.graph.panes[0].view !== view, view), true);
+	assert.match(await focused(page), /, level 2, 1 of \d+$/);
+	assert.equal((await focused(page)).split(", ")[0], first);
+	assert.equal(await page.evaluate(() => pyprof.selected?.pane === pyprof.graph.panes[0] && pyprof.selected.node), 1);
 	await page.evaluate(() => pyprof.strip.set([0, 1]));
 	await page.waitForFunction(() => pyprof.range && pyprof.graph.panes[0].view.from.total[0][0] < 400000);
 	await close(page);

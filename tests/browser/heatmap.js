@@ -220,6 +220,11 @@ test("a narrow screen does not scroll sideways but for the code", async () => {
 		await page.setViewportSize({width: 400, height: 800});
 		await show(name);
 		assert.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= 400, name);
+		/* Nor do its tools have to be looked for. */
+		assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll("header button")].filter((b) => {
+			const box = b.getBoundingClientRect();
+			return box.left < 0 || box.right > innerWidth;
+		}).map((b) => b.textContent + b.title)), []);
 	}
 	assert.ok(!await page.locator("#L5 > summary .vt").isVisible());
 });

@@ -1,8 +1,10 @@
 /* Writes recordings with known answers for the tests of pages: recordings FOLDER. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/bytes.h"
 #include "formats/stream.h"
@@ -75,11 +77,12 @@ static int to_file(void *arg, const void *bytes, size_t len)
 struct recording {
 	FILE *file;
 	struct stream_writer *writer;
-	uint64_t start, samples;
+	uint64_t start, samples, stopped;
+	uint8_t how; /* enum stream_how of what follows */
 };
 
 static void begin(struct recording *r, const char *folder, const char *name, const char *command,
-		  const char *mode)
+		  const char *mode, const char *collected)
 {
 	char path[4096];
 	struct stream_header h = {.stream_id = 42 + strlen(name),
@@ -99,6 +102,7 @@ static void begin(struct recording *r, const char *folder, const char *name, con
 
 	snprintf(h.command, sizeof(h.command), "%s", command);
 	snprintf(h.mode, sizeof(h.mode), "%s", mode);
+	snprintf(h.collected, sizeof(h.collected), "%s", collected);
 	snprintf(path, sizeof(path), "%s/%s.pyprof", folder, name);
 	*r = (struct recording){.file = fopen(path, "w"), .start = 5000000000};
 	if (!r->file || stream_writer_new(&r->writer, &h, &definitions, &o, to_file, r->file) < 0)
@@ -111,22 +115,41 @@ static void sample(struct recording *r, uint64_t ms, uint32_t thread, uint32_t s
 	struct stream_sample s = {.time_ns = r->start + ms * 1000000,
 				  .thread = thread,
 				  .stack = stack,
-				  .state = state};
+				  .state = state,
+				  .how = r->how};
 
 	if (stream_writer_sample(r->writer, &s) < 0)
 		exit(1);
 	r->samples++;
+	r->stopped += r->how == STREAM_HOW_STOP;
+}
+
+/* What was missed and lost was so in the last two of ten seconds, but for half of what was missed.
+ */
+static struct stream_statistics totals(const struct recording *r, uint64_t ms)
+{
+	uint64_t missed = ms > 8000 ? 20 : ms > 2000 ? 10 : 0, lost = ms > 8000 ? 10 : 0;
+
+	return (struct stream_statistics){.due = r->samples + missed + lost,
+					  .achieved = r->samples,
+					  .missed = missed,
+					  .free = r->samples - r->stopped,
+					  .stopped = r->stopped,
+					  .lost[STREAM_LOST_TORN] = lost,
+					  .elapsed_ns = ms * 1000000};
+}
+
+static void report(struct recording *r, uint64_t ms)
+{
+	struct stream_statistics s = totals(r, ms);
+
+	if (stream_writer_statistics(r->writer, &s) < 0)
+		exit(1);
 }
 
 static void finish(struct recording *r)
 {
-	struct stream_summary end = {.end = "target exited",
-				     .totals = {.due = r->samples + 30,
-						.achieved = r->samples,
-						.missed = 20,
-						.free = r->samples,
-						.lost[STREAM_LOST_TORN] = 10,
-						.elapsed_ns = 10000000000}};
+	struct stream_summary end = {.end = "target exited", .totals = totals(r, 10000)};
 
 	if (stream_writer_finish(r->writer, &end) < 0 || fclose(r->file) != 0)
 		exit(1);
@@ -142,14 +165,15 @@ static void finish(struct recording *r)
 #define SLEEPS (STREAM_STATE_GIL_KNOWN | STREAM_STATE_GIL_WAIT_KNOWN | STREAM_STATE_CPU_KNOWN)
 
 /* Ten seconds at 1 kHz. main: five seconds of alpha > beta, then three of alpha > gamma and two of
- * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half.
- */
+ * recurse > recurse > recurse > beta. worker: waits for the GIL in work, sleeps in the second half,
+ * and has an exception from six seconds to nine: handled, both, raised.
+ * In the fourth second the process is stopped for each sample. Each second ends with a report. */
 static void make_known(const char *folder)
 {
 	struct recording r;
 	uint32_t app, module, alpha, beta, gamma, recurse, deep, loop, work;
 
-	begin(&r, folder, "known", "python app.py", "wall");
+	begin(&r, folder, "known", "python app.py", "wall", "");
 	app = add_text("/srv/app/app.py");
 	module = call(0, add_text("<module>"), app, 1);
 	alpha = call(module, add_text("alpha"), app, 10);
@@ -163,8 +187,14 @@ static void make_known(const char *folder)
 	add_thread("MainThread", true);
 	add_thread("worker", false);
 	for (uint64_t ms = 0; ms < 10000; ms++) {
+		r.how = ms / 1000 == 3 ? STREAM_HOW_STOP : STREAM_HOW_FREE;
+		if (ms && ms % 1000 == 0)
+			report(&r, ms);
 		sample(&r, ms, 1, ms < 5000 ? beta : ms < 8000 ? gamma : deep, PYTHON);
-		sample(&r, ms, 2, work, ms < 5000 ? WAITS : SLEEPS);
+		sample(&r, ms, 2, work,
+		       (ms < 5000 ? WAITS : SLEEPS) | STREAM_STATE_EXCEPTION_KNOWN |
+			       (ms >= 6000 && ms < 8000 ? STREAM_STATE_HANDLING : 0) |
+			       (ms >= 7000 && ms < 9000 ? STREAM_STATE_EXCEPTION : 0));
 	}
 	finish(&r);
 }
@@ -178,12 +208,13 @@ static const struct {
 	{"shrinks", 30, 12}, {"appears", 0, 18},      {"vanishes", 20, 0},
 };
 
-static void make_change(const char *folder, const char *name, bool now, const char *mode)
+static void make_change(const char *folder, const char *name, bool now, const char *mode,
+			uint64_t length_ms)
 {
 	struct recording r;
 	uint32_t app, module, stacks[8], noise, turn = 0;
 
-	begin(&r, folder, name, "python app.py", mode);
+	begin(&r, folder, name, "python app.py", mode, "");
 	app = add_text("/srv/app/app.py");
 	/* Code above was added meanwhile: everything moved down. */
 	module = call(0, add_text("<module>"), app, 1);
@@ -191,7 +222,7 @@ static void make_change(const char *folder, const char *name, bool now, const ch
 		stacks[i] = call(module, add_text(changes[i].name), app, 10 * (int)i + 10 + now);
 	noise = call(module, add_text("noise"), app, 100 + now);
 	add_thread("MainThread", true);
-	for (uint64_t ms = 0; ms < 10000; ms++) {
+	for (uint64_t ms = 0; ms < length_ms; ms++) {
 		uint32_t at = 0;
 		unsigned left = (unsigned)(turn++ * 37 % 100);
 
@@ -232,7 +263,7 @@ static void make_hostile(const char *folder)
 	if (!lengthy)
 		exit(1);
 	begin(&r, folder, "hostile",
-	      "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae", "wall");
+	      "python </title><script>globalThis.hacked=1</script> \xe2\x80\xae", "wall", "");
 	memset(lengthy, 'A', 10000);
 	lengthy[10000] = '\0';
 	for (uint32_t i = 0; i < count; i++)
@@ -255,7 +286,7 @@ static void make_huge(const char *folder)
 	uint32_t random = 7, files[50];
 	char name[64];
 
-	begin(&r, folder, "huge", "python huge.py", "wall");
+	begin(&r, folder, "huge", "python huge.py", "wall", "");
 	for (int i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name),
 			 i % 3 ? "/srv/app/module_%d.py" : "/usr/lib/python3.12/m%d.py", i);
@@ -284,6 +315,89 @@ static void make_huge(const char *folder)
 	finish(&r);
 }
 
+/* A source file in the folder, of before the recording or of now; the string of its path. */
+static uint32_t add_source(const char *folder, const char *name, const char *bytes, size_t len,
+			   bool old)
+{
+	const struct timespec times[2] = {{1600000000, 0}, {1600000000, 0}};
+	char *full = realpath(folder, NULL), path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", full ? full : folder, name);
+	free(full);
+	f = fopen(path, "w");
+	if (!f || fwrite(bytes, 1, len, f) != len || fclose(f) != 0 ||
+	    (old && utimensat(AT_FDCWD, path, times, 0) < 0))
+		exit(1);
+	return add_text(path);
+}
+
+/* Functions whose source is there, and others whose is not, each for its reason. */
+static void make_sources(const char *folder)
+{
+	static const char text[] = "import time\n\ndef shown():\n    return time.time()\n";
+	struct recording r;
+	uint32_t stacks[8], n = 0, file;
+
+	begin(&r, folder, "sources", "python shown.py", "wall", "");
+	file = add_source(folder, "shown.py", text, sizeof(text) - 1, true);
+	stacks[n++] = call(0, add_text("shown"), file, 3);
+	stacks[n++] = call(0, add_text("behind"), file, 100);
+	file = add_source(folder, "changed.py", text, sizeof(text) - 1, false);
+	stacks[n++] = call(0, add_text("changed"), file, 3);
+	file = add_source(folder, "binary.py", "a\0b\n\n\n", 6, true);
+	stacks[n++] = call(0, add_text("binary"), file, 1);
+	stacks[n++] = call(0, add_text("frozen"), add_text("<frozen importlib>"), 1);
+	stacks[n++] = call(0, add_text("moving"), 0, -1);
+	made.functions[made.n_functions].kind = STREAM_FRAME_MOVING;
+	add_thread("MainThread", true);
+	for (uint64_t ms = 0; ms < 600; ms++)
+		sample(&r, ms, 1, stacks[ms % n], PYTHON);
+	finish(&r);
+}
+
+/* Ten seconds of a loop without a task, over which one task waits for another, which waits first at
+ * one place and in the last four seconds at another. */
+static void make_waiting(const char *folder)
+{
+	struct recording r;
+	uint32_t app, loop, outer, first, last;
+
+	begin(&r, folder, "waiting", "python tasks.py", "wall", "async async-waits");
+	app = add_text("/srv/app/tasks.py");
+	loop = call(0, add_text("run_forever"), app, 1);
+	outer = call(0, add_text("outer"), add_text("<task>"), 0);
+	made.functions[made.n_functions].kind = STREAM_FRAME_TASK;
+	outer = call(outer, add_text("main"), app, 10);
+	outer = call(outer, add_text("inner"), add_text("<task>"), 0);
+	made.functions[made.n_functions].kind = STREAM_FRAME_TASK;
+	first = call(outer, add_text("connect"), app, 20);
+	last = call(outer, add_text("receive"), app, 30);
+	add_thread("MainThread", true);
+	for (uint64_t ms = 0; ms < 10000; ms++) {
+		struct stream_sample s = {.time_ns = r.start + ms * 1000000,
+					  .thread = 1,
+					  .stack = loop,
+					  .state = SLEEPS,
+					  .task = STREAM_SAMPLE_TASK_NONE};
+
+		if (stream_writer_sample(r.writer, &s) < 0)
+			exit(1);
+		r.samples++;
+	}
+	for (int i = 0; i < 2; i++) {
+		struct stream_wait w = {.time_ns = r.start + (i ? 6000000000 : 0),
+					.ns = i ? 4000000000 : 6000000000,
+					.count = i ? 4000 : 6000,
+					.thread = 1,
+					.stack = i ? last : first};
+
+		if (stream_writer_wait(r.writer, &w) < 0)
+			exit(1);
+	}
+	finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -291,10 +405,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	make_known(argv[1]);
-	make_change(argv[1], "before", false, "wall");
-	make_change(argv[1], "after", true, "wall");
-	make_change(argv[1], "gil", true, "gil");
+	make_change(argv[1], "before", false, "wall", 10000);
+	make_change(argv[1], "before_long", false, "wall", 20000);
+	make_change(argv[1], "after", true, "wall", 10000);
+	make_change(argv[1], "gil", true, "gil", 10000);
 	make_hostile(argv[1]);
 	make_huge(argv[1]);
+	make_sources(argv[1]);
+	make_waiting(argv[1]);
 	return 0;
 }

@@ -53,6 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t sequence = 0;
 	struct model_options question = {.selected.function = NULL};
 	char why[256];
+	bool fold = false;
 	struct model *m;
 
 	if (size > 0) {
@@ -62,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		question.selected.function = *data & 32 ? "*a*" : NULL;
 		question.selected.source = *data & 64 ? "a.*" : NULL;
 		question.one_look = *data & 128;
+		question.tasks = *data & 128 ? MODEL_TASKS_ALL : MODEL_TASKS_NONE;
+		fold = *data & 64;
 		/* Samples in a file of their own cost time: of a quarter. */
 		question.timeline = (*data & 24) == 24 ? tmpfile : NULL;
 		data++;
@@ -88,9 +91,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		stream_reader_free(r);
 	}
 	(void)model_check(m, why, sizeof(why));
+	if (fold)
+		(void)model_fold_threads(m, question.one_look);
+	(void)model_group_processes(m);
 	options.base = m;
 	for (const struct format *const *f = format_all; *f; f++)
-		write_to_nowhere(*f, m, &options);
+		if (!fold || !(*f)->over_time)
+			write_to_nowhere(*f, m, &options);
 	model_free(m);
 	bytes_done(&b);
 	return 0;

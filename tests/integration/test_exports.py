@@ -403,6 +403,111 @@ def test_tasks_that_run_are_intervals(workdir):
                                       if e.get("cat") == "task"}
 
 
+WAITING = textwrap.dedent("""\
+    import asyncio
+    async def sleeper(seconds):
+        await asyncio.sleep(seconds)
+    async def outer():
+        await asyncio.create_task(sleeper(0.6), name="inner <b>")
+    async def main():
+        await asyncio.gather(asyncio.create_task(outer(), name="outer"),
+                             asyncio.create_task(sleeper(0.3), name="twin"),
+                             asyncio.create_task(sleeper(0.9), name="twin"))
+    asyncio.run(main())
+""")
+
+
+@pytest.fixture(scope="module")
+def waited(directory):
+    """A recording of tasks of which none ever runs for long, and what its collapsed stacks count."""
+    script, recording = directory / "waiting.py", directory / "waiting.pyprof"
+    script.write_text(WAITING)
+    pyprof("run", "--async-aware", "--async-mode", "all", "--binary", "-o", recording, script,
+           check=True)
+    stacks = pyprof("replay", "--async-aware", "--async-mode", "all", "--collapsed", "-o", "-",
+                    recording, check=True).out
+    looks = Counter()
+    for line in stacks.splitlines():
+        stack, _, n = line.rpartition(" ")
+        looks[re.findall(r"<task>:(.*?):0", stack)[-1]] += int(n)
+    assert looks["inner <b>"] > 300 and looks["twin"] > 600, looks
+    return recording, looks
+
+
+def export_waits(waited, format, workdir, *options):
+    path = os.path.join(workdir, format)
+    pyprof("replay", "--async-aware", "--async-mode", "all", f"--{format}", *options, "-o", path,
+           waited[0], check=True)
+    with open(path, encoding="utf-8") as f:
+        return path, json.load(f)
+
+
+def about(spent, looks):
+    """Seconds of each task, and looks at it at 1 kHz."""
+    for name in ("inner <b>", "twin"):
+        assert abs(spent[name] - looks[name] / 1000) < 0.1 * spent[name] + 0.05, (name, spent, looks)
+
+
+def test_tasks_that_wait_are_markers_with_a_stack(waited, workdir):
+    path, profile = export_waits(waited, "gecko", workdir)
+    thread, spent, awaiters = profile["threads"][0], Counter(), set()
+    strings, markers = profile["shared"]["stringArray"], thread["markers"]
+    for data, begin, end in zip(markers["data"], markers["startTime"], markers["endTime"]):
+        if data["type"] != "TaskWaiting":
+            continue
+        assert 0 <= begin <= end and data["function"] == "sleep" and data["line"] > 0
+        spent[data["task"]] += (end - begin) / 1000
+        awaiters.add((data["task"], data.get("awaiter")))
+        at, names = data["cause"]["stack"], []
+        while at is not None:
+            frame = thread["stackTable"]["frame"][at]
+            names.append(strings[thread["funcTable"]["name"][thread["frameTable"]["func"][frame]]])
+            at = thread["stackTable"]["prefix"][at]
+        assert names[0] == "sleep" and data["task"] in names, names
+    assert awaiters == {("inner <b>", "outer"), ("twin", "Task-1")}
+    about(spent, waited[1])
+    schema = {s["name"]: s for s in profile["meta"]["markerSchema"]}["TaskWaiting"]
+    assert {f["key"] for f in schema["fields"]} == {"task", "awaiter", "function", "file", "line"}
+    with readers.Firefox(path, workdir) as session:
+        kind, = [t for t in session("thread", "markers", "--thread", "t-0", "--limit",
+                                    "100")["byType"] if t["markerName"] == "Task Waiting"]
+    assert kind["count"] == len([d for d in markers["data"] if d["type"] == "TaskWaiting"])
+    assert kind["topMarkers"][0]["hasStack"] and kind["isInterval"]
+    assert re.fullmatch(r"(twin|inner <b>) waits in sleep, line \d+",
+                        kind["topMarkers"][0]["label"])
+
+
+def test_tasks_that_wait_are_slices_of_their_own(waited, workdir):
+    events = export_waits(waited, "chrometrace", workdir)[1]["traceEvents"]
+    events = [e for e in events if e.get("cat") == "waiting task"]
+    begun, ended = ({e["id"]: e for e in events if e["ph"] == phase} for phase in "be")
+    assert begun.keys() == ended.keys() and len(events) == 2 * len(begun)
+    spent = Counter()
+    for i, e in begun.items():
+        assert ended[i]["name"] == e["name"] and 0 <= e["ts"] <= ended[i]["ts"]
+        assert e["args"]["waits in"].startswith("sleep (") and e["args"]["looks"] > 0
+        assert e["args"]["awaited by"] == {"inner <b>": "outer", "twin": "Task-1"}[e["name"]]
+        spent[e["name"]] += (ended[i]["ts"] - e["ts"]) / 1e6
+    about(spent, waited[1])
+
+
+@pytest.mark.parametrize("format", ["gecko", "chrometrace"])
+def test_of_tasks_that_wait_only_the_time_asked_for(format, waited, workdir):
+    _, profile = export_waits(waited, format, workdir, "--from", "0.2", "--to", "0.5")
+    if format == "gecko":
+        markers = profile["threads"][0]["markers"]
+        spans = [(b, e) for d, b, e in zip(markers["data"], markers["startTime"],
+                                           markers["endTime"]) if d["type"] == "TaskWaiting"]
+    else:
+        events = [e for e in profile["traceEvents"] if e.get("cat") == "waiting task"]
+        ends = {e["id"]: e["ts"] / 1000 for e in events if e["ph"] == "e"}
+        spans = [(e["ts"] / 1000, ends[e["id"]]) for e in events if e["ph"] == "b"]
+    assert spans and max(e for _, e in spans) - min(b for b, _ in spans) <= 300.1
+    assert 0.5 < sum(e - b for b, e in spans) / 1000 <= 0.91
+    running = pyprof("replay", "--async-aware", f"--{format}", "-o", "-", waited[0])
+    assert running.status == 6 or "aiting" not in running.out
+
+
 # ---- each command, several processes ----
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -23,6 +23,9 @@ PROGRAM = textwrap.dedent("""\
 """)
 
 
+MISSING, CHANGED, NO_PATH = 1, 3, 6     # of enum source in formats/flame-source.c
+
+
 class Data:
     """The data of a page, read by the rules of formats/flame.c."""
 
@@ -60,10 +63,13 @@ class Data:
                 at += place
                 self.counts.append((thread, self.stack(at), count,
                                     (rest + count * (interval // unit)) * unit))
-        self.sources = {}
+        self.sources, self.why = {}, {}
         for _ in range(self.number()):
             path, lines, at = self.text[self.number()], {}, 0
-            for _ in range(self.number()):
+            self.why[path] = self.number()
+            if not self.why[path]:
+                self.number()   # how many lines there are, where the file is too short
+            for _ in range(0 if self.why[path] else self.number()):
                 at += self.number()
                 lines[at] = self.take(self.number()).decode()
             self.sources[path] = lines
@@ -140,8 +146,32 @@ def test_a_source_that_was_changed_since_is_not_shown(recorded, workdir):
     os.utime(script)
     page = os.path.join(workdir, "out.html")
     pyprof("replay", "--flamegraph", "-o", page, recorded, check=True)
-    assert [lines for path, lines in Data(page).sources.items()
-            if path.endswith("program.py")] == [{}]
+    data = Data(page)
+    assert [(lines, data.why[path]) for path, lines in data.sources.items()
+            if path.endswith("program.py")] == [({}, CHANGED)]
+
+
+def test_a_source_that_is_gone_is_told_from_one_that_may_not_be_read(recorded, workdir):
+    script, page = str(recorded.with_name("program.py")), os.path.join(workdir, "out.html")
+    os.rename(script, f"{script}.away")
+    try:
+        pyprof("replay", "--flamegraph", "-o", page, recorded, check=True)
+    finally:
+        os.rename(f"{script}.away", script)
+    why = Data(page).why
+    assert [n for path, n in why.items() if path.endswith("program.py")] == [MISSING]
+    assert {n for path, n in why.items() if path.startswith("<")} <= {NO_PATH}
+
+
+def test_reports_of_the_recorder_are_there_to_tell_of_a_range(recorded, workdir):
+    page = os.path.join(workdir, "out.html")
+    pyprof("replay", "--flamegraph", "-o", page, recorded, check=True)
+    side = Data(page).facts["sides"][0]
+    numbers, = side["reports"]
+    rows = [numbers[i:i + 5] for i in range(0, len(numbers), 5)]
+    assert rows[0][1:] == [0] * 4 and rows == sorted(rows)
+    assert rows[-1][1:] == [side["sampling"][key] for key in ("due", "achieved", "missed", "lost")]
+    assert len(rows) >= 2 and abs(rows[-1][0] - side["span"]) < 1e9
 
 
 def test_it_needs_nothing_from_elsewhere(recorded, workdir):
@@ -181,3 +211,22 @@ def test_compared_with_itself_both_sides_are_the_same(recorded, workdir):
     sides = [sorted((threads[t]["tid"], stack, count, ns) for t, stack, count, ns in data.counts
                     if threads[t].get("base", False) == base) for base in (False, True)]
     assert sides[0] == sides[1] and sides[0]
+
+
+@pytest.mark.parametrize("fold", ["thread", "process,thread"])
+def test_folded_threads_are_one_row_with_all_samples(recorded, workdir, fold):
+    page, apart = os.path.join(workdir, "out.html"), os.path.join(workdir, "apart.html")
+    pyprof("replay", "--flamegraph", "-o", apart, recorded, check=True)
+    pyprof("replay", "--flamegraph", "--fold", fold, "-o", page, recorded, check=True)
+    apart, data = Data(apart), Data(page)
+    assert len(data.facts["threads"]) == 1 < len(apart.facts["threads"])
+    assert sum(c[2] for c in data.counts) == sum(c[2] for c in apart.counts) > 500
+    assert "noStrip" not in data.facts
+    for other in ("gecko", "chrometrace"):
+        out = os.path.join(workdir, other)
+        done = pyprof("replay", f"--{other}", "--fold", fold, "-o", out, recorded, check=True)
+        assert f"{other} shows each thread over time: they are kept apart" in done.err
+        with open(out, encoding="utf-8") as f:
+            read = json.load(f)
+        threads = read.get("threads") or {e["tid"] for e in read["traceEvents"]}
+        assert len(threads) == 2

@@ -662,8 +662,35 @@ static const char *lines_of(const struct model *m, uint32_t node, char *buf, siz
 	return buf;
 }
 
+static void reports_of_a_long_recording_are_fewer(void **state)
+{
+	struct stream_statistics s = {.lost = {[STREAM_LOST_TORN] = 2, [STREAM_LOST_EXITED] = 1}};
+	struct reports r = {0};
+
+	for (uint64_t i = 1; i <= 5000; i++) {
+		s.elapsed_ns = s.due = i;
+		assert_int_equal(reports_add(&r, &s), 0);
+		assert_true(r.count <= REPORTS_MAX);
+		assert_true(r.items[r.count - 1].elapsed_ns + r.step > i);
+	}
+	assert_true(r.count >= REPORTS_MAX / 2);
+	for (uint32_t i = 0; i < r.count; i++)
+		assert_int_equal(r.items[i].due, (i + 1) * (uint64_t)r.step);
+	assert_int_equal(r.items[0].lost, 3);
+	reports_done(&r);
+}
+
+static int note_wait(void *arg, const struct model_wait *w)
+{
+	struct model_wait *found = arg;
+
+	found[w->count == 400 ? 0 : 1] = *w;
+	return 0;
+}
+
 static void a_task_stands_on_those_that_await_it(void **state)
 {
+	struct model_wait found[2] = {0};
 	/* Stack 12 is called by 6, that by 3, that by 1. */
 	static const struct made made[] = {{12, 0, 0}, {12, 0, 0}, {12, 0, 0},
 					   {12, 0, 0}, {12, 0, 0}, {12, STREAM_STATE_UNASKED, 0}};
@@ -710,10 +737,16 @@ static void a_task_stands_on_those_that_await_it(void **state)
 			    buf + strlen(five));
 	model_free(m);
 
-	/* With those that wait: their looks are samples. */
+	/* With those that wait: their looks are samples, and they are told one by one. */
 	o.tasks = MODEL_TASKS_ALL;
+	o.timeline = tmpfile;
 	m = make(&o, &fixture_definitions, &h, made, 6);
 	assert_int_equal(m->samples, 2 + 400 + 10);
+	assert_int_equal(model_waits(m, note_wait, found), 0);
+	assert_memory_equal(&found[0].time_ns, (&(uint64_t[]){2000000, 4000000, 400}), 24);
+	assert_memory_equal(&found[1].time_ns, (&(uint64_t[]){3000000, 1000000, 10}), 24);
+	assert_string_equal(lines_of(m, found[0].node, four, sizeof(four)), "2 3 5");
+	o.timeline = NULL;
 	assert_int_equal(m->processes[0].lost_waits, 7);
 	assert_int_equal(m->processes[0].waits, 417);
 	model_free(m);
@@ -793,6 +826,7 @@ int main(void)
 		cmocka_unit_test(a_recording_of_a_mode_answers_that_mode_only),
 		cmocka_unit_test(special_frames_and_instructions_are_there_when_asked_for),
 		cmocka_unit_test(a_task_stands_on_those_that_await_it),
+		cmocka_unit_test(reports_of_a_long_recording_are_fewer),
 		cmocka_unit_test(a_selection_takes_stacks_with_the_function_anywhere),
 	};
 

@@ -124,37 +124,46 @@ function readCounts(r, data) {
 	});
 }
 
+/* Why a file has no lines; from enum source of formats/flame-source.c. */
+const SOURCE_SHOWN = 0, SOURCE_NO_PATH = 6;
+const SOURCE_REASONS = ["", "the file was not there where this page was made", "whoever made this page may not read the file",
+	"the file was changed after the recording began: its lines may not be those that ran", "the file is too large",
+	"the file is no text", "it is the name of no file", "whoever made this page asked for no source", "the file could not be read"];
+
 function readSources(r, data) {
 	data.sources = new Map();
 	for (let files = r.number(); files > 0; files--) {
-		const file = r.number(), lines = new Map();
-		let line = 0;
-		for (let n = r.number(); n > 0; n--) {
-			line += r.number();
-			lines.set(line, decoder.decode(r.take(r.number())));
+		const file = r.number(), why = r.number(), lines = new Map();
+		let line = 0, end = 0;
+		if (why === SOURCE_SHOWN) {
+			end = r.number();
+			for (let n = r.number(); n > 0; n--) {
+				line += r.number();
+				lines.set(line, decoder.decode(r.take(r.number())));
+			}
 		}
-		data.sources.set(file, lines);
+		data.sources.set(file, { why, end, lines });
 	}
 }
 
-const DOINGS = 7;
+/* States are the bits of enum stream_state, then samples with an exception and those that tell of it. */
+const DOINGS = 7, STATES = 18, HOWS = 3;
 
-/* The strip: what threads did in each bin, and where they were seen in each wider one. */
+/* The strip: what threads did in each bin, and in each wider one which states they had, how they were
+ * looked at, and where they were seen. */
 function readStrip(r, data) {
 	const bins = r.number();
 	data.strip = null;
 	if (!bins)
 		return;
 	const width = r.number(), shift = r.number();
-	const threads = data.facts.threads.filter(t => !t.base).length;
-	const doing = [];
+	const threads = data.facts.threads.filter(t => !t.base).length, wide = ((bins - 1) >> shift) + 1;
+	const doing = [], states = [], rows = (count, length) => Array.from({ length: count }, () => r.fill(new Uint32Array(length)));
 	for (let t = 0; t < threads; t++) {
-		const rows = [];
-		for (let what = 0; what < DOINGS; what++)
-			rows.push(r.fill(new Uint32Array(bins)));
-		doing.push(rows);
+		doing.push(rows(DOINGS, bins));
+		states.push(rows(STATES + HOWS, wide));
 	}
-	const wide = ((bins - 1) >> shift) + 1, starts = new Uint32Array(wide + 1);
+	const starts = new Uint32Array(wide + 1);
 	for (let i = 0; i < wide; i++)
 		starts[i + 1] = starts[i] + r.number();
 	const n = starts[wide], thread = r.fill(new Int32Array(n)), place = r.fill(new Int32Array(n));
@@ -168,7 +177,7 @@ function readStrip(r, data) {
 	const step = Math.floor(data.interval / 1000);
 	for (let i = 0; i < n; i++)
 		ns[i] = (ns[i] + count[i] * step) * 1000;
-	data.strip = { bins, width, shift, wide, doing, starts, thread, place, count, ns };
+	data.strip = { bins, width, shift, wide, doing, states, starts, thread, place, count, ns };
 }
 
 async function readData(text) {

@@ -37,7 +37,7 @@ class App {
 		this.dark = matchMedia("(prefers-color-scheme: dark)");
 		this.dark.addEventListener("change", () => this.themeChanged());
 		this.theme = store.get("theme");
-		this.graph = new Graph($("box"), $("graph"), $("spacer"), this);
+		this.graph = new Graph($("box"), $("graph"), $("spacer"), $("trees"), this);
 		this.strip = data.strip ? new Strip($("strip-box"), $("strip"), data, this) : null;
 		this.controls();
 		this.heading();
@@ -158,6 +158,7 @@ class App {
 		this.side.hotspots();
 		this.side.summary();
 		this.side.threads();
+		this.side.sampling();
 	}
 
 	makePanes() {
@@ -185,14 +186,22 @@ class App {
 			return;
 		const { data, keys, weights, unit, root } = this;
 		const raw = treeUp(data, keys, weights, root, unit, least);
-		pane.view = arrange(raw, keys, this.elided ? onlyElided(raw, unit) : unit, this.byName);
+		const old = pane.view, view = pane.view = arrange(raw, keys, this.elided ? onlyElided(raw, unit) : unit, this.byName);
+		/* The same stacks, where they are now. */
+		const moved = at => at?.pane === pane ? { pane, node: nodeAt(view, pathOf(old, at.node)) } : at;
 		pane.least = least;
-		this.selected = this.graph.hover = this.graph.focus = null;
+		this.selected = moved(this.selected);
+		this.graph.focus = moved(this.graph.focus);
+		this.graph.hover = null;
 	}
 
 	zoomed(pane) {
 		this.refine(pane);
 		this.showState();
+		this.hashSoon();
+	}
+
+	hashSoon() {
 		clearTimeout(this.hashTimer);
 		this.hashTimer = setTimeout(() => this.toHash(), 300);
 	}
@@ -279,8 +288,9 @@ class App {
 			});
 			this.groups = [...known.values()];
 		}
+		const inRange = this.range && weighThreads(this.data, this.range);
 		for (const group of this.groups)
-			group.weight = group.sums[this.unit];
+			group.weight = inRange ? group.members.reduce((sum, i) => sum + inRange[i][this.unit], 0) : group.sums[this.unit];
 		return this.groups.sort((a, b) => b.weight - a.weight);
 	}
 
@@ -367,7 +377,6 @@ class App {
 			if (view.key[at] > 0 && this.matches[view.key[at]]) {
 				this.graph.setFocus({ pane, node: at });
 				this.select(pane, at);
-				$("graph").focus();
 				return;
 			}
 		}
@@ -392,10 +401,22 @@ class App {
 		return parts;
 	}
 
+	/* What the tree of a pane is called. */
+	treeName(pane) {
+		if (this.root)
+			return `${pane.skip ? "Callers of" : "Callees of"} ${shorten(this.keys.name(this.root), 100)}`;
+		return `${this.inverted ? "Inverted flame graph" : "Flame graph"}, ${showWeight(pane.view.width[0], this.unit)}. ` +
+			"Arrow keys move, Enter zooms, question mark for all keys.";
+	}
+
+	/* By Enter, or as a reader of screens presses it. */
+	chose(at) {
+		this.select(at.pane, at.node);
+		this.graph.zoomTo(at.pane, at.node);
+		this.graph.items.focus();
+	}
+
 	told(at) {
-		const view = at.pane.view, calls = view.children[at.node];
-		$("told").textContent = `${this.describe(at).join(", ")}, level ${view.depth[at.node]}, ` +
-			`${calls} ${at.pane.up || this.inverted ? "caller" : "callee"}${calls === 1 ? "" : "s"}`;
 		$("status").textContent = this.describe(at).join("  ·  ");
 	}
 
@@ -425,7 +446,8 @@ class App {
 		this.selected = { pane, node };
 		this.graph.focus = { pane, node };
 		this.side.chosen(pane, node);
-		this.graph.app.told({ pane, node });
+		this.told({ pane, node });
+		this.hashSoon();
 		this.graph.ask();
 	}
 
@@ -442,7 +464,6 @@ class App {
 		$("strip-box").hidden = !this.strip;
 		$("no-strip").hidden = Boolean(this.strip);
 		$("no-strip").textContent = this.data.facts.noStrip ? `There is no timeline: ${this.data.facts.noStrip}.` : "";
-		this.side.sampling();
 	}
 
 	showState() {
@@ -463,7 +484,6 @@ class App {
 			input.checked = input.type === "radio" ? String(value) === input.value : Boolean(value);
 		}
 		$("regex").setAttribute("aria-pressed", String(this.regex));
-		$("graph").setAttribute("aria-label", `${this.inverted ? "Inverted flame graph" : "Flame graph"}, ${showWeight(this.graph.panes[0]?.view.width[0] ?? 0, this.unit)}. Arrow keys move, Enter zooms, question mark for all keys.`);
 		const sum = this.sums?.() ?? [0, 0];
 		this.statusText = this.weights ? `${showCount(sum[COUNT])} samples · ${showTime(sum[NS])} of threads · widths are ${this.unit === NS ? "time" : "samples"}` : "";
 		if (!this.graph.hover)
@@ -509,6 +529,16 @@ class App {
 		this.graph.goTo(pane, pane.view.x[node], pane.view.x[node] + pane.view.width[node], now);
 	}
 
+	pathText(path) {
+		return path.map(key => key.toString(36)).join(".");
+	}
+
+	/* Whether the first pane shows that box, and nothing beside it. */
+	fillsWindow(path) {
+		const { view, window: [a, b] } = this.graph.panes[0], node = nodeAt(view, path), near = (b - a) * 1e-6;
+		return Math.abs(view.x[node] - a) <= near && Math.abs(view.x[node] + view.width[node] - b) <= near;
+	}
+
 	toHash() {
 		const q = new URLSearchParams(), flags = ["inverted", "upward", "lines", "paths", "byName", "elided", "absolute"].filter(f => this[f]);
 		if (this.unit !== NS)
@@ -528,9 +558,14 @@ class App {
 			q.set("of", this.root.toString(36));
 		if (this.query)
 			q.set(this.regex ? "re" : "q", this.query);
-		const path = this.zoomPath;
-		if (path && path.length < 500)
-			q.set("at", path.map(key => key.toString(36)).join("."));
+		const path = this.zoomPath, { panes } = this.graph, { selected } = this;
+		if (path && path.length < 500 && this.fillsWindow(path))
+			q.set("at", this.pathText(path));
+		else if (this.graph.isZoomed)
+			q.set("win", panes.map(p => p.window.map(x => (x / (p.view.width[0] || 1)).toFixed(9)).join("-")).join("_"));
+		const chosen = selected ? pathOf(selected.pane.view, selected.node) : [];
+		if (chosen.length && chosen.length < 500)
+			q.set("sel", `${panes.indexOf(selected.pane)}.${this.pathText(chosen)}`);
 		this.hash = String(q) ? `#${q}` : "";
 		history.replaceState(null, "", this.hash || location.pathname + location.search);
 		this.hash = location.hash;
@@ -560,10 +595,21 @@ class App {
 		if (of > 0 && of < new Keys(this.data, this.lines).count)
 			this.root = of;
 		this.rebuild(false);
-		if (at && !this.root) {
-			this.zoomToPath(at.split(".").map(key => parseInt(key, 36)), true);
-			this.showState();
-		}
+		const keysOf = text => text.split(".").map(key => parseInt(key, 36)), { panes } = this.graph;
+		if (at && !this.root)
+			this.zoomToPath(keysOf(at), true);
+		(q.get("win") ?? "").split("_").slice(0, panes.length).forEach((text, i) => {
+			const [a, b] = text.split("-").map(Number), { width } = panes[i].view;
+			if (a >= 0 && b > a && b <= 1)
+				this.graph.goTo(panes[i], a * width[0], b * width[0], true);
+		});
+		const [, index, path] = /^([01])\.(.+)$/.exec(q.get("sel") ?? "") ?? [], pane = panes[Number(index)];
+		const node = pane ? nodeAt(pane.view, keysOf(path)) : 0;
+		if (node)
+			this.select(pane, node);
+		this.backs = [];
+		this.showState();
+		this.toHash();
 	}
 
 	/* ---- controls ---- */
@@ -579,7 +625,7 @@ class App {
 				this.nextMatch(e.shiftKey ? -1 : 1);
 			else if (e.key === "Escape") {
 				this.search("");
-				$("graph").focus();
+				this.graph.items.focus();
 			} else
 				return;
 			e.preventDefault();
@@ -663,8 +709,8 @@ class App {
 	key(e) {
 		if (e.ctrlKey || e.metaKey || e.target.matches("input:not([type=checkbox]):not([type=radio]), dialog *"))
 			return;
-		const { graph } = this, inGraph = document.activeElement === $("graph") || document.activeElement === document.body;
-		if (inGraph && e.key.startsWith("Arrow") && !e.altKey) {
+		const { graph } = this, inGraph = graph.items.hasFocus || document.activeElement === document.body;
+		if (inGraph && /^(Arrow|Home$|End$)/.test(e.key) && !e.altKey) {
 			const next = e.shiftKey ? null : graph.neighbour(e.key);
 			if (e.shiftKey)
 				graph.pan((e.key === "ArrowRight" ? 0.2 : e.key === "ArrowLeft" ? -0.2 : 0) * graph.width);
@@ -673,7 +719,7 @@ class App {
 				this.selected = next;
 				this.side.chosen(next.pane, next.node);
 			}
-			$("graph").focus();
+			graph.items.focus();
 			e.preventDefault();
 			return;
 		}
@@ -687,16 +733,11 @@ class App {
 			u: () => this.option("unit", this.unit === NS ? "0" : "1"), o: () => this.option("byName", !this.byName),
 			c: () => this.option("color", this.color === "origin" ? "heat" : this.data.diff && this.color === "heat" ? "change" : "origin"),
 			t: () => this.toggleTheme(), b: () => this.toggleSide(), e: () => this.saveSvg(), r: () => this.search(this.query, !this.regex),
-			x: () => this.data.diff && this.option("elided", !this.elided), w: () => $("strip").focus(), g: () => $("graph").focus(),
+			x: () => this.data.diff && this.option("elided", !this.elided), w: () => $("strip").focus(), g: () => graph.items.focus(),
 			s: () => at && this.sandwich(at.pane.view.key[at.node]),
 		};
 		if (inGraph)
-			actions.Enter = actions[" "] = () => {
-				if (at) {
-					this.select(at.pane, at.node);
-					graph.zoomTo(at.pane, at.node);
-				}
-			};
+			actions.Enter = actions[" "] = () => at && this.chose(at);
 		if (!actions[e.key] || e.altKey)
 			return;
 		actions[e.key]();
@@ -705,7 +746,7 @@ class App {
 }
 
 const KEYS = [
-	["← ↑ → ↓", "move from frame to frame"], ["Enter", "zoom to the frame"], ["Backspace", "back to the zoom before"], ["Esc", "undo: zoom, search, callers and callees, time range"],
+	["← ↑ → ↓", "move from frame to frame"], ["Home End", "the root, the last frame of the row"], ["Enter", "zoom to the frame"], ["Backspace", "back to the zoom before"], ["Esc", "undo: zoom, search, callers and callees, time range"],
 	["+ − 0", "zoom in, out, whole width"], ["Shift ← →", "pan"], ["wheel, drag", "scroll, pan; with Ctrl zoom"], ["/", "search: name, module, file:line"], ["n N", "next match, the one before"],
 	["r", "the search is a regular expression"], ["s, double click", "callers and callees of the frame"], ["i", "inverted: from what ran to who called it"], ["f", "grow upwards"],
 	["u", "time or samples"], ["l", "a box for each line"], ["p", "files' paths or module names"], ["o", "order by weight or by name"], ["c", "colours"],

@@ -5,10 +5,12 @@ const PAD = 6, STEP_MS = 170;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 class Graph {
-	/* app: describe(pane, node), look(), select(pane, node), changed(), sandwich(key). */
-	constructor(box, canvas, spacer, app) {
+	/* app: look(), select(pane, node), zoomed(pane), hovered(at, event, same), told(at), sandwich(key), and
+	 * what Items asks of it. */
+	constructor(box, canvas, spacer, trees, app) {
 		Object.assign(this, { box, canvas, spacer, app });
 		this.context = canvas.getContext("2d", { alpha: false });
+		this.items = new Items(trees, this, app);
 		this.panes = [];
 		this.hover = this.focus = null;
 		this.pointers = new Map();
@@ -26,8 +28,6 @@ class Graph {
 			if (hit && hit.pane.view.key[hit.node] > 0)
 				app.sandwich(hit.pane.view.key[hit.node]);
 		});
-		canvas.addEventListener("focus", () => this.setFocus(this.focus ?? this.first()));
-		canvas.addEventListener("blur", () => this.ask());
 	}
 
 	get width() {
@@ -48,8 +48,13 @@ class Graph {
 	}
 
 	show(panes) {
+		/* The same stack keeps the focus, as far as it is still there. */
+		const old = this.focus, i = old ? this.panes.indexOf(old.pane) : -1, pane = panes.length === this.panes.length ? panes[i] : null;
 		this.panes = panes;
-		this.hover = this.focus = null;
+		this.hover = null;
+		this.focus = null;
+		if (pane && old.pane.view.keys === pane.view.keys && !pane.skip)
+			this.focus = { pane, node: nodeAt(pane.view, pathOf(old.pane.view, old.node)) };
 		this.resize();
 		const above = panes.find(p => p.up);
 		this.box.scrollTop = !above ? 0 : panes.length < 2 ? this.contentHeight :
@@ -98,17 +103,18 @@ class Graph {
 			paintPane(c, pane, look, this.top, this.cssWidth, this.cssHeight);
 		if (this.hover)
 			this.outline(this.hover, look.theme.focus, 1);
-		if (this.focus && document.activeElement === this.canvas)
+		this.items.later();
+		if (this.focus && this.items.hasFocus)
 			this.outline(this.focus, look.theme.focus, 2);
 		else if (this.app.selected)
 			this.outline(this.app.selected, look.theme.focus, 1);
 	}
 
 	/* Where a node is on the canvas: x, y, width. */
-	boxOf({ pane, node }) {
+	boxOf({ pane, node }, top = this.top) {
 		const scale = this.cssWidth / (pane.window[1] - pane.window[0] || 1), { view } = pane;
 		const x = (view.x[node] - pane.window[0]) * scale, row = view.depth[node];
-		return { x, y: this.top + pane.offset(row), width: view.width[node] * scale };
+		return { x, y: top + pane.offset(row), width: view.width[node] * scale };
 	}
 
 	outline(at, color, thick) {
@@ -245,6 +251,7 @@ class Graph {
 			this.focus = hit;
 			this.app.select(hit.pane, hit.node);
 			this.zoomTo(hit.pane, hit.node);
+			this.items.focus();
 		}
 	}
 
@@ -260,7 +267,8 @@ class Graph {
 	/* ---- keys ---- */
 
 	first() {
-		return this.panes.length ? { pane: this.panes[0], node: 0 } : null;
+		const pane = this.panes.find(p => !p.skip);
+		return pane ? { pane, node: 0 } : null;
 	}
 
 	setFocus(at) {
@@ -281,6 +289,7 @@ class Graph {
 		else if (box.y + ROW > this.cssHeight)
 			this.box.scrollTop += box.y + ROW + PAD - this.cssHeight;
 		this.app.told(at);
+		this.items.update(true);
 		this.ask();
 	}
 
@@ -300,7 +309,9 @@ class Graph {
 				return { pane: other, node: 0 };
 			return other.view.children[0] ? { pane: other, node: other.view.first[0] } : null;
 		}
-		const row = view.depth[node], next = node + (key === "ArrowRight" ? 1 : -1);
+		if (key === "Home")
+			return this.first();
+		const row = view.depth[node], next = key === "End" ? view.rows[row + 1] - 1 : node + (key === "ArrowRight" ? 1 : -1);
 		return next >= view.rows[row] && next < view.rows[row + 1] ? { pane, node: next } : null;
 	}
 }

@@ -41,7 +41,7 @@ class Side {
 	}
 
 	source(file, lines, whole) {
-		const { app } = this, text = app.data.sources.get(file), rows = [];
+		const { app } = this, text = app.data.sources.get(file)?.lines, rows = [];
 		const seen = [...lines.keys()].filter(line => line > 0 && lines.get(line).total > 0).sort((a, b) => a - b);
 		const shown = new Set(seen);
 		if (text)
@@ -63,6 +63,28 @@ class Side {
 			rows.push(row);
 		}
 		return rows.length ? make("ol", { class: "source" }, rows) : null;
+	}
+
+	/* Why there is no source, or not of each line; "": it is all there. */
+	noSource(fn, lines) {
+		const { data } = this.app, file = data.functionFile[fn], known = data.sources.get(file), kind = data.functionKind[fn];
+		const name = file ? data.text(file) : "", seen = [...lines.keys()].filter(line => line > 0 && lines.get(line).total > 0);
+		if (kind === KIND_MOVING)
+			return "The stack moved while it was read: which function ran is not known.";
+		if (kind || !name)
+			return "This is no Python function: it has no source.";
+		if (known?.why === SOURCE_NO_PATH || name.startsWith("<"))
+			return `There is no source: ${shorten(name, 60)} names no file, as code has that is frozen into the interpreter, made of a text or typed.`;
+		if (!seen.length)
+			return "The recording has no line of this function.";
+		if (known?.why)
+			return `There is no source: ${SOURCE_REASONS[known.why] ?? SOURCE_REASONS.at(-1)}.`;
+		const missing = seen.filter(line => !known?.lines.has(line));
+		if (!missing.length)
+			return "";
+		const which = missing.length === seen.length ? "These lines" : `${missing.length} of these lines`;
+		return known?.end && missing.every(line => line > known.end) ? `${which} are not in the file, which has ${showCount(known.end)}: it is not the one that ran.` :
+			`${which} are shown without their text: a page carries that of the heaviest lines only.`;
 	}
 
 	chosen(pane, node) {
@@ -90,6 +112,9 @@ class Side {
 		const source = this.source(data.functionFile[fn], lines, lineTotal);
 		if (source)
 			children.push(make("h4", {}, "Lines"), source);
+		const why = this.noSource(fn, lines);
+		if (why)
+			children.push(make("p", { class: "hint no-source" }, why));
 		if (ops.size) {
 			const all = [...ops.values()].reduce((a, b) => a + b, 0);
 			children.push(make("h4", {}, "Instructions, itself"), make("ul", { class: "list" },
@@ -132,6 +157,8 @@ class Side {
 		rows.push(fact("recorded", showTime(side.span)));
 		if (app.range)
 			rows.push(fact("range", app.strip.text));
+		if (app.data.span)
+			rows.push(fact("samples a second", showCount(sum[COUNT] / app.data.span * 1e9), "of the chosen threads together"));
 		if (side.mode !== "wall")
 			rows.push(fact("mode", side.mode));
 		if (app.data.diff) {
@@ -168,20 +195,20 @@ class Side {
 			box.checked = group.members.some(i => app.threads[i]);
 			rows.push(make("li", {}, make("label", {}, box, make("span", { class: "name" }, group.label), make("b", {}, showShare(group.weight, whole))),
 				groups.length > 1 && make("button", { class: "only", title: `only ${group.label}`, click: () => app.onlyThreads(group.members) }, "only"),
-				this.states(group.members.map(i => facts.threads[i]).filter(t => !t.base))));
+				this.states(group.members.filter(i => !facts.threads[i].base).map(i => statesOf(app.data, i, app.range)))));
 		}
 		this.fill("threads", groups.length > 1 && make("div", { class: "row" },
 			make("button", { click: () => app.onlyThreads(facts.threads.map((t, i) => i)) }, "All"),
 			make("button", { click: () => app.onlyThreads([]) }, "None")), make("ul", { class: "threads" }, rows),
-			app.range && make("p", { class: "hint" }, "What threads have here is of the whole recording, not of the range."));
+			app.range && make("p", { class: "hint" }, `Of the range: ${app.strip.text}.`));
 	}
 
 	/* Shares of what is known; what never was is left out. */
 	states(threads) {
 		const sum = bit => threads.reduce((n, t) => n + t.states[bit], 0), seen = threads.reduce((n, t) => n + t.seen, 0);
 		const colors = this.app.look().theme.doing, shown = [];
-		/* Bits of enum stream_state. */
-		for (const [name, bit, known, color] of [["GIL", 1, 0, 5], ["waits for GIL", 11, 10, 4], ["CPU", 3, 2, 2], ["GC", 5, 13, 6], ["exception", 4, 8, 3]]) {
+		/* Numbers of states: how often, and of how many. */
+		for (const [name, bit, known, color] of [["GIL", 1, 0, 5], ["waits for GIL", 11, 10, 4], ["CPU", 3, 2, 2], ["GC", 5, 13, 6], ["exception", 16, 17, 3]]) {
 			const of = sum(known) || (bit === 5 && sum(5) ? seen : 0);
 			if (of)
 				shown.push(make("span", { class: "state", title: `${name}: ${showShare(sum(bit), of)} of ${showCount(of)} samples that tell` },
@@ -192,23 +219,55 @@ class Side {
 
 	/* ---- how it was taken ---- */
 
-	sampling() {
-		const side = this.app.data.facts.sides[0], s = side.sampling, rows = [];
-		if (s.due) {
-			rows.push(make("div", { class: "wide" }, bar(s.achieved / s.due)));
-			rows.push(fact("due", showCount(s.due)), fact("achieved", `${showCount(s.achieved)} · ${showShare(s.achieved, s.due)}`));
-			rows.push(fact("missed", `${showCount(s.missed)} · ${showShare(s.missed, s.due)}`));
+	efficiency(due, achieved, missed, lost) {
+		return [make("div", { class: "wide" }, bar(achieved / due)), fact("due", showCount(due)),
+			fact("achieved", `${showCount(achieved)} · ${showShare(achieved, due)}`),
+			fact("missed", `${showCount(missed)} · ${showShare(missed, due)}`), fact("lost", `${showCount(lost)} · ${showShare(lost, due)}`)];
+	}
+
+	howTaken([free, stopped, moving], all) {
+		return [fact("taken free", showShare(free, all)), fact("by a stop", showShare(stopped, all)), fact("with a <moving> leaf", showShare(moving, all))];
+	}
+
+	/* Of a range: samples are in it or not; what was due, missed or lost is known as often as it was reported. */
+	samplingOfRange(range) {
+		const { app } = this, { data } = app, known = reported(data, range), rows = [];
+		if (known && known.sums[0]) {
+			rows.push(...this.efficiency(...known.sums));
+			rows.push(make("p", { class: "hint" }, `This is of ${known.span.map(showTime).join(" – ")}: from the recorder's last report before the range to the first behind it.`));
 		} else
-			rows.push(make("p", { class: "hint" }, "The recording has lost its statistics."));
-		rows.push(fact("lost", s.due ? `${showCount(s.lost)} · ${showShare(s.lost, s.due)}` : showCount(s.lost)));
+			rows.push(make("p", { class: "hint" }, data.facts.sides[0].sampling.due ? "The recorder reported nothing of the range." : "The recording has lost its statistics."));
+		const how = data.facts.threads.map((t, i) => t.base ? [0, 0, 0] : statesOf(data, i, range).how).reduce((a, b) => a.map((n, i) => n + b[i]));
+		const all = how[0] + how[1] + how[2];
+		if (all)
+			rows.push(fact("samples in the range", showCount(all)), ...this.howTaken(how, all));
+		return rows;
+	}
+
+	samplingOfAll(s) {
+		const rows = [], { span, processes } = this.app.data.facts.sides[0];
+		/* A page of a part of a recording: of the times that were asked for. */
+		if (processes.length === 1 && s.elapsedNs > span + 1e9)
+			rows.push(make("p", { class: "hint" }, `Of the whole recording, ${showTime(s.elapsedNs)}; the page is of ${showTime(span)} of it.`));
+		if (s.due)
+			rows.push(...this.efficiency(s.due, s.achieved, s.missed, s.lost));
+		else
+			rows.push(make("p", { class: "hint" }, "The recording has lost its statistics."), fact("lost", showCount(s.lost)));
 		for (const [reason, n] of Object.entries(s.lostBy))
 			rows.push(fact(`· ${reason}`, showCount(n)));
 		if (s.achieved) {
-			rows.push(fact("taken free", showShare(s.free, s.achieved)), fact("by a stop", showShare(s.stopped, s.achieved)),
-				fact("with a <moving> leaf", showShare(s.moving, s.achieved)));
+			rows.push(...this.howTaken([s.free, s.stopped, s.moving], s.achieved));
 			if (s.elapsedNs)
 				rows.push(fact("target stopped for", showShare(s.stopNs, s.elapsedNs)), fact("sampler's CPU", showShare(s.samplerNs, s.elapsedNs)));
 		}
+		return rows;
+	}
+
+	sampling() {
+		const side = this.app.data.facts.sides[0], s = side.sampling, { range } = this.app;
+		const rows = range ? this.samplingOfRange(range) : this.samplingOfAll(s);
+		if (range && (s.frameless || s.damaged || s.stopsRefused || side.warnings.length))
+			rows.push(make("h4", {}, "Of the whole recording"));
 		if (s.frameless)
 			rows.push(fact("without a Python frame", showCount(s.frameless), "of the profile's samples; they are not in the graph"));
 		if (s.damaged)

@@ -86,6 +86,50 @@ function weigh(data, threads, range) {
 	return w;
 }
 
+/* What each thread has in a range: [samples, ns]. */
+function weighThreads(data, range) {
+	const s = data.strip, sums = data.facts.threads.map(() => [0, 0]);
+	for (let i = s.starts[range[0]]; i < s.starts[range[1]]; i++) {
+		sums[s.thread[i]][COUNT] += s.count[i];
+		sums[s.thread[i]][NS] += s.ns[i];
+	}
+	return sums;
+}
+
+/* How many samples of a thread had each state, how they were taken (free, by a stop, moving), and how many
+ * there are. */
+function statesOf(data, thread, range) {
+	const known = data.facts.threads[thread];
+	let states = known.states, how = known.how;
+	if (range) {
+		const sums = data.strip.states[thread].map(row => row.subarray(...range).reduce((a, b) => a + b, 0));
+		states = sums.slice(0, STATES);
+		how = sums.slice(STATES);
+	}
+	return { states, how, seen: how.reduce((a, b) => a + b, 0) };
+}
+
+/* What the recorders reported of a range, as [due, achieved, missed, lost]: from the last report before it to
+ * the first behind it. span: that time. null: nothing. */
+function reported(data, range) {
+	const { reports, span } = data.facts.sides[0], wide = data.strip.width * (1 << data.strip.shift);
+	const from = range[0] * wide, to = Math.min(range[1] * wide, span), sums = [0, 0, 0, 0];
+	let begin = Infinity, end = -Infinity;
+	for (const numbers of reports) {
+		let a = 0, b = 5;
+		while (b + 5 < numbers.length && numbers[b] < to)
+			b += 5;
+		while (a + 5 < b && numbers[a + 5] <= from)
+			a += 5;
+		if (b >= numbers.length || numbers[b] <= from || numbers[a] >= to)
+			continue;
+		sums.forEach((n, i) => sums[i] += Math.max(0, numbers[b + 1 + i] - numbers[a + 1 + i]));
+		begin = Math.min(begin, numbers[a]);
+		end = Math.max(end, numbers[b]);
+	}
+	return end > begin ? { sums, span: [Math.max(0, begin), end] } : null;
+}
+
 /* Nodes by parent and key; a parent's number is below its children's. Node 0 is the root. */
 class RawTree {
 	constructor(kinds, room) {

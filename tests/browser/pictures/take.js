@@ -50,6 +50,7 @@ async function main() {
 	const flame = record("flame.html", "--flamegraph", "-a", "-r", "5khz", "-d", "3", served);
 	const base = record("base.pyprof", "--binary", "-r", "2khz", program, "old");
 	const diff = record("diff.html", "--diff-flamegraph", base, "-r", "2khz", program, "new");
+	const heat = record("heat", "--heatmap", "-a", "-r", "5khz", "-d", "3", served);
 	const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox"] });
 	for (const [name, file] of [["flamegraph", flame], ["diff-flamegraph", diff]]) {
 		for (const theme of ["light", "dark"]) {
@@ -65,6 +66,22 @@ async function main() {
 						best = i;
 				pyprof.select(pane, best);
 			});
+			await page.waitForTimeout(200);
+			await page.screenshot({ path: path.join(to, `${name}-${theme}.png`) });
+			await page.close();
+		}
+	}
+	const pages = fs.readdirSync(heat).filter(name => name.endsWith(".html"));
+	const listing = pages.find(name => /<title>[^<]*service\.py/.test(fs.readFileSync(path.join(heat, name), "utf8")));
+	for (const [name, page_] of [["heatmap-index", "index.html"], ["heatmap", listing]]) {
+		for (const theme of ["light", "dark"]) {
+			const page = await browser.newPage({ viewport: { width: 1080, height: 600 }, colorScheme: theme, reducedMotion: "reduce" });
+			await page.goto(`file://${path.join(heat, page_)}`);
+			/* The hottest line, with what is known of it. */
+			if (name === "heatmap") {
+				await page.keyboard.press("h");
+				await page.keyboard.press("Enter");
+			}
 			await page.waitForTimeout(200);
 			await page.screenshot({ path: path.join(to, `${name}-${theme}.png`) });
 			await page.close();
