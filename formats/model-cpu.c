@@ -1,8 +1,6 @@
 #include "formats/model-parts.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define MAX_RUNS      64 /* of samples on a CPU that wait to be told how much of it they used */
 #define CPU_WINDOW_NS 20000000u /* five ticks of a usual kernel */

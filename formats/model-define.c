@@ -1,8 +1,6 @@
 #include "formats/model-parts.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 static int set_local(struct local *l, int kind, uint32_t id, uint32_t value)
 {

@@ -1,7 +1,6 @@
 #include "formats/tach-parts.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/grow.h"

@@ -165,5 +165,5 @@ def test_options_go_together(mode, more, truth_of_two):
     waiting = "--async-mode" in more and mode != "wall"
     if result.status == 0 or not waiting:
         assert ("no part in mode" in result.err) == waiting, result.err
-    if mode != "exception":
-        assert len({tid for tid, *_ in stacks}) == 1 + ("-a" in more)
+    # Both need not have had a CPU in so short a time.
+    assert len({tid for tid, *_ in stacks}) <= 1 + ("-a" in more)
