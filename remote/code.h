@@ -35,7 +35,8 @@ struct code {
 	uint64_t tlbc;	  /* free-threaded 3.14+: address of the array of thread-local copies */
 	uint8_t *back; /* by instruction unit: how many units before it its instruction begins, or
 			* CODE_BACK_UNKNOWN; NULL not looked up yet */
-	uint8_t *calls; /* by instruction unit: what code_calls() found, plus 1; NULL: nothing yet */
+	uint8_t *
+		calls; /* by instruction unit: what code_calls() found, plus 1; NULL: nothing yet */
 };
 #define CODE_BACK_UNKNOWN 255
 

@@ -14,6 +14,7 @@
 #define TWICE_FRAMES	8 /* of the frames elsewhere, counted from the leaf, are copied twice */
 #define OPCODES_AT_ONCE 64
 #define PRUNE_EVERY	16 /* walks */
+#define REST_AFTER	8  /* walks that are the same: a tight loop often is so twice */
 #define CFRAME_BYTES	16 /* of a _PyCFrame */
 
 /* A frame of the last walk. */
@@ -51,7 +52,7 @@ struct walker {
 	bool has_walk;
 	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
-		bool known; /* words are those of a proven walk */
+		unsigned same; /* so many proven walks in a row had these words and this stack */
 		uint8_t *words;
 		uint8_t cframe[CFRAME_BYTES];
 	} * rest;
@@ -774,8 +775,8 @@ static bool may_rest(const struct walker *w)
 	return true;
 }
 
-/* After a proven walk that repeated the one before: remembers how the thread stands. A second time
- * the same, and it rests. */
+/* After a proven walk that repeated the one before: remembers how the thread stands. So often the
+ * same, and it rests. */
 static bool remember_rest(struct walker *w)
 {
 	size_t size = (size_t)w->layout->tstate.size;
@@ -788,9 +789,9 @@ static bool remember_rest(struct walker *w)
 			return false;
 		w->rest->words = (uint8_t *)(w->rest + 1);
 	}
-	if (w->rest->known && memcmp(w->rest->words, w->windows.words, size) == 0)
-		return true;
-	w->rest->known = true;
+	if (w->rest->same && memcmp(w->rest->words, w->windows.words, size) == 0)
+		return ++w->rest->same > REST_AFTER;
+	w->rest->same = 1;
 	memcpy(w->rest->words, w->windows.words, size);
 	return false;
 }
@@ -846,7 +847,7 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
 		return true;
 	}
 	w->resting = false;
-	w->rest->known = false;
+	w->rest->same = 0;
 	return false;
 }
 
@@ -859,6 +860,8 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 		return WALK_UNREADABLE;
 	r = walk(w, c, ret_stack, ret_repeat);
 	w->resting = r == WALK_OK && *ret_repeat && !w->windows.once && remember_rest(w);
+	if (w->rest && !*ret_repeat)
+		w->rest->same = 0;
 	if (w->windows.walks % PRUNE_EVERY == 0)
 		prune(w);
 	return r;

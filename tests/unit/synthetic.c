@@ -114,6 +114,9 @@ void synthetic_init(struct synthetic *s)
 	l->frame.owner_thread = 0;
 	l->frame.owner_generator = 1;
 	l->frame.owner_interpreter = 3;
+	l->gen.iframe = 72;
+	l->gen.frame_state = 67;
+	l->gen.executing = 0;
 	l->object.size = 16;
 	l->object.ob_type = 8;
 	l->var.ob_size = 16;

@@ -247,6 +247,16 @@ static void a_generator_elsewhere_is_missed_once_and_then_known(void **state)
 	first_half(&f);
 	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
 	assert_string_equal(names(&f, stack), "function_0 function_1 function_2 function_4");
+	/* It was entered, or left, between the copies. */
+	first_half(&f);
+	f.s.image[f.s.generator_frame - 5 - SYNTHETIC_BASE] = 1;
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	first_half(&f);
+	f.s.image[f.s.generator_frame - 5 - SYNTHETIC_BASE] = 0;
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_true(repeat);
 	end(&f);
 }
 
