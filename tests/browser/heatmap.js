@@ -245,7 +245,7 @@ test("what a target is called does nothing", async () => {
 	fs.mkdirSync(directory);
 	fs.writeFileSync(path.join(directory, "main.py"), `import time
 for name in ${JSON.stringify(names)}:
-    exec(compile("import time; time.sleep(.1)  # </code><script>alert(3)</script>", name, "exec"))
+    exec(compile("import time; time.sleep(.3)  # </code><script>alert(3)</script>", name, "exec"))
 `);
 	execFileSync(pyprof, ["run", "--heatmap", "-o", out, path.join(directory, "main.py")], { stdio: "ignore" });
 	const before = folder;

