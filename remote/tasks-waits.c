@@ -416,7 +416,7 @@ static int refresh(struct waits *w, uint64_t now)
 	waits_flush(w);
 	drop_all(w);
 	r = task_reader_find(w->reader);
-	if (task_reader_found(w->reader) == TASKS_FOUND)
+	if (task_reader_knows_asyncio(w->reader))
 		w->again++;
 	return r;
 }
