@@ -201,6 +201,7 @@ static bool add_tasks(cJSON *object, const struct model *m, uint32_t process)
 {
 	const struct stream_tasks *found = &m->processes[process].tasks;
 	const char *problem = found->found == STREAM_TASKS_NO_ASYNCIO ? "no asyncio"
+			      : found->found == STREAM_TASKS_NO_GREENLETS ? "no greenlets"
 			      : found->found != STREAM_TASKS_FOUND    ? "not found"
 			      : found->more			      ? "too many"
 								      : NULL;

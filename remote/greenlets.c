@@ -114,7 +114,7 @@ static int walk_list(struct walk *w, int list)
 	while (r == 0) {
 		uint64_t next = head[0] & ~GC_FLAGS;
 
-		if (next % POINTER || next == 0)
+		if (next == 0)
 			return -EAGAIN;
 		/* What survives goes to the next list meanwhile, which is yet to be walked. */
 		for (int i = 0; i < LISTS; i++)
@@ -155,11 +155,36 @@ static void sort(struct greenlets *g)
 	g->n = kept;
 }
 
-/* Where the heads of the lists are: each is linked both ways with its neighbours. */
+/* Whether a list begins at addr: linked both ways with its neighbours. */
+static int is_head(struct memory *m, uint64_t addr, bool *ret)
+{
+	uint64_t head[2], next, previous;
+	int r = memory_read(m, addr, head, sizeof(head));
+
+	if (r == 0)
+		r = memory_read(m, (head[0] & ~GC_FLAGS) + POINTER, &previous, sizeof(previous));
+	if (r == 0)
+		r = memory_read(m, head[1] & ~GC_FLAGS, &next, sizeof(next));
+	*ret = r == 0 && (previous & ~GC_FLAGS) == addr && (next & ~GC_FLAGS) == addr;
+	return is_fatal(r) ? r : 0;
+}
+
+static int find_head(struct walk *w, uint64_t addr, bool *ret)
+{
+	int r = 0;
+
+	*ret = false;
+	for (int try = 0; try < TRIES && r == 0 && !*ret; try++)
+		r = is_head(w->below, addr, ret);
+	return r;
+}
+
 static int find_heads(struct walk *w, const struct target *t, uint64_t interp)
 {
 	const struct layout *l = w->l;
-	uint64_t first, head[2], word;
+	uint64_t first, permanent;
+	bool found = false;
+	int r = 0;
 
 	if (l->gc.generations == ABSENT ||
 	    (l->interp.gc_collecting == ABSENT && l->runtime.gc_collecting == ABSENT))
@@ -167,27 +192,17 @@ static int find_heads(struct walk *w, const struct target *t, uint64_t interp)
 	first = (l->interp.gc_collecting != ABSENT ? interp + (uint64_t)l->interp.gc_collecting
 						   : t->runtime + (uint64_t)l->runtime.gc_collecting) -
 		(uint64_t)l->gc.generations;
-	for (int i = 0; i < LISTS; i++) {
-		uint64_t at = first + (uint64_t)(i < LISTS - 1 ? i * l->gc.generation_size
-							       : l->gc.permanent);
-
-		for (int try = 0;; try++) {
-			int r = memory_read(t->memory, at, head, sizeof(head));
-
-			if (r == 0)
-				r = read_word(t->memory, head[0] & ~GC_FLAGS, POINTER, &word);
-			if (is_fatal(r))
-				return r;
-			if (r == 0 && (word & ~GC_FLAGS) == at &&
-			    read_word(t->memory, head[1] & ~GC_FLAGS, 0, &word) == 0 &&
-			    (word & ~GC_FLAGS) == at)
-				break;
-			if (try == TRIES)
-				return -ENOTSUP;
+	permanent = first + (uint64_t)l->gc.permanent;
+	for (int packed = 0; packed < 2 && r == 0 && !found; packed++) {
+		found = true;
+		for (int i = 0; i < LISTS && r == 0 && found; i++) {
+			w->heads[i] = i < LISTS - 1 ? first + (uint64_t)(i * l->gc.generation_size)
+						    : permanent;
+			r = find_head(w, w->heads[i], &found);
 		}
-		w->heads[i] = at;
+		first -= LAYOUT_GC_PACKED;
 	}
-	return 0;
+	return r < 0 || found ? r : -ENOTSUP;
 }
 
 /* All lists, the young before the old. What a walk found that had to be given up is kept: it is as

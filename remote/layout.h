@@ -222,6 +222,7 @@ struct layout {
 					  * where there are no lists */
 		int32_t permanent;	 /* behind the first */
 		int32_t generation_size; /* bytes */
+#define LAYOUT_GC_PACKED 4 /* bytes that the three begin earlier in some builds */
 	} gc;
 };
 

@@ -467,6 +467,14 @@ enum tasks_found task_reader_found(const struct task_reader *r)
 	return readable ? TASKS_FOUND : r->found;
 }
 
+bool task_reader_lacks_greenlets(const struct task_reader *r)
+{
+	for (size_t i = 0; i < r->n_green; i++)
+		if (r->green[i].all.more || r->green[i].all.unreadable)
+			return true;
+	return false;
+}
+
 bool task_reader_knows_asyncio(const struct task_reader *r)
 {
 	return r->found == TASKS_FOUND;
@@ -682,7 +690,6 @@ static int add_greenlets(struct look *k, const struct green *g)
 {
 	struct tasks *out = k->out;
 
-	out->more |= g->all.more;
 	for (size_t i = 0; i < g->all.n; i++)
 		if (greenlet_lives(k->m, g->all.addrs[i]) &&
 		    add_greenlet(k, g, g->all.addrs[i]) < 0)
@@ -1542,6 +1549,8 @@ static int look_at_all(struct look *k)
 		e = read_tasks(k);
 	if (e < 0)
 		return e;
+	for (size_t i = 0; i < k->r->n_green; i++)
+		k->out->more |= k->r->green[i].all.more;
 	for (size_t i = 0; i < k->n_threads && !k->error; i++)
 		read_running(k, &k->threads[i]);
 	for (size_t i = 0; i < k->out->n && !k->error; i++)

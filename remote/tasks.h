@@ -98,6 +98,9 @@ bool task_reader_knows_asyncio(const struct task_reader *r);
  * greenlets_find(). */
 int task_reader_find_greenlets(struct task_reader *r, uint64_t calls);
 
+/* Whether there are greenlets that were not found, or cannot be read. */
+bool task_reader_lacks_greenlets(const struct task_reader *r);
+
 /* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
  * noted in log: while all of that is unchanged the answer holds. Nothing else is: the answer is a
  * guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP when it cannot be read, or the
