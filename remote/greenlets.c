@@ -361,6 +361,19 @@ static bool layout_fits(const struct walk *w, const struct greenlet_layout *gl, 
 				    : size == (uint64_t)gl->basicsize);
 }
 
+/* To 3.10 what a suspended greenlet stands at is a frame object itself. */
+static bool is_frame_object(const struct walk *w, uint64_t object)
+{
+	static const char name[] = "frame";
+	uint64_t type, text;
+	char found[sizeof(name)];
+
+	return read_word(w->m, object, w->l->object.ob_type, &type) == 0 &&
+	       read_word(w->m, type, w->l->type.tp_name, &text) == 0 &&
+	       memory_read(w->m, text, found, sizeof(found)) == 0 &&
+	       memcmp(found, name, sizeof(name)) == 0;
+}
+
 /* A layout holds when nearly all are what it says they must be; some may just be changed. A thread's
  * first is among them: it is made before any other. */
 static void choose_layout(struct walk *w)
@@ -382,7 +395,9 @@ static void choose_layout(struct walk *w)
 		for (size_t k = 0; k < g->n; k++) {
 			struct greenlet one;
 
-			if (read_as(w->m, w->l, gl, g->addrs[k], &one) < 0)
+			if (read_as(w->m, w->l, gl, g->addrs[k], &one) < 0 ||
+			    (gl->frame == ABSENT && one.state == GREENLET_SUSPENDED &&
+			     !is_frame_object(w, one.frame)))
 				continue;
 			good++;
 			first |= one.main != 0;
