@@ -14,11 +14,11 @@ GREENLETS = ["%d.%d" % minor for minor in pythons.MODULES_OF]
 def start_greenlets(name, *args, script="greenlets.py"):
     entry = find_interpreter(name)
     try:
-        path = pythons.modules(entry, "greenlet")
+        env = pythons.modules(entry, "greenlet")
     except LookupError as e:
         pytest.skip(f"Python {name}: {e}")
     return Target(pythons.command(entry, [f"{TARGETS}/{script}", *map(str, args)]),
-                  env=dict(os.environ, PYTHONPATH=path))
+                  env=env)
 
 
 def dump(pid, *options):

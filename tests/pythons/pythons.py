@@ -71,20 +71,21 @@ def command(entry, args=()):
 
 
 def modules(entry, module):
-    """The directory of Debian's modules for an interpreter; LookupError says why
-    that module is not there."""
+    """The environment in which an interpreter has Debian's modules; LookupError
+    says why that module is not there."""
     minor = tuple(entry["minor"])
     suite = MODULES_OF.get(minor)
     if not suite or entry["free_threaded"]:
         raise LookupError(f"Debian has no {module} for it")
-    path = os.path.join(cache(), "shared/modules", suite, "usr/lib/python3/dist-packages")
+    usr = os.path.join(cache(), "shared/modules", suite, "usr")
+    path = usr + "/lib/python3/dist-packages"
     if not os.path.isdir(path):
         raise LookupError(f"{module}: {manifest().get('modules_missing', 'not fetched')}")
     tag = ".cpython-%d%d-" % minor
     if not any(tag in f and (f.startswith(module + ".") or os.path.basename(d) == module)
                for d, _, files in os.walk(path) for f in files):
         raise LookupError(f"Debian {suite} has no {module} for it")
-    return path
+    return dict(os.environ, PYTHONPATH=path, LD_LIBRARY_PATH=usr + "/lib/x86_64-linux-gnu")
 
 
 def in_root(root, argv):
