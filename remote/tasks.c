@@ -139,6 +139,7 @@ struct look {
 	/* One task and those that await it, not all that there are: the awaiters of the one that is
 	 * looked at. */
 	bool climbs;
+	bool python; /* some tasks are in Python */
 	const struct asyncio *climb_from;
 	uint64_t awaiters[MAX_CALLBACKS];
 	size_t n_awaiters;
@@ -872,6 +873,7 @@ static int read_tasks(struct look *k)
 		}
 		if (!read_task(k, i))
 			continue;
+		k->python |= !k->work[i].c && !k->work[i].green;
 		out->info[kept] = out->info[i];
 		k->work[kept++] = k->work[i];
 	}
@@ -1517,7 +1519,8 @@ static int read_awaiters(struct look *k)
 			continue;
 		if (k->l->task.awaited_by != ABSENT)
 			read_awaited_by(k, i);
-		else
+		/* Where one of two is in Python neither knows. */
+		if (k->l->task.awaited_by == ABSENT || k->python)
 			follow_future(k, i, out->info[i].addr, 0);
 	}
 	if (k->error)
@@ -1658,7 +1661,7 @@ static void find_awaiters(struct look *k, uint32_t i)
 	k->n_awaiters = 0;
 	if (k->l->task.awaited_by != ABSENT)
 		read_awaited_by(k, i);
-	if (k->n_awaiters == 0)
+	if (k->n_awaiters == 0 || !k->work[i].c)
 		follow_future(k, i, addr, 0);
 	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
 	if (k->n_awaiters > 1)

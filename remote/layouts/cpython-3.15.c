@@ -193,8 +193,8 @@ static const struct layout base = {
 	.task =
 		{
 			.loop = 16,
-			.callback0 = ABSENT,
-			.callbacks = ABSENT,
+			.callback0 = 24,
+			.callbacks = 40,
 			.state = 104,
 			.fut_waiter = 120,
 			.coro = ABSENT,
