@@ -142,7 +142,8 @@ static void explain_tasks(const struct options *o, const struct model *m, pid_t 
 	if (p->tasks.found == STREAM_TASKS_NO_ASYNCIO)
 		message("process %d has not imported asyncio", (int)pid);
 	else if (p->tasks.found == STREAM_TASKS_NO_GREENLETS)
-		message("the greenlets of process %d cannot be read: its module greenlet, with Python %s, "
+		message("the greenlets of process %d cannot be read: its module greenlet, with "
+			"Python %s, "
 			"is none that we know",
 			(int)pid, message_text(python));
 	else if (p->tasks.found != STREAM_TASKS_FOUND)

@@ -6,20 +6,21 @@
 
 #include "remote/thread.h"
 
-#define POINTER	      8
-#define GC_HEAD	      16 /* bytes before an object: next, previous */
-#define GC_FLAGS      UINT64_C(3)
-#define LISTS	      4		 /* three generations, and those never collected */
-#define TRIES	      6		 /* walks, of which one must come to its end */
-#define OBJECTS_A_CALL 64u	 /* that are walked over: as many cost as much as a call */
-#define MAX_PAGES     8192u	 /* kept at a time */
-#define MAX_BASES     32
-#define MAX_PARENTS   64 /* of a greenlet up to its thread's first */
-#define MAX_THREADS   4096
-#define TYPES	      1024 /* whose kind is remembered */
-#define MAIN_STOP     UINT64_MAX
-#define MIN_BASICSIZE 16
-#define MAX_BASICSIZE 4096
+#define POINTER	       8
+#define GC_HEAD	       16 /* bytes before an object: next, previous */
+#define GC_FLAGS       UINT64_C(3)
+#define SPENT_EVERY    256
+#define LISTS	       4     /* three generations, and those never collected */
+#define TRIES	       6     /* walks, of which one must come to its end */
+#define OBJECTS_A_CALL 64u   /* that are walked over: as many cost as much as a call */
+#define MAX_PAGES      8192u /* kept at a time */
+#define MAX_BASES      32
+#define MAX_PARENTS    64 /* of a greenlet up to its thread's first */
+#define MAX_THREADS    4096
+#define TYPES	       1024 /* whose kind is remembered */
+#define MAIN_STOP      UINT64_MAX
+#define MIN_BASICSIZE  16
+#define MAX_BASICSIZE  4096
 
 /* A walk over the collector's lists. */
 struct walk {
@@ -99,6 +100,7 @@ static int see(struct walk *w, uint64_t object, uint64_t type)
 	int r = 0;
 
 	if (known->type != type) {
+		w->objects += MAX_BASES;
 		r = is_below(w->m, w->l, type, w->out->type, &known->greenlet);
 		known->type = r == 0 ? type : 0;
 	}
@@ -108,7 +110,7 @@ static int see(struct walk *w, uint64_t object, uint64_t type)
 /* 0 at the end of the list; -EAGAIN where it is not linked as it should be; -E2BIG. */
 static int walk_list(struct walk *w, int list)
 {
-	uint64_t at = w->heads[list], head[4];
+	uint64_t at = w->heads[list], head[4], n = 0;
 	int r = memory_read(w->m, at, head, GC_HEAD);
 
 	while (r == 0) {
@@ -120,7 +122,8 @@ static int walk_list(struct walk *w, int list)
 		for (int i = 0; i < LISTS; i++)
 			if (next == w->heads[i])
 				return 0;
-		if (++w->objects % 256 == 0 && is_spent(w))
+		w->objects++;
+		if (++n % SPENT_EVERY == 0 && is_spent(w))
 			return -E2BIG;
 		if (memory_kept(w->m) >= MAX_PAGES)
 			memory_forget(w->m);
@@ -158,7 +161,7 @@ static void sort(struct greenlets *g)
 /* Whether a list begins at addr: linked both ways with its neighbours. */
 static int is_head(struct memory *m, uint64_t addr, bool *ret)
 {
-	uint64_t head[2], next, previous;
+	uint64_t head[2], next = 0, previous = 0;
 	int r = memory_read(m, addr, head, sizeof(head));
 
 	if (r == 0)
@@ -189,8 +192,9 @@ static int find_heads(struct walk *w, const struct target *t, uint64_t interp)
 	if (l->gc.generations == ABSENT ||
 	    (l->interp.gc_collecting == ABSENT && l->runtime.gc_collecting == ABSENT))
 		return -ENOTSUP;
-	first = (l->interp.gc_collecting != ABSENT ? interp + (uint64_t)l->interp.gc_collecting
-						   : t->runtime + (uint64_t)l->runtime.gc_collecting) -
+	first = (l->interp.gc_collecting != ABSENT
+			 ? interp + (uint64_t)l->interp.gc_collecting
+			 : t->runtime + (uint64_t)l->runtime.gc_collecting) -
 		(uint64_t)l->gc.generations;
 	permanent = first + (uint64_t)l->gc.permanent;
 	for (int packed = 0; packed < 2 && r == 0 && !found; packed++) {
@@ -255,7 +259,7 @@ static uint64_t main_of(struct memory *m, const struct greenlet_layout *gl, uint
 static int frame_of(struct memory *m, const struct layout *l, const struct greenlet_layout *gl,
 		    uint64_t base, uint64_t top_frame, uint64_t *ret)
 {
-	uint64_t frame;
+	uint64_t frame = 0;
 	int r;
 
 	*ret = top_frame;
@@ -374,8 +378,8 @@ static bool is_frame_object(const struct walk *w, uint64_t object)
 	       memcmp(found, name, sizeof(name)) == 0;
 }
 
-/* A layout holds when nearly all are what it says they must be; some may just be changed. A thread's
- * first is among them: it is made before any other. */
+/* A layout holds when nearly all are what it says they must be; some may just be changed. A
+ * thread's first is among them: it is made before any other. */
 static void choose_layout(struct walk *w)
 {
 	struct greenlets *g = w->out;

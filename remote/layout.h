@@ -222,7 +222,7 @@ struct layout {
 					  * where there are no lists */
 		int32_t permanent;	 /* behind the first */
 		int32_t generation_size; /* bytes */
-#define LAYOUT_GC_PACKED 4 /* bytes that the three begin earlier in some builds */
+#define LAYOUT_GC_PACKED 4		 /* bytes that the three begin earlier in some builds */
 	} gc;
 };
 
@@ -236,8 +236,8 @@ struct greenlet_layout {
 	int32_t self; /* the greenlet's own address; ABSENT */
 	/* Five words: where its C stack begins, 1 where it never was left, 0 where it has none (any
 	 * more); where that ends, 0 before it was begun, ~0 of the greenlet that a thread begins
-	 * with; where what was moved away of it, from its beginning on, is kept; how many bytes that
-	 * are; whose is above it. */
+	 * with; where what was moved away of it, from its beginning on, is kept; how many bytes
+	 * that are; whose is above it. */
 	int32_t stack;
 	int32_t parent;	   /* not of a thread's first */
 	int32_t top_frame; /* frame object while it does not run, else 0 */

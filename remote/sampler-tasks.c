@@ -5,7 +5,7 @@
 #include "remote/tasks-take.h"
 
 #define GREENLET_CALLS (1u << 20) /* about two seconds for a heap of 4 GiB */
-#define WAIT_GAP_NS 100000000u /* or ten intervals: what is further back was not seen */
+#define WAIT_GAP_NS    100000000u /* or ten intervals: what is further back was not seen */
 
 /* 0, or -errno when the target as a whole cannot be read, or memory is short. */
 int sampler_follow_tasks(struct sampler *s, uint64_t now)

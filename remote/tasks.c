@@ -979,8 +979,7 @@ static bool owner_is(int8_t owner, int8_t value)
 }
 
 /* g: the frame is of a greenlet, and may be where that keeps its C stack; or NULL. */
-static int read_frame_of(struct look *k, const struct greenlet *g, uint64_t addr,
-			 struct frame *ret)
+static int read_frame_of(struct look *k, const struct greenlet *g, uint64_t addr, struct frame *ret)
 {
 	const struct layout *l = k->l;
 	uint8_t head[MAX_HEAD];
@@ -1201,7 +1200,7 @@ static int read_all_frames(struct look *k, const struct greenlet *g, uint64_t ad
 	if (!k->frames)
 		return note(k, -ENOMEM);
 	for (; addr && addr != end && n < MAX_CHAIN && r == 0; n++) {
-		r = read_frame_of(k, g, addr, &k->frames[n]);
+		r = spent(k) ? -E2BIG : read_frame_of(k, g, addr, &k->frames[n]);
 		addr = k->frames[n].previous;
 	}
 	if (r == 0 && addr && addr != end)
@@ -1824,8 +1823,9 @@ int task_reader_list(struct task_reader *r, struct task_list *ret)
 	for (size_t i = 0; i < out.n && e == 0; i++)
 		list.tasks[list.n++] = (struct task_ref){
 			out.info[i].addr,
-			k.work[i].green ? (uint32_t)(r->n_asyncio + (size_t)(k.work[i].green - r->green))
-					: (uint32_t)(k.work[i].asyncio - r->asyncio)};
+			k.work[i].green
+				? (uint32_t)(r->n_asyncio + (size_t)(k.work[i].green - r->green))
+				: (uint32_t)(k.work[i].asyncio - r->asyncio)};
 	for (size_t i = 0; i < k.n_threads && e == 0; i++)
 		list.loops[list.n_loops++] =
 			(struct task_loop){k.threads[i].loop, k.threads[i].tstate};

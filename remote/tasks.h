@@ -42,9 +42,9 @@ struct task_info {
 
 /* Whether there is something to read. */
 enum tasks_found {
-	TASKS_FOUND,	  /* though there may be none just now */
-	TASKS_NO_ASYNCIO, /* it was not imported */
-	TASKS_UNKNOWN,	  /* it was, but where it keeps its tasks could not be found */
+	TASKS_FOUND,	    /* though there may be none just now */
+	TASKS_NO_ASYNCIO,   /* it was not imported */
+	TASKS_UNKNOWN,	    /* it was, but where it keeps its tasks could not be found */
 	TASKS_NO_GREENLETS, /* there are greenlets, of a version that cannot be read */
 };
 

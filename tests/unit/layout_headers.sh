@@ -429,8 +429,9 @@ int main(void)
 #else
 #define GC(member) ((int)offsetof(_PyRuntimeState, gc.member))
 #endif
-	PUT(gc.generations, GC(collecting) - GC(generations));
-	PUT(gc.permanent, GC(permanent_generation) - GC(generations));
+	/* Less what they begin earlier in some builds, LAYOUT_GC_PACKED. */
+	PUT(gc.generations, (GC(collecting) - GC(generations)) / 8 * 8);
+	PUT(gc.permanent, (GC(permanent_generation) - GC(generations)) / 8 * 8);
 	PUT(gc.generation_size, (int)sizeof(struct gc_generation));
 #endif
 	OFF(inner.function_closure, PyFunctionObject, func_closure);
