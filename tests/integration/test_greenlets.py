@@ -11,10 +11,10 @@ from support import TARGETS, Target, counts, pyprof, pythons, wait_for
 GREENLETS = ["%d.%d" % minor for minor in pythons.MODULES_OF]
 
 
-def start_greenlets(name, *args, script="greenlets.py"):
+def start_greenlets(name, *args, script="greenlets.py", module="greenlet"):
     entry = find_interpreter(name)
     try:
-        env = pythons.modules(entry, "greenlet")
+        env = pythons.modules(entry, module)
     except LookupError as e:
         pytest.skip(f"Python {name}: {e}")
     return Target(pythons.command(entry, [f"{TARGETS}/{script}", *map(str, args)]),
@@ -175,6 +175,21 @@ def test_greenlets_that_switch_all_the_time(name):
         assert moved <= 0.05 * seen, (moved, seen)
     finally:
         target.close()
+
+
+def test_gevent():
+    target = start_greenlets("3.11", script="gevents.py", module="gevent")
+    try:
+        target.expect("ready")
+        tasks = dump(target.pid)["tasks"]
+    finally:
+        target.close()
+    found = sorted((t["name"], t["state"], [f["function"] for f in reversed(t["frames"])
+                                            if f["file"].endswith("gevents.py")]) for t in tasks)
+    assert found == [
+        ("Greenlet", "waiting", ["sleeps"]), ("Greenlet", "waiting", ["waits"]),
+        ("Greenlet", "waiting", ["waits"] * 2), ("Greenlet", "waiting", ["waits"] * 3),
+        ("Hub", "running", []), ("main greenlet", "waiting", ["<module>"])]
 
 
 def test_a_greenlet_that_is_none_that_we_know(start, python3, workdir):

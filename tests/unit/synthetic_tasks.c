@@ -359,8 +359,8 @@ static void make_lists_of(struct synthetic_tasks *s)
 	uint64_t last = s->gc_lists;
 
 	for (int i = 0; i < 4; i++) {
-		uint64_t head =
-			s->gc_lists + (uint64_t)(i < 3 ? i * l->gc.generation_size : l->gc.permanent);
+		uint64_t head = s->gc_lists +
+				(uint64_t)(i < 3 ? i * l->gc.generation_size : l->gc.permanent);
 
 		synthetic_tasks_put(s, head, 0, head);
 		synthetic_tasks_put(s, head, 8, head);
