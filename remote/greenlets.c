@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "remote/thread.h"
 
@@ -10,8 +11,13 @@
 #define GC_HEAD	       16 /* bytes before an object: next, previous */
 #define GC_FLAGS       UINT64_C(3)
 #define SPENT_EVERY    256
-#define LISTS	       4     /* three generations, and those never collected */
-#define TRIES	       6     /* walks, of which one must come to its end */
+#define LISTS	       4  /* three generations, and those never collected */
+#define TRIES	       12 /* walks of a list, of which one must come to its end */
+#define HEAD_TRIES     256
+#define PAST	       64  /* links that are tried again where one was cut */
+#define YOUNG_SHARE    16u /* of the calls, for the youngest */
+#define PAUSE_NS       500000u
+#define CALLS_A_PAUSE  256u
 #define OBJECTS_A_CALL 64u   /* that are walked over: as many cost as much as a call */
 #define MAX_PAGES      8192u /* kept at a time */
 #define MAX_BASES      32
@@ -32,6 +38,10 @@ struct walk {
 	uint64_t calls0, calls; /* before, and how many more at most */
 	uint64_t objects;	/* so far */
 	size_t room;
+	uint64_t collecting; /* address of the collector's word */
+	uint64_t pauses;     /* left */
+	uint64_t past[PAST]; /* the last that were walked, as a ring */
+	size_t n_past;
 	struct walk_type {
 		uint64_t type;
 		bool greenlet;
@@ -67,10 +77,31 @@ static int is_below(struct memory *m, const struct layout *l, uint64_t type, uin
 
 /* ---- which there are ---- */
 
-static bool is_spent(const struct walk *w)
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static void sort(struct greenlets *g)
+{
+	size_t kept = 0;
+
+	if (g->n)
+		qsort(g->addrs, g->n, sizeof(*g->addrs), compare);
+	for (size_t i = 0; i < g->n; i++)
+		if (i == 0 || g->addrs[i] != g->addrs[i - 1])
+			g->addrs[kept++] = g->addrs[i];
+	g->n = kept;
+}
+
+static bool is_spent(struct walk *w)
 {
 	uint64_t calls, bytes;
 
+	if (w->out->n >= GREENLETS_MAX)
+		sort(w->out);
 	memory_counts(w->below, &calls, &bytes);
 	return w->objects > OBJECTS_A_CALL * w->calls || calls - w->calls0 > w->calls ||
 	       w->out->n >= GREENLETS_MAX;
@@ -107,116 +138,160 @@ static int see(struct walk *w, uint64_t object, uint64_t type)
 	return r == 0 && known->greenlet ? add(w, object) : r;
 }
 
+/* The object behind the one whose words of the list are at: what is read of it goes to head, the
+ * words of the list, its references, its type. -EAGAIN: they are not linked. */
+static int follow(struct memory *m, uint64_t at, uint64_t *ret_next, uint64_t head[4])
+{
+	int r = memory_read(m, at, head, GC_HEAD);
+
+	*ret_next = head[0] & ~GC_FLAGS;
+	if (r == 0 && *ret_next == 0)
+		r = -EAGAIN;
+	if (r == 0)
+		r = memory_read(m, *ret_next, head, 4 * sizeof(*head));
+	if (r == 0 && (head[1] & ~GC_FLAGS) != at)
+		r = -EAGAIN;
+	return r == -EFAULT ? -EAGAIN : r;
+}
+
+/* Follows a link; where it does not hold, as it is now; where it was cut, of the last ones that
+ * were walked the first that holds still. -EAGAIN: none does. */
+static int step(struct walk *w, uint64_t *at, uint64_t *ret_next, uint64_t head[4])
+{
+	int r = follow(w->m, *at, ret_next, head);
+
+	if (r == -EAGAIN)
+		r = follow(w->below, *at, ret_next, head);
+	for (int back = 0; r == -EAGAIN && back < PAST; back++) {
+		*at = w->past[--w->n_past % PAST];
+		w->past[w->n_past % PAST] = 0;
+		if (*at)
+			r = follow(w->below, *at, ret_next, head);
+	}
+	return r;
+}
+
+/* The list whose head is at addr; -1 none. */
+static int list_of(const struct walk *w, uint64_t addr)
+{
+	for (int i = 0; i < LISTS; i++)
+		if (addr == w->heads[i])
+			return i;
+	return -1;
+}
+
 /* 0 at the end of the list; -EAGAIN where it is not linked as it should be; -E2BIG. */
 static int walk_list(struct walk *w, int list)
 {
-	uint64_t at = w->heads[list], head[4], n = 0;
-	int r = memory_read(w->m, at, head, GC_HEAD);
+	uint64_t at = w->heads[list], next, head[4], n = 0;
+	int r = 0, end;
 
+	memset(w->past, 0, sizeof(w->past));
 	while (r == 0) {
-		uint64_t next = head[0] & ~GC_FLAGS;
-
-		if (next == 0)
-			return -EAGAIN;
-		/* What survives goes to the next list meanwhile, which is yet to be walked. */
-		for (int i = 0; i < LISTS; i++)
-			if (next == w->heads[i])
-				return 0;
+		r = step(w, &at, &next, head);
+		if (r < 0)
+			return r;
+		/* What survives goes to the next list meanwhile, which is yet to be walked; what
+		 * was freed may be in a younger one. */
+		end = list_of(w, next);
+		if (end >= 0)
+			return end < list ? -EAGAIN : 0;
 		w->objects++;
 		if (++n % SPENT_EVERY == 0 && is_spent(w))
 			return -E2BIG;
 		if (memory_kept(w->m) >= MAX_PAGES)
 			memory_forget(w->m);
-		/* The words of the list, the object's references, its type. */
-		r = memory_read(w->m, next, head, sizeof(head));
-		if (r < 0)
-			return r == -EFAULT ? -EAGAIN : r;
-		if ((head[1] & ~GC_FLAGS) != at)
-			return -EAGAIN;
 		r = see(w, next + GC_HEAD, head[3]);
+		w->past[w->n_past++ % PAST] = at;
 		at = next;
 	}
 	return r;
 }
 
-static int compare(const void *a, const void *b)
+/* While a collection is made its lists are linked one way only, and are not all. */
+static void await_collection(struct walk *w)
 {
-	const uint64_t *x = a, *y = b;
+	const struct timespec pause = {0, PAUSE_NS};
+	int32_t collecting = 0;
 
-	return *x < *y ? -1 : *x > *y;
+	while (w->pauses > 0 &&
+	       memory_read(w->below, w->collecting, &collecting, sizeof(collecting)) == 0 &&
+	       collecting) {
+		nanosleep(&pause, NULL);
+		w->pauses--;
+	}
 }
 
-static void sort(struct greenlets *g)
-{
-	size_t kept = 0;
-
-	if (g->n)
-		qsort(g->addrs, g->n, sizeof(*g->addrs), compare);
-	for (size_t i = 0; i < g->n; i++)
-		if (i == 0 || g->addrs[i] != g->addrs[i - 1])
-			g->addrs[kept++] = g->addrs[i];
-	g->n = kept;
-}
-
-/* Whether a list begins at addr: linked both ways with its neighbours. */
-static int is_head(struct memory *m, uint64_t addr, bool *ret)
+static int is_head(struct walk *w, uint64_t addr, bool young, bool *ret)
 {
 	uint64_t head[2], next = 0, previous = 0;
-	int r = memory_read(m, addr, head, sizeof(head));
+	int r = memory_read(w->below, addr, head, sizeof(head));
 
 	if (r == 0)
-		r = memory_read(m, (head[0] & ~GC_FLAGS) + POINTER, &previous, sizeof(previous));
-	if (r == 0)
-		r = memory_read(m, head[1] & ~GC_FLAGS, &next, sizeof(next));
-	*ret = r == 0 && (previous & ~GC_FLAGS) == addr && (next & ~GC_FLAGS) == addr;
+		r = memory_read(w->below, (head[0] & ~GC_FLAGS) + POINTER, &previous,
+				sizeof(previous));
+	if (r == 0 && !young)
+		r = memory_read(w->below, head[1] & ~GC_FLAGS, &next, sizeof(next));
+	*ret = r == 0 && (previous & ~GC_FLAGS) == addr && (young || (next & ~GC_FLAGS) == addr);
 	return is_fatal(r) ? r : 0;
 }
 
-static int find_head(struct walk *w, uint64_t addr, bool *ret)
+/* Whether the lists begin where first says. The youngest changes all the time. */
+static int are_heads(struct walk *w, uint64_t first, bool *ret)
 {
 	int r = 0;
 
-	*ret = false;
-	for (int try = 0; try < TRIES && r == 0 && !*ret; try++)
-		r = is_head(w->below, addr, ret);
+	*ret = true;
+	for (int i = 0; i < LISTS - 1 && r == 0 && *ret; i++) {
+		w->heads[i] = first + (uint64_t)(i * w->l->gc.generation_size);
+		r = is_head(w, w->heads[i], i == 0, ret);
+	}
 	return r;
 }
 
+/* -EAGAIN: they are where they should be, but just being changed; -ENOTSUP. */
 static int find_heads(struct walk *w, const struct target *t, uint64_t interp)
 {
 	const struct layout *l = w->l;
-	uint64_t first, permanent;
-	bool found = false;
+	uint64_t first;
+	bool found = false, known = false;
 	int r = 0;
 
 	if (l->gc.generations == ABSENT ||
 	    (l->interp.gc_collecting == ABSENT && l->runtime.gc_collecting == ABSENT))
 		return -ENOTSUP;
-	first = (l->interp.gc_collecting != ABSENT
-			 ? interp + (uint64_t)l->interp.gc_collecting
-			 : t->runtime + (uint64_t)l->runtime.gc_collecting) -
-		(uint64_t)l->gc.generations;
-	permanent = first + (uint64_t)l->gc.permanent;
-	for (int packed = 0; packed < 2 && r == 0 && !found; packed++) {
-		found = true;
-		for (int i = 0; i < LISTS && r == 0 && found; i++) {
-			w->heads[i] = i < LISTS - 1 ? first + (uint64_t)(i * l->gc.generation_size)
-						    : permanent;
-			r = find_head(w, w->heads[i], &found);
-		}
-		first -= LAYOUT_GC_PACKED;
+	w->collecting = l->interp.gc_collecting != ABSENT
+				? interp + (uint64_t)l->interp.gc_collecting
+				: t->runtime + (uint64_t)l->runtime.gc_collecting;
+	first = w->collecting - (uint64_t)l->gc.generations;
+	w->heads[LISTS - 1] = first + (uint64_t)l->gc.permanent;
+	for (int try = 0; try < HEAD_TRIES && r == 0 && !found; try++) {
+		await_collection(w);
+		if (!known)
+			r = is_head(w, w->heads[LISTS - 1], false, &known);
+		if (r == 0 && known)
+			r = are_heads(w, first - (try % 2 ? LAYOUT_GC_PACKED : 0), &found);
 	}
-	return r < 0 || found ? r : -ENOTSUP;
+	if (r < 0 || found)
+		return r;
+	return known ? -EAGAIN : -ENOTSUP;
 }
 
 /* All lists, the young before the old. What a walk found that had to be given up is kept: it is as
  * good as any. */
 static int walk_lists(struct walk *w)
 {
+	uint64_t calls = w->calls, bytes;
 	int r = 0;
 
-	for (int i = 0; i < LISTS && (r == 0 || r == -EAGAIN); i++) {
+	for (int i = 0; i < LISTS && !is_fatal(r); i++) {
+		/* In a list that changes faster than it can be walked no time is lost. */
+		w->calls = i ? calls : calls / YOUNG_SHARE;
+		w->objects = 0;
+		memory_counts(w->below, &w->calls0, &bytes);
+		r = 0;
 		for (int try = 0; try == 0 || (r == -EAGAIN && try < TRIES); try++) {
+			await_collection(w);
 			memory_forget(w->m);
 			r = walk_list(w, i);
 			sort(w->out);
@@ -470,6 +545,10 @@ static int find(struct walk *w, const struct target *t, uint64_t interp)
 		w->out->unreadable = true;
 		return 0;
 	}
+	if (r == -EAGAIN) {
+		w->out->more = true;
+		return 0;
+	}
 	if (r == 0)
 		r = walk_lists(w);
 	if (r == 0) {
@@ -486,7 +565,6 @@ int greenlets_find(struct greenlets *g, const struct target *t, uint64_t interp,
 {
 	struct greenlets out = {.type = type};
 	struct walk *w = calloc(1, sizeof(*w));
-	uint64_t bytes;
 	int r = -ENOMEM;
 
 	if (!w)
@@ -495,7 +573,7 @@ int greenlets_find(struct greenlets *g, const struct target *t, uint64_t interp,
 	w->out = &out;
 	w->below = t->memory;
 	w->calls = calls;
-	memory_counts(t->memory, &w->calls0, &bytes);
+	w->pauses = calls / CALLS_A_PAUSE;
 	if (memory_new_cached(&w->m, t->memory) == 0) {
 		r = find(w, t, interp);
 		memory_free(w->m);

@@ -1,8 +1,8 @@
 /* Greenlets, read from outside: which there are, and what each does.
  *
  * Nothing lists them but the collector, which has all objects that refer to others in lists. These
- * are walked while the process runs, each link checked by the one back: a walk that goes astray
- * begins anew. What it brings are addresses that may hold a greenlet; greenlet_read() tells. */
+ * are walked while the process runs, each link checked by the one back: where one was cut the walk
+ * goes on from the last that was not, or begins anew. What it brings are addresses that may hold a greenlet; greenlet_read() tells. */
 #ifndef PYPROF_REMOTE_GREENLETS_H
 #define PYPROF_REMOTE_GREENLETS_H
 
@@ -32,8 +32,8 @@ struct greenlets {
 };
 
 /* Finds the greenlets of an interpreter, whose type is at type; those of a find before are given
- * up, unless this one fails. calls bounds what it costs: so many pages are read, a microsecond or
- * two each. 0, or -errno
+ * up, unless this one fails. calls bounds what it costs: so many pages are read for each list, a
+ * microsecond or two each. 0, or -errno
  * when nothing can be read, or memory is short. */
 int greenlets_find(struct greenlets *g, const struct target *t, uint64_t interp, uint64_t type,
 		   uint64_t calls);

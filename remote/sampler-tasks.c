@@ -4,7 +4,7 @@
 #include "remote/sampler-parts.h"
 #include "remote/tasks-take.h"
 
-#define GREENLET_CALLS (1u << 20) /* about two seconds for a heap of 4 GiB */
+#define GREENLET_CALLS (1u << 18) /* half a second: a heap of 1 GiB */
 #define WAIT_GAP_NS    100000000u /* or ten intervals: what is further back was not seen */
 
 /* 0, or -errno when the target as a whole cannot be read, or memory is short. */

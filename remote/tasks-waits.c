@@ -13,7 +13,7 @@
 #define FIND_AGAIN  2	       /* looks more once it was found: it may have been half imported */
 #define GREEN_NS    100000000u /* between two looks for greenlets at least */
 #define GREEN_SHARE 50u	       /* and so often as long as one takes */
-#define GREEN_CALLS 16384u     /* what one may cost: some 50 ms */
+#define GREEN_CALLS 8192u      /* what one may cost for each list: some 12 ms */
 #define TELL_NS	    500000000u /* a stay is told in pieces of this: a recording may be cut */
 #define FORGET	    1024u /* looks after which pages that are not needed any more are given up */
 #define MAX_CHAIN   64	  /* tasks above each other in one stack */
