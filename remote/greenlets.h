@@ -2,7 +2,8 @@
  *
  * Nothing lists them but the collector, which has all objects that refer to others in lists. These
  * are walked while the process runs, each link checked by the one back: where one was cut the walk
- * goes on from the last that was not, or begins anew. What it brings are addresses that may hold a greenlet; greenlet_read() tells. */
+ * goes on from the last that was not, or begins anew. What it brings are addresses that may hold a
+ * greenlet; greenlet_read() tells. */
 #ifndef PYPROF_REMOTE_GREENLETS_H
 #define PYPROF_REMOTE_GREENLETS_H
 

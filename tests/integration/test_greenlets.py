@@ -177,6 +177,25 @@ def test_greenlets_that_switch_all_the_time(name):
         target.close()
 
 
+@pytest.mark.parametrize("name", ["3.11", "3.13", "3.15"])
+def test_objects_that_come_and_go_all_the_time(name):
+    """All greenlets are found, or that some may be missing is said."""
+    target = start_greenlets(name, 20000, script="greenlets_churn.py")
+    try:
+        target.expect("ready")
+        complete = 0
+        for _ in range(10):
+            dumped = dump(target.pid)
+            waiting = [t for t in dumped["tasks"] if t["state"] == "waiting"]
+            assert len(waiting) == 100 or dumped["tasks_problem"] == "too many"
+            assert {tuple(f["function"] for f in t["frames"]) for t in waiting} <= \
+                {("recurse",) * 4}
+            complete += len(waiting) == 100
+        assert complete >= 5
+    finally:
+        target.close()
+
+
 def test_gevent():
     target = start_greenlets("3.11", script="gevents.py", module="gevent")
     try:
