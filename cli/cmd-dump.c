@@ -141,11 +141,16 @@ static void explain_tasks(const struct options *o, const struct model *m, pid_t 
 		shown += m->tasks[i].seen;
 	if (p->tasks.found == STREAM_TASKS_NO_ASYNCIO)
 		message("process %d has not imported asyncio", (int)pid);
+	else if (p->tasks.found == STREAM_TASKS_NO_GREENLETS)
+		message("the greenlets of process %d cannot be read: its module greenlet, with "
+			"Python %s, "
+			"is none that we know",
+			(int)pid, message_text(python));
 	else if (p->tasks.found != STREAM_TASKS_FOUND)
 		message("where asyncio of Python %s keeps its tasks cannot be read in process %d",
 			message_text(python), (int)pid);
 	else if (p->tasks.total == 0)
-		message("process %d has no asyncio task", (int)pid);
+		message("process %d has no task", (int)pid);
 	else if (o->async_running && shown < p->tasks.total)
 		message("%u of %u tasks run or await one that does; --async-mode all for all%s",
 			shown, p->tasks.total, o->all_threads ? "" : ", -a for all threads");

@@ -467,7 +467,7 @@ static const struct row rows[] = {
 	{GROUP_DUMP, 0, "json", NULL, set_json, "JSON instead of text"},
 	{GROUP_DUMP, 0, "no-source", NULL, set_no_source, "leave out the source lines"},
 	{GROUP_DUMP, 0, "async-aware", NULL, set_async_aware,
-	 "asyncio's tasks: the stack of each, and who awaits it"},
+	 "tasks of asyncio, and greenlets: the stack of each, and who awaits it"},
 	{GROUP_DUMP, 0, "async-mode", "MODE", set_async_mode,
 	 "of --async-aware: running (the tasks that run, and who awaits them) or all (default: "
 	 "all)"},

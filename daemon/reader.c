@@ -332,7 +332,8 @@ static int encode_tasks(struct reader *r, const struct sample *s)
 {
 	static const uint8_t found[] = {[TASKS_FOUND] = STREAM_TASKS_FOUND,
 					[TASKS_NO_ASYNCIO] = STREAM_TASKS_NO_ASYNCIO,
-					[TASKS_UNKNOWN] = STREAM_TASKS_UNKNOWN};
+					[TASKS_UNKNOWN] = STREAM_TASKS_UNKNOWN,
+					[TASKS_NO_GREENLETS] = STREAM_TASKS_NO_GREENLETS};
 	const struct stream_tasks out = {
 		.time_ns = s->time_ns, .total = s->stack, .found = found[s->state], .more = s->how};
 

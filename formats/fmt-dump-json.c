@@ -200,10 +200,11 @@ static bool add_task(cJSON *tasks, const struct model *m, const struct model_tas
 static bool add_tasks(cJSON *object, const struct model *m, uint32_t process)
 {
 	const struct stream_tasks *found = &m->processes[process].tasks;
-	const char *problem = found->found == STREAM_TASKS_NO_ASYNCIO ? "no asyncio"
-			      : found->found != STREAM_TASKS_FOUND    ? "not found"
-			      : found->more			      ? "too many"
-								      : NULL;
+	const char *problem = found->found == STREAM_TASKS_NO_ASYNCIO	  ? "no asyncio"
+			      : found->found == STREAM_TASKS_NO_GREENLETS ? "no greenlets"
+			      : found->found != STREAM_TASKS_FOUND	  ? "not found"
+			      : found->more				  ? "too many"
+									  : NULL;
 	cJSON *tasks;
 
 	if (!m->processes[process].has_tasks)

@@ -68,7 +68,12 @@ struct stream_task_state {
 	const uint32_t *awaiters; /* tasks that await it */
 };
 /* Behind the tasks of one look. */
-enum stream_tasks_found { STREAM_TASKS_FOUND, STREAM_TASKS_NO_ASYNCIO, STREAM_TASKS_UNKNOWN };
+enum stream_tasks_found {
+	STREAM_TASKS_FOUND,
+	STREAM_TASKS_NO_ASYNCIO,
+	STREAM_TASKS_UNKNOWN,
+	STREAM_TASKS_NO_GREENLETS, /* asyncio's tasks are as they are; greenlets cannot be read */
+};
 struct stream_tasks {
 	uint64_t time_ns;
 	uint32_t total; /* tasks there are, told or not */

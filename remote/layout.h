@@ -216,8 +216,39 @@ struct layout {
 				* asynchronous generator, the holder of a running loop, a module:
 				* the word behind the head */
 		int32_t method_self, partial_args, function_closure, function_globals;
+		int32_t frame_object; /* from 3.11: of a frame object, its frame */
 	} inner;
+	/* Where all objects that the collector tracks are: the heads of its lists, of three
+	 * generations and of those that are never collected. Before each object stand two words:
+	 * the next of the list and the one before, with flags in the lowest two bits. */
+	struct {
+		int32_t generations;	 /* bytes from the first of three to gc_collecting; ABSENT
+					  * where there are no lists */
+		int32_t permanent;	 /* behind the first */
+		int32_t generation_size; /* bytes */
+#define LAYOUT_GC_PACKED 4		 /* bytes that the three begin earlier in some builds */
+	} gc;
 };
+
+/* The module greenlet's objects, by its own versions and Python's. Offsets are in the greenlet
+ * itself, or, where pimpl is not ABSENT, in what that points to. Which of the rows holds shows only
+ * on the live target. */
+struct greenlet_layout {
+	uint32_t from, to; /* versions of Python, as 0x030b0000; to is not one of them */
+	int32_t basicsize; /* of the type, at least */
+	int32_t pimpl;
+	int32_t self; /* the greenlet's own address; ABSENT */
+	/* Five words: where its C stack begins, 1 where it never was left, 0 where it has none (any
+	 * more); where that ends, 0 before it was begun, ~0 of the greenlet that a thread begins
+	 * with; where what was moved away of it, from its beginning on, is kept; how many bytes
+	 * that are; whose is above it. */
+	int32_t stack;
+	int32_t parent;	   /* not of a thread's first */
+	int32_t top_frame; /* frame object while it does not run, else 0 */
+	int32_t frame;	   /* from 3.11: its newest frame, while it does not run */
+};
+extern const struct greenlet_layout layout_greenlets[];
+extern const size_t layout_greenlets_count;
 
 /* The rows for a version without a table in the process (3.8-3.12), or NULL. version is as
  * Py_Version; patch releases share rows unless measured to differ. Static, never freed. */

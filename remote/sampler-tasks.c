@@ -4,7 +4,8 @@
 #include "remote/sampler-parts.h"
 #include "remote/tasks-take.h"
 
-#define WAIT_GAP_NS 100000000u /* or ten intervals: what is further back was not seen */
+#define GREENLET_CALLS (1u << 18) /* half a second: a heap of 1 GiB */
+#define WAIT_GAP_NS    100000000u /* or ten intervals: what is further back was not seen */
 
 /* 0, or -errno when the target as a whole cannot be read, or memory is short. */
 int sampler_follow_tasks(struct sampler *s, uint64_t now)
@@ -178,6 +179,8 @@ int sampler_take_tasks(struct sampler *s)
 	uint64_t now = sampler_now();
 	int r = task_reader_new(&reader, s->target, s->walk.tables);
 
+	if (r == 0)
+		r = task_reader_find_greenlets(reader, GREENLET_CALLS);
 	if (r == 0)
 		r = tasks_take(reader, s->target, &take, &tasks);
 	if (r == 0)

@@ -58,7 +58,7 @@ int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns)
 		return 0;
 	w->found_ns = now_ns;
 	r = task_reader_find(w->reader);
-	if (task_reader_found(w->reader) == TASKS_FOUND)
+	if (task_reader_knows_asyncio(w->reader))
 		w->again++;
 	/* Whatever else goes wrong: there will be another look. */
 	return r == -ENOMEM || r == -ESRCH || r == -EPERM ? r : 0;

@@ -3,17 +3,21 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "remote/memo.h"
 #include "remote/sampler.h"
 #include "remote/tasks.h"
 
-#define FIND_NS	   50000000u  /* between two looks for asyncio, which may be imported later */
-#define FIND_AGAIN 2	      /* looks more once it was found: it may have been half imported */
-#define TELL_NS	   500000000u /* a stay is told in pieces of this: a recording may be cut */
-#define FORGET	   1024u /* looks after which pages that are not needed any more are given up */
-#define MAX_CHAIN  64	 /* tasks above each other in one stack */
-#define MAX_FRAMES (2 * SAMPLER_MAX_DEPTH)
+#define FIND_NS	    50000000u  /* between two looks for asyncio, which may be imported later */
+#define FIND_AGAIN  2	       /* looks more once it was found: it may have been half imported */
+#define GREEN_NS    100000000u /* between two looks for greenlets at least */
+#define GREEN_SHARE 50u	       /* and so often as long as one takes */
+#define GREEN_CALLS 8192u      /* what one may cost for each list: some 12 ms */
+#define TELL_NS	    500000000u /* a stay is told in pieces of this: a recording may be cut */
+#define FORGET	    1024u /* looks after which pages that are not needed any more are given up */
+#define MAX_CHAIN   64	  /* tasks above each other in one stack */
+#define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 struct seen {
 	uint64_t addr;
@@ -35,7 +39,7 @@ struct waits {
 	struct waits_listener listener;
 	struct memory_log log;
 	struct task_list list;
-	uint64_t found_ns;
+	uint64_t found_ns, green_ns; /* the next for greenlets */
 	unsigned again;
 	uint32_t look;
 	struct seen **seen;
@@ -413,11 +417,34 @@ static int refresh(struct waits *w, uint64_t now)
 	if (w->again > FIND_AGAIN || now - w->found_ns < FIND_NS)
 		return 0;
 	w->found_ns = now;
+	r = task_reader_find(w->reader);
+	if (!task_reader_knows_asyncio(w->reader))
+		return r;
+	w->again++;
 	waits_flush(w);
 	drop_all(w);
-	r = task_reader_find(w->reader);
-	if (task_reader_found(w->reader) == TASKS_FOUND)
-		w->again++;
+	return r;
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Which greenlets there are takes a walk over all objects: from time to time. */
+static int refresh_greenlets(struct waits *w, uint64_t now)
+{
+	uint64_t begin = clock_ns(), ns;
+	int r;
+
+	if (now < w->green_ns)
+		return 0;
+	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
+	ns = (clock_ns() - begin) * GREEN_SHARE;
+	w->green_ns = now + (ns > GREEN_NS ? ns : GREEN_NS);
 	return r;
 }
 
@@ -431,6 +458,8 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 	bool changed = true;
 	int r = refresh(w, now_ns);
 
+	if (r == 0)
+		r = refresh_greenlets(w, now_ns);
 	if (r == 0 && task_reader_found(w->reader) == TASKS_NO_ASYNCIO)
 		return 0;
 	w->look++;
@@ -456,6 +485,7 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 	if (changed || w->stale)
 		mark_children(w);
 	w->stale = false;
+	w->lost += task_reader_lacks_greenlets(w->reader);
 	for (size_t i = 0; i < w->n; i++)
 		note_stay(w, w->seen[i], now_ns, ns);
 	tell_lost(w, now_ns);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "remote/code.h"
+#include "remote/greenlets.h"
 #include "remote/object.h"
 #include "remote/sampler.h"
 #include "remote/thread.h"
@@ -31,6 +32,7 @@
 #define MAX_AHEAD      24	    /* pages of the last look that are read at once */
 #define TAG_MASK       3	    /* of a reference on the stack: a tagged int has both bits */
 #define NAME_LEN       1024
+#define MAIN_GREENLET  "main greenlet" /* that a thread begins with */
 
 /* What is known of an object by its type. */
 enum kind {
@@ -63,6 +65,12 @@ struct asyncio {
 	uint64_t current;	      /* a dict: loop to task; to 3.13 */
 };
 
+/* The greenlets of one interpreter. */
+struct green {
+	uint64_t interp;
+	struct greenlets all;
+};
+
 struct task_reader {
 	struct target *target;
 	struct target view; /* the same, with the kept memory and asyncio's layout */
@@ -70,7 +78,9 @@ struct task_reader {
 	struct code_cache *codes;
 	struct asyncio *asyncio;
 	size_t n_asyncio;
-	enum tasks_found found;
+	struct green *green;
+	size_t n_green;
+	enum tasks_found found; /* of asyncio */
 	struct type_kind {
 		uint64_t type;
 		enum kind kind;
@@ -89,7 +99,9 @@ struct map {
 
 /* A task on the way. */
 struct work {
-	const struct asyncio *asyncio;
+	const struct asyncio *asyncio; /* NULL: it is a greenlet */
+	const struct green *green;
+	struct greenlet greenlet;
 	bool c; /* the accelerator's */
 	uint64_t coro, waiter;
 	uint64_t frame;	    /* of its coroutine; 0 none */
@@ -114,7 +126,7 @@ struct look {
 	struct tasks *out;
 	struct work *work;
 	size_t room;
-	struct map by_addr, by_frame, by_waiter;
+	struct map by_addr, by_frame, by_waiter, by_main;
 	struct edge *edges;
 	size_t n_edges, room_edges;
 	struct frame *frames; /* MAX_CHAIN */
@@ -127,6 +139,7 @@ struct look {
 	/* One task and those that await it, not all that there are: the awaiters of the one that is
 	 * looked at. */
 	bool climbs;
+	bool python; /* some tasks are in Python */
 	const struct asyncio *climb_from;
 	uint64_t awaiters[MAX_CALLBACKS];
 	size_t n_awaiters;
@@ -406,9 +419,66 @@ int task_reader_find(struct task_reader *r)
 	return find_all(r);
 }
 
+static void drop_greenlets(struct task_reader *r)
+{
+	for (size_t i = 0; i < r->n_green; i++)
+		greenlets_done(&r->green[i].all);
+	free(r->green);
+	r->green = NULL;
+	r->n_green = 0;
+}
+
+int task_reader_find_greenlets(struct task_reader *r, uint64_t calls)
+{
+	struct interpreter_info interps[MAX_INTERPS];
+	int n = interpreter_list(r->target, interps, MAX_INTERPS), e = 0;
+
+	if (n < 0)
+		return n;
+	drop_greenlets(r);
+	r->green = calloc((size_t)n + 1, sizeof(*r->green));
+	if (!r->green)
+		return -ENOMEM;
+	for (int i = 0; i < n && e == 0; i++) {
+		struct green *g = &r->green[r->n_green];
+		uint64_t module = module_dict(r, interps[i].addr, "greenlet");
+		uint64_t type = module ? global(r, module, "greenlet") : 0;
+
+		if (!type)
+			continue;
+		g->interp = interps[i].addr;
+		e = greenlets_find(&g->all, r->target, g->interp, type, calls);
+		r->n_green += e == 0;
+	}
+	return e;
+}
+
 enum tasks_found task_reader_found(const struct task_reader *r)
 {
-	return r->found;
+	bool readable = false, unreadable = false;
+
+	for (size_t i = 0; i < r->n_green; i++) {
+		readable |= !r->green[i].all.unreadable;
+		unreadable |= r->green[i].all.unreadable;
+	}
+	if (r->found == TASKS_UNKNOWN)
+		return TASKS_UNKNOWN;
+	if (unreadable)
+		return TASKS_NO_GREENLETS;
+	return readable ? TASKS_FOUND : r->found;
+}
+
+bool task_reader_lacks_greenlets(const struct task_reader *r)
+{
+	for (size_t i = 0; i < r->n_green; i++)
+		if (r->green[i].all.more || r->green[i].all.unreadable)
+			return true;
+	return false;
+}
+
+bool task_reader_knows_asyncio(const struct task_reader *r)
+{
+	return r->found == TASKS_FOUND;
 }
 
 int task_reader_new(struct task_reader **ret, struct target *target, struct tables *tables)
@@ -441,6 +511,7 @@ void task_reader_free(struct task_reader *r)
 		return;
 	code_cache_free(r->codes);
 	memory_free(r->view.memory);
+	drop_greenlets(r);
 	free(r->asyncio);
 	free(r);
 }
@@ -597,6 +668,56 @@ static int add_interpreter(struct look *k, const struct asyncio *a)
 	return k->error;
 }
 
+static int add_greenlet(struct look *k, const struct green *g, uint64_t addr)
+{
+	size_t n = k->out->n;
+	int r = add_task(k, NULL, addr);
+
+	if (k->out->n > n)
+		k->work[n].green = g;
+	return r;
+}
+
+static bool is_loop_thread(const struct tasks *out, uint64_t tstate)
+{
+	for (size_t i = 0; i < out->n_loop_threads; i++)
+		if (out->loop_threads[i] == tstate)
+			return true;
+	return false;
+}
+
+/* A greenlet has the first of its thread for its loop. */
+static int add_greenlets(struct look *k, const struct green *g)
+{
+	struct tasks *out = k->out;
+
+	for (size_t i = 0; i < g->all.n; i++)
+		if (greenlet_lives(k->m, g->all.addrs[i]) &&
+		    add_greenlet(k, g, g->all.addrs[i]) < 0)
+			break;
+	for (size_t i = 0; i < g->all.n_threads && k->n_threads < MAX_THREADS; i++) {
+		const struct greenlet_thread *t = &g->all.threads[i];
+
+		k->threads[k->n_threads++] = (struct running){t->tstate, t->main, NULL};
+		if (!is_loop_thread(out, t->tstate))
+			out->loop_threads[out->n_loop_threads++] = t->tstate;
+	}
+	return k->error;
+}
+
+/* All that there are to look at. */
+static int add_all(struct look *k)
+{
+	struct task_reader *r = k->r;
+	int e = 0;
+
+	for (size_t i = 0; i < r->n_asyncio && e == 0; i++)
+		e = add_interpreter(k, &r->asyncio[i]);
+	for (size_t i = 0; i < r->n_green && e == 0; i++)
+		e = add_greenlets(k, &r->green[i]);
+	return e;
+}
+
 /* ---- what each task is ---- */
 
 static uint32_t read_name(struct look *k, uint64_t name)
@@ -643,6 +764,46 @@ static void absent_is_0(struct look *k, uint64_t addr, int32_t offset, uint64_t 
 		*ret = 0;
 }
 
+/* What greenlets of a type are called: as the type, whatever its module. */
+static uint32_t name_by_type(struct look *k, uint64_t object)
+{
+	char name[NAME_LEN];
+	const char *dot;
+	uint64_t type, text;
+	size_t n = 0;
+
+	if (type_of(k, object, &type) < 0 || read_word(k, type, k->l->type.tp_name, &text) < 0)
+		return 0;
+	while (n < sizeof(name) - 1 && read_bytes(k, text + n, &name[n], 1) == 0 && name[n])
+		n++;
+	name[n] = '\0';
+	dot = strrchr(name, '.');
+	return tables_string(k->r->tables, dot ? dot + 1 : name,
+			     (uint32_t)strlen(dot ? dot + 1 : name));
+}
+
+static bool read_greenlet(struct look *k, struct task_info *t, struct work *w)
+{
+	const struct greenlets *all = &w->green->all;
+	int r = note(k, greenlet_read(k->m, k->l, all, t->addr, &w->greenlet));
+	bool known = false;
+
+	if ((r < 0 && r != -EAGAIN) || (r == 0 && w->greenlet.state == GREENLET_ENDED))
+		return false;
+	t->loop = w->greenlet.main;
+	for (size_t i = 0; i < all->n_threads && !known; i++)
+		known = all->threads[i].main == t->loop;
+	/* A thread may have one and never switch: there is no other beside it. */
+	if (r == 0 && w->greenlet.state == GREENLET_RUNNING && !known)
+		return false;
+	if (r < 0)
+		t->problem = TASK_MOVED;
+	t->name = r == 0 && t->addr == t->loop
+			  ? tables_string(k->r->tables, MAIN_GREENLET, strlen(MAIN_GREENLET))
+			  : name_by_type(k, t->addr);
+	return true;
+}
+
 /* Reads task i. False: it is none, or done. */
 static bool read_task(struct look *k, size_t i)
 {
@@ -652,6 +813,8 @@ static bool read_task(struct look *k, size_t i)
 	uint64_t type, state_text, name = 0;
 	uint32_t state;
 
+	if (w->green)
+		return read_greenlet(k, t, w);
 	if (type_of(k, t->addr, &type) < 0)
 		return false;
 	w->c = is_a(k, type, w->asyncio->c_task);
@@ -710,6 +873,7 @@ static int read_tasks(struct look *k)
 		}
 		if (!read_task(k, i))
 			continue;
+		k->python |= !k->work[i].c && !k->work[i].green;
 		out->info[kept] = out->info[i];
 		k->work[kept++] = k->work[i];
 	}
@@ -814,15 +978,19 @@ static bool owner_is(int8_t owner, int8_t value)
 	return value != ABSENT && owner == value;
 }
 
-static int read_frame(struct look *k, uint64_t addr, struct frame *ret)
+/* g: the frame is of a greenlet, and may be where that keeps its C stack; or NULL. */
+static int read_frame_of(struct look *k, const struct greenlet *g, uint64_t addr, struct frame *ret)
 {
 	const struct layout *l = k->l;
 	uint8_t head[MAX_HEAD];
 	int32_t lasti;
+	int r;
 
 	if (addr == 0 || addr % POINTER || l->frame.size > MAX_HEAD)
 		return -EBADMSG;
-	if (read_bytes(k, addr, head, (size_t)l->frame.size) < 0)
+	r = g ? greenlet_read_frame(k->m, g, addr, head, (size_t)l->frame.size)
+	      : memory_read(k->m, addr, head, (size_t)l->frame.size);
+	if (note(k, r) < 0)
 		return -EFAULT;
 	*ret = (struct frame){.addr = addr};
 	memcpy(&ret->code, head + l->frame.executable, 8);
@@ -839,6 +1007,11 @@ static int read_frame(struct look *k, uint64_t addr, struct frame *ret)
 	ret->hidden = owner_is((int8_t)head[l->frame.owner], l->frame.owner_interpreter) ||
 		      owner_is((int8_t)head[l->frame.owner], l->frame.owner_cstack);
 	return 0;
+}
+
+static int read_frame(struct look *k, uint64_t addr, struct frame *ret)
+{
+	return read_frame_of(k, NULL, addr, ret);
 }
 
 /* The value on a suspended frame's stack that it waits for. -EAGAIN: the frame is just being
@@ -1012,6 +1185,69 @@ static void take_segment(struct look *k, size_t i, size_t from, size_t to)
 	if (r < 0) {
 		t->problem = TASK_MOVED;
 		t->stack = 0;
+	}
+}
+
+/* All frames from addr on, of a suspended greenlet or of a thread that runs one. */
+static int read_all_frames(struct look *k, const struct greenlet *g, uint64_t addr, uint64_t end,
+			   uint32_t *ret)
+{
+	size_t n = 0;
+	int r = 0;
+
+	if (!k->frames)
+		k->frames = calloc(MAX_CHAIN, sizeof(*k->frames));
+	if (!k->frames)
+		return note(k, -ENOMEM);
+	for (; addr && addr != end && n < MAX_CHAIN && r == 0; n++) {
+		r = spent(k) ? -E2BIG : read_frame_of(k, g, addr, &k->frames[n]);
+		addr = k->frames[n].previous;
+	}
+	if (r == 0 && addr && addr != end)
+		return -E2BIG;
+	while (n > 0 && r == 0)
+		r = intern_frame(k, &k->frames[--n], *ret, ret);
+	return r;
+}
+
+/* The stack of a greenlet: all of its thread's while it runs. */
+static void read_green_stack(struct look *k, size_t i)
+{
+	struct task_info *t = &k->out->info[i];
+	struct work *w = &k->work[i];
+	uint64_t leaf = w->greenlet.frame, end = 0;
+	int r = 0;
+
+	if (w->greenlet.state == GREENLET_NEW)
+		return;
+	if (t->tstate && k->l->tstate.base_frame != ABSENT)
+		r = read_word(k, t->tstate, k->l->tstate.base_frame, &end);
+	if (w->greenlet.state == GREENLET_SUSPENDED) {
+		if (r == 0)
+			r = read_all_frames(k, &w->greenlet, leaf, end, &t->stack);
+	} else {
+		const struct entry *other = map_find(&k->by_main, t->loop);
+
+		t->state = TASK_RUNNING;
+		/* Only one does at a time. */
+		if (other) {
+			k->out->info[other->value].problem = TASK_MOVED;
+			k->out->info[other->value].stack = 0;
+			r = -EAGAIN;
+		} else if (r == 0) {
+			r = map_add(&k->by_main, t->loop, (uint32_t)i);
+		}
+		if (r == 0)
+			r = leaf_of(k, t->tstate, &leaf);
+		if (r == 0)
+			r = read_all_frames(k, NULL, leaf, end, &t->stack);
+	}
+	note(k, r);
+	if (r == -EFAULT || r == -EBADMSG || r == -EAGAIN) {
+		t->problem = TASK_MOVED;
+		t->stack = 0;
+	} else if (r < 0) {
+		t->problem = TASK_UNREADABLE;
 	}
 }
 
@@ -1278,9 +1514,12 @@ static int read_awaiters(struct look *k)
 			out->more = true;
 			break;
 		}
+		if (k->work[i].green)
+			continue;
 		if (k->l->task.awaited_by != ABSENT)
 			read_awaited_by(k, i);
-		else
+		/* Where one of two is in Python neither knows. */
+		if (k->l->task.awaited_by == ABSENT || k->python)
 			follow_future(k, i, out->info[i].addr, 0);
 	}
 	if (k->error)
@@ -1306,19 +1545,22 @@ static int read_awaiters(struct look *k)
 
 static int look_at_all(struct look *k)
 {
-	struct task_reader *r = k->r;
-	int e = 0;
+	int e = add_all(k);
 
-	for (size_t i = 0; i < r->n_asyncio && e == 0; i++)
-		e = add_interpreter(k, &r->asyncio[i]);
 	if (e == 0)
 		e = read_tasks(k);
 	if (e < 0)
 		return e;
+	for (size_t i = 0; i < k->r->n_green; i++)
+		k->out->more |= k->r->green[i].all.more;
 	for (size_t i = 0; i < k->n_threads && !k->error; i++)
 		read_running(k, &k->threads[i]);
 	for (size_t i = 0; i < k->out->n && !k->error; i++)
-		if (!k->work[i].on_stack && k->out->info[i].problem == TASK_FINE)
+		if (k->out->info[i].problem != TASK_FINE)
+			continue;
+		else if (k->work[i].green)
+			read_green_stack(k, i);
+		else if (!k->work[i].on_stack)
 			read_chain(k, i);
 	e = k->error ? k->error : read_awaiters(k);
 	for (size_t i = 0; i < k->out->n && e == 0; i++)
@@ -1328,7 +1570,7 @@ static int look_at_all(struct look *k)
 
 int task_reader_read(struct task_reader *r, struct tasks *ret)
 {
-	struct tasks out = {.found = r->found};
+	struct tasks out = {.found = task_reader_found(r)};
 	struct look k = {
 		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
 	int e = -ENOMEM;
@@ -1346,6 +1588,7 @@ int task_reader_read(struct task_reader *r, struct tasks *ret)
 	free(k.by_addr.entries);
 	free(k.by_frame.entries);
 	free(k.by_waiter.entries);
+	free(k.by_main.entries);
 	free(k.edges);
 	free(k.frames);
 	free(k.threads);
@@ -1417,7 +1660,7 @@ static void find_awaiters(struct look *k, uint32_t i)
 	k->n_awaiters = 0;
 	if (k->l->task.awaited_by != ABSENT)
 		read_awaited_by(k, i);
-	if (k->n_awaiters == 0)
+	if (k->n_awaiters == 0 || !k->work[i].c)
 		follow_future(k, i, addr, 0);
 	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
 	if (k->n_awaiters > 1)
@@ -1570,8 +1813,8 @@ int task_reader_list(struct task_reader *r, struct task_list *ret)
 	out.loop_threads = calloc(MAX_THREADS, sizeof(*out.loop_threads));
 	if (!k.threads || !out.loop_threads)
 		e = -ENOMEM;
-	for (size_t i = 0; i < r->n_asyncio && e == 0; i++)
-		e = add_interpreter(&k, &r->asyncio[i]);
+	if (e == 0)
+		e = add_all(&k);
 	if (e == 0) {
 		list.tasks = calloc(out.n + 1, sizeof(*list.tasks));
 		list.loops = calloc(k.n_threads + 1, sizeof(*list.loops));
@@ -1579,7 +1822,10 @@ int task_reader_list(struct task_reader *r, struct task_list *ret)
 	}
 	for (size_t i = 0; i < out.n && e == 0; i++)
 		list.tasks[list.n++] = (struct task_ref){
-			out.info[i].addr, (uint32_t)(k.work[i].asyncio - r->asyncio)};
+			out.info[i].addr,
+			k.work[i].green
+				? (uint32_t)(r->n_asyncio + (size_t)(k.work[i].green - r->green))
+				: (uint32_t)(k.work[i].asyncio - r->asyncio)};
 	for (size_t i = 0; i < k.n_threads && e == 0; i++)
 		list.loops[list.n_loops++] =
 			(struct task_loop){k.threads[i].loop, k.threads[i].tstate};
@@ -1602,6 +1848,23 @@ void task_list_done(struct task_list *t)
 	*t = (struct task_list){0};
 }
 
+/* Of the greenlet of a look. */
+static int look_at_greenlet(struct look *k, struct task_waiting *ret)
+{
+	struct task_info *info = k->out->info;
+
+	ret->awaiters = calloc(1, sizeof(*ret->awaiters));
+	if (!ret->awaiters)
+		return -ENOMEM;
+	if (k->work[0].greenlet.state != GREENLET_SUSPENDED)
+		return TASK_RUNS;
+	read_green_stack(k, 0);
+	ret->stack = info->stack;
+	if (k->error)
+		return k->error;
+	return info->problem == TASK_MOVED ? TASK_CHANGES : TASK_WAITS;
+}
+
 /* Of the task of a look. */
 static int look_at_waiting(struct look *k, struct task_waiting *ret)
 {
@@ -1616,6 +1879,8 @@ static int look_at_waiting(struct look *k, struct task_waiting *ret)
 	ret->name = info->name;
 	if (info->problem != TASK_FINE)
 		return k->error ? k->error : TASK_CHANGES;
+	if (k->work[0].green)
+		return look_at_greenlet(k, ret);
 	/* The coroutine of one that runs has no end of its stack. */
 	r = kind_of(k, k->work[0].coro) == KIND_COROUTINE
 		    ? read_suspended(k, k->work[0].coro, &f, &next)
@@ -1652,12 +1917,16 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 	memory_log_clear(log);
 	memory_counts(k.m, &k.calls0, &k.bytes0);
 	memory_set_log(k.m, log);
-	if (ref->asyncio < r->n_asyncio &&
-	    add_task(&k, &r->asyncio[ref->asyncio], ref->addr) == 0 && out.n == 1)
+	if (ref->asyncio < r->n_asyncio)
+		add_task(&k, &r->asyncio[ref->asyncio], ref->addr);
+	else if (ref->asyncio - r->n_asyncio < r->n_green)
+		add_greenlet(&k, &r->green[ref->asyncio - r->n_asyncio], ref->addr);
+	if (out.n == 1)
 		e = look_at_waiting(&k, ret);
 	memory_set_log(k.m, NULL);
 	free(out.info);
 	free(k.work);
+	free(k.frames);
 	free(k.by_addr.entries);
 	if (k.error == -ENOMEM)
 		e = -ENOMEM;

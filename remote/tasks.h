@@ -42,9 +42,10 @@ struct task_info {
 
 /* Whether there is something to read. */
 enum tasks_found {
-	TASKS_FOUND,	  /* though there may be none just now */
-	TASKS_NO_ASYNCIO, /* it was not imported */
-	TASKS_UNKNOWN,	  /* it was, but where it keeps its tasks could not be found */
+	TASKS_FOUND,	    /* though there may be none just now */
+	TASKS_NO_ASYNCIO,   /* it was not imported */
+	TASKS_UNKNOWN,	    /* it was, but where it keeps its tasks could not be found */
+	TASKS_NO_GREENLETS, /* there are greenlets, of a version that cannot be read */
 };
 
 struct tasks {
@@ -90,6 +91,16 @@ void tasks_done(struct tasks *t);
 int task_reader_find(struct task_reader *r);
 enum tasks_found task_reader_found(const struct task_reader *r);
 
+/* Whether asyncio is found; greenlets are looked for besides. */
+bool task_reader_knows_asyncio(const struct task_reader *r);
+
+/* Finds the greenlets that there are now: later looks are at those as well, as at tasks. As
+ * greenlets_find(). */
+int task_reader_find_greenlets(struct task_reader *r, uint64_t calls);
+
+/* Whether there are greenlets that were not found, or cannot be read. */
+bool task_reader_lacks_greenlets(const struct task_reader *r);
+
 /* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
  * noted in log: while all of that is unchanged the answer holds. Nothing else is: the answer is a
  * guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP when it cannot be read, or the
@@ -102,7 +113,7 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 struct task_list {
 	struct task_ref {
 		uint64_t addr;
-		uint32_t asyncio; /* for task_reader_waiting(), until task_reader_find() */
+		uint32_t asyncio; /* for task_reader_waiting(), until something is found anew */
 	} * tasks;
 	size_t n;
 	struct task_loop {

@@ -221,5 +221,12 @@ const struct layout layout_cpython_3_10 = {
 			.partial_args = 24,
 			.function_closure = 72,
 			.function_globals = 16,
+			.frame_object = ABSENT,
+		},
+	.gc =
+		{
+			.generations = 176,
+			.permanent = 80,
+			.generation_size = 24,
 		},
 };

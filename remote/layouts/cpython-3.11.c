@@ -222,5 +222,12 @@ const struct layout layout_cpython_3_11 = {
 			.partial_args = 24,
 			.function_closure = 72,
 			.function_globals = 16,
+			.frame_object = 24,
+		},
+	.gc =
+		{
+			.generations = 176,
+			.permanent = 80,
+			.generation_size = 24,
 		},
 };

@@ -195,8 +195,8 @@ static const struct layout base = {
 	.task =
 		{
 			.loop = 16,
-			.callback0 = ABSENT,
-			.callbacks = ABSENT,
+			.callback0 = 24,
+			.callbacks = 40,
 			.state = 104,
 			.fut_waiter = 120,
 			.coro = ABSENT,
@@ -222,6 +222,13 @@ static const struct layout base = {
 			.partial_args = 24,
 			.function_closure = 72,
 			.function_globals = 16,
+			.frame_object = 24,
+		},
+	.gc =
+		{
+			.generations = 168,
+			.permanent = 72,
+			.generation_size = 24,
 		},
 };
 
@@ -444,6 +451,13 @@ static const struct layout base_free_threaded = {
 			.partial_args = 40,
 			.function_closure = 88,
 			.function_globals = 32,
+			.frame_object = 40,
+		},
+	.gc =
+		{
+			.generations = ABSENT,
+			.permanent = ABSENT,
+			.generation_size = ABSENT,
 		},
 };
 

@@ -221,5 +221,12 @@ const struct layout layout_cpython_3_9 = {
 			.partial_args = 24,
 			.function_closure = 48,
 			.function_globals = 24,
+			.frame_object = ABSENT,
+		},
+	.gc =
+		{
+			.generations = 176,
+			.permanent = 80,
+			.generation_size = 24,
 		},
 };

@@ -1,6 +1,6 @@
 /* asyncio in memory that is hostile: a made-up world of tasks with any of its words overwritten.
  * The first byte chooses whether they are in a set or in lists, and whether
- * one of them runs. */
+ * one of them runs, and whether there are greenlets. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +8,8 @@
 #include "remote/tasks-waits.h"
 #include "remote/tasks.h"
 #include "tests/unit/synthetic_tasks.h"
+
+#define CALLS 1024 /* of a walk for greenlets */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +67,7 @@ static void look(struct synthetic_tasks *s)
 	if (tables_new(&tables) < 0)
 		return;
 	if (task_reader_new(&r, &s->target, tables) == 0) {
+		task_reader_find_greenlets(r, CALLS);
 		for (int i = 0; i < 2; i++) {
 			if (task_reader_read(r, &tasks) == 0)
 				tasks_done(&tasks);
@@ -86,6 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	synthetic_tasks_init(&s, data[0] & 1);
 	if (s.lists && data[0] & 2)
 		synthetic_tasks_put(&s, s.tstate, s.target.layout.tstate.asyncio_task, s.tasks[1]);
+	if (data[0] & 4)
+		synthetic_tasks_add_greenlets(&s);
 	/* Ten bytes each: where, and what, before one of four looks. */
 	for (size_t at = 1; at + 10 <= size; at += 10) {
 		uint64_t word;

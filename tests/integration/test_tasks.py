@@ -89,6 +89,24 @@ def test_who_awaits_whom(world):
     assert edges(world.after["tasks"]) == expected
 
 
+@pytest.mark.parametrize("tasks", ["python", "mixed"])
+@pytest.mark.parametrize("name", ["3.9", "3.13", "3.14", "3.15"])
+def test_who_awaits_whom_of_tasks_in_python(name, tasks, start):
+    """asyncio notes it from 3.14 on, but not of them."""
+    target = start(find_interpreter(name), "tasks.py", tasks)
+    target.expect("parked")
+    shown = dump(target.pid, "-a")["tasks"]
+    target.say("report")
+    truth = json.loads(target.line())
+    assert {t["id"]: (t["name"], places(t)) for t in shown} == \
+        {t["id"]: (t["name"], t["frames"]) for t in truth["tasks"]}
+    names = {t["name"] for t in shown}
+    expected = {e for e in map(tuple, truth["edges"]) if e[1] in names}
+    # From 3.14 on wait_for() does not know that it is in a task when that is in Python.
+    assert {t for t, _ in truth["edges"]} - {t for t, _ in expected} <= {"slow"}
+    assert edges(shown) == sorted(expected) and len(expected) >= 12
+
+
 def test_awaiters_are_those_that_the_tasks_know(world, interpreter):
     """From 3.14 on asyncio keeps them, though not of a task in Python that awaits one in C."""
     if version_of(interpreter["name"]) < (3, 14):

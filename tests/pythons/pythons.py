@@ -16,6 +16,10 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 RUN = os.path.join(HERE, "run")
 TESTS = os.path.dirname(HERE)
 
+# The suite whose modules, such as greenlet, are for that version of Python.
+MODULES_OF = {(3, 9): "bullseye", (3, 11): "bookworm", (3, 13): "trixie",
+              (3, 14): "sid", (3, 15): "sid"}
+
 CLONE_NEWNS = 0x20000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 
@@ -64,6 +68,24 @@ def command(entry, args=()):
     if entry["root"]:
         return in_root(entry["root"], [entry["exe"], *args])
     return [entry["exe"], *args]
+
+
+def modules(entry, module):
+    """The environment in which an interpreter has Debian's modules; LookupError
+    says why that module is not there."""
+    minor = tuple(entry["minor"])
+    suite = MODULES_OF.get(minor)
+    if not suite or entry["free_threaded"]:
+        raise LookupError(f"Debian has no {module} for it")
+    usr = os.path.join(cache(), "shared/modules", suite, "usr")
+    path = usr + "/lib/python3/dist-packages"
+    if not os.path.isdir(path):
+        raise LookupError(f"{module}: {manifest().get('modules_missing', 'not fetched')}")
+    tag = ".cpython-%d%d-" % minor
+    if not any(tag in f and (f.startswith(module + ".") or os.path.basename(d) == module)
+               for d, _, files in os.walk(path) for f in files):
+        raise LookupError(f"Debian {suite} has no {module} for it")
+    return dict(os.environ, PYTHONPATH=path, LD_LIBRARY_PATH=usr + "/lib/x86_64-linux-gnu")
 
 
 def in_root(root, argv):

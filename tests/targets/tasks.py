@@ -1,7 +1,9 @@
 """asyncio tasks that wait for each other in every way, in two loops in two threads. Says "parked",
-then for each line "report" what it sees of its tasks itself, and who is meant to await whom."""
+then for each line "report" what it sees of its tasks itself, and who is meant to await whom. With
+an argument "python" all tasks are of asyncio's class in Python, with "mixed" every other."""
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import threading
@@ -11,10 +13,16 @@ NEW = sys.version_info
 loops = {}
 edges = set()  # (task, awaiter), by name
 keep = []
+made = itertools.count()
 
 
 async def park():
     await asyncio.get_running_loop().create_future()
+
+
+def make(loop, coro, **options):
+    python = sys.argv[1] == "python" or next(made) % 2
+    return (asyncio.tasks._PyTask if python else asyncio.Task)(coro, loop=loop, **options)
 
 
 def named(name, coro):
@@ -163,6 +171,8 @@ async def ends():
 async def world():
     loop = asyncio.get_running_loop()
     loops["main"] = loop
+    if sys.argv[1:]:
+        loop.set_task_factory(make)
     named("plain", park())
     named("имя задачи 😀", inner(3))
     keep.append(loop.create_task(inner(2)))

@@ -416,6 +416,26 @@ int main(void)
 	OFF(inner.first, PyCellObject, ob_ref);
 	OFF(inner.method_self, PyMethodObject, im_self);
 	OFF(inner.function_globals, PyFunctionObject, func_globals);
+#if AT_LEAST(11)
+	OFF(inner.frame_object, PyFrameObject, f_frame);
+#else
+	NONE(inner.frame_object);
+#endif
+#if FREE_THREADED
+	NONE(gc.generations);
+	NONE(gc.permanent);
+	NONE(gc.generation_size);
+#else
+#if AT_LEAST(9)
+#define GC(member) ((int)offsetof(PyInterpreterState, gc.member))
+#else
+#define GC(member) ((int)offsetof(_PyRuntimeState, gc.member))
+#endif
+	/* Less what they begin earlier in some builds, LAYOUT_GC_PACKED. */
+	PUT(gc.generations, (GC(collecting) - GC(generations)) / 8 * 8);
+	PUT(gc.permanent, (GC(permanent_generation) - GC(generations)) / 8 * 8);
+	PUT(gc.generation_size, (int)sizeof(struct gc_generation));
+#endif
 	OFF(inner.function_closure, PyFunctionObject, func_closure);
 #if AT_LEAST(13)
 	fputs("table ", stdout);

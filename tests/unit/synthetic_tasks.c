@@ -20,6 +20,8 @@ enum type {
 	TYPE_CELL,
 	TYPE_NONE,
 	TYPE_LOOP,
+	TYPE_GREENLET,
+	TYPE_FRAME,
 	TYPE_COUNT
 };
 
@@ -27,11 +29,12 @@ enum type {
 #define UNITS	  8
 
 static const char *const type_names[TYPE_COUNT] = {
-	[TYPE_STR] = "str",	     [TYPE_DICT] = "dict",	   [TYPE_MODULE] = "module",
-	[TYPE_WEAK_SET] = "WeakSet", [TYPE_SET] = "set",	   [TYPE_REF] = "weakref",
-	[TYPE_FUTURE] = "Future",    [TYPE_TASK] = "Task",	   [TYPE_COROUTINE] = "coroutine",
-	[TYPE_CODE] = "code",	     [TYPE_FUNCTION] = "function", [TYPE_TUPLE] = "tuple",
-	[TYPE_CELL] = "cell",	     [TYPE_NONE] = "NoneType",	   [TYPE_LOOP] = "Loop",
+	[TYPE_STR] = "str",	      [TYPE_DICT] = "dict",	    [TYPE_MODULE] = "module",
+	[TYPE_WEAK_SET] = "WeakSet",  [TYPE_SET] = "set",	    [TYPE_REF] = "weakref",
+	[TYPE_FUTURE] = "Future",     [TYPE_TASK] = "Task",	    [TYPE_COROUTINE] = "coroutine",
+	[TYPE_CODE] = "code",	      [TYPE_FUNCTION] = "function", [TYPE_TUPLE] = "tuple",
+	[TYPE_CELL] = "cell",	      [TYPE_NONE] = "NoneType",	    [TYPE_LOOP] = "Loop",
+	[TYPE_GREENLET] = "greenlet", [TYPE_FRAME] = "frame",
 };
 
 static uint8_t *at(struct synthetic_tasks *s, uint64_t addr)
@@ -314,10 +317,106 @@ void synthetic_tasks_init(struct synthetic_tasks *s, bool lists)
 	futures = dict(s, 1, future_names, values);
 	values[0] = module(s, globals);
 	values[1] = module(s, futures);
-	synthetic_tasks_put(s, s->interp, l->interp.modules, dict(s, 2, modules, values));
+	s->modules = dict(s, 2, modules, values);
+	synthetic_tasks_put(s, s->interp, l->interp.modules, s->modules);
 	make_tasks(s, globals);
 	if (lists)
 		make_lists(s);
+}
+
+/* The row that holds for this version. */
+static const struct greenlet_layout *greenlet_layout(const struct synthetic_tasks *s)
+{
+	const struct greenlet_layout *gl = layout_greenlets;
+
+	while (s->target.layout.version < gl->from || gl->self == ABSENT || gl->to <= 0x030b0000)
+		gl++;
+	return gl;
+}
+
+uint64_t synthetic_tasks_greenlet_type(const struct synthetic_tasks *s)
+{
+	return s->types[TYPE_GREENLET];
+}
+
+/* A frame of the datastack, or of a C stack. */
+static uint64_t plain_frame(struct synthetic_tasks *s, uint64_t of, uint64_t previous)
+{
+	const struct layout *l = &s->target.layout;
+	uint64_t frame = take(s, (size_t)l->frame.size + 8);
+
+	at(s, frame)[l->frame.owner] = (uint8_t)l->frame.owner_thread;
+	synthetic_tasks_put(s, frame, l->frame.executable, of);
+	synthetic_tasks_put(s, frame, l->frame.previous, previous);
+	synthetic_tasks_put(s, frame, l->frame.instr_ptr, of + (uint64_t)l->code.code + 2 * 2);
+	return frame;
+}
+
+/* Objects of the collector's first list, one behind the other. */
+static void make_lists_of(struct synthetic_tasks *s)
+{
+	const struct layout *l = &s->target.layout;
+	uint64_t last = s->gc_lists;
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t head = s->gc_lists +
+				(uint64_t)(i < 3 ? i * l->gc.generation_size : l->gc.permanent);
+
+		synthetic_tasks_put(s, head, 0, head);
+		synthetic_tasks_put(s, head, 8, head);
+	}
+	for (int i = 0; i < SYNTHETIC_GREENLETS; i++) {
+		uint64_t node = s->greenlets[i] - 16;
+
+		synthetic_tasks_put(s, last, 0, node);
+		synthetic_tasks_put(s, node, 8, last);
+		last = node;
+	}
+	synthetic_tasks_put(s, last, 0, s->gc_lists);
+	synthetic_tasks_put(s, s->gc_lists, 8, last);
+}
+
+void synthetic_tasks_add_greenlets(struct synthetic_tasks *s)
+{
+	static const char *const name[] = {"greenlet"};
+	const struct layout *l = &s->target.layout;
+	const struct greenlet_layout *gl = greenlet_layout(s);
+	uint64_t type = s->types[TYPE_GREENLET], table, entry, n, newer, older, kept, object_;
+
+	synthetic_tasks_put(s, type, l->type.tp_basicsize, (uint64_t)gl->basicsize);
+	for (int i = 0; i < SYNTHETIC_GREENLETS; i++) {
+		take(s, 16);
+		s->greenlets[i] = object(s, TYPE_GREENLET, (size_t)gl->basicsize);
+		s->state[i] = take(s, (size_t)gl->parent + 8);
+		synthetic_tasks_put(s, s->greenlets[i], 0, 1);
+		synthetic_tasks_put(s, s->greenlets[i], gl->pimpl, s->state[i]);
+		synthetic_tasks_put(s, s->state[i], gl->self, s->greenlets[i]);
+		if (i)
+			synthetic_tasks_put(s, s->state[i], gl->parent, s->greenlets[0]);
+	}
+	synthetic_tasks_put(s, s->state[0], gl->stack, 1);
+	synthetic_tasks_put(s, s->state[0], gl->stack + 8, UINT64_MAX);
+	/* The newer frame's place holds another's now. */
+	older = plain_frame(s, code(s, "older", 30), 0);
+	kept = plain_frame(s, code(s, "newer", 40), older);
+	newer = take(s, (size_t)l->frame.size + 8);
+	object_ = object(s, TYPE_FRAME, 48);
+	synthetic_tasks_put(s, object_, l->inner.frame_object, newer);
+	synthetic_tasks_put(s, s->state[1], gl->stack, newer - 16);
+	synthetic_tasks_put(s, s->state[1], gl->stack + 8, newer + 4096);
+	synthetic_tasks_put(s, s->state[1], gl->stack + 16, kept - 16);
+	synthetic_tasks_put(s, s->state[1], gl->stack + 24, 16 + (uint64_t)l->frame.size);
+	synthetic_tasks_put(s, s->state[1], gl->top_frame, object_);
+	synthetic_tasks_put(s, s->state[1], gl->frame, newer);
+	s->gc_lists = s->interp + (uint64_t)(l->interp.gc_collecting - l->gc.generations);
+	make_lists_of(s);
+	/* One module more. */
+	table = synthetic_tasks_get(s, s->modules, l->dict.ma_keys);
+	n = synthetic_tasks_get(s, table, l->dict.keys_nentries);
+	entry = table + (uint64_t)l->dict.keys_header + 8 + 24 * n;
+	synthetic_tasks_put(s, entry, 8, string(s, name[0]));
+	synthetic_tasks_put(s, entry, 16, module(s, dict(s, 1, name, &type)));
+	synthetic_tasks_put(s, table, l->dict.keys_nentries, n + 1);
 }
 
 void synthetic_tasks_done(struct synthetic_tasks *s)

@@ -150,6 +150,10 @@ static const struct field fields[] = {
 	FIELD(inner, first),
 	FIELD(inner, method_self),
 	FIELD(inner, function_globals),
+	FIELD(inner, frame_object),
+	FIELD(gc, generations),
+	FIELD(gc, permanent),
+	FIELD(gc, generation_size),
 	FIELD(inner, function_closure),
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))

@@ -1,0 +1,123 @@
+/* The objects of the module greenlet. To 1.x they are structs of C; since 2.0 they point to objects
+ * of C++, which hold what they save of the thread, and so differ by the version of Python. Those of
+ * 3.2 know their greenlet first of all, those before it last.
+ * Source: the module's headers; Debian's builds of 0.4.17 (Python 3.9), 2.0.2 (3.11), 3.1.0 (3.13)
+ * and 3.3.2 (3.14, 3.15); x86-64. */
+#include "remote/layouts/layouts.h"
+
+#define PYTHON(minor) (0x03000000u | (uint32_t)(minor) << 16)
+
+const struct greenlet_layout layout_greenlets[] = {
+	{
+		.from = PYTHON(8),
+		.to = PYTHON(11),
+		.basicsize = 128,
+		.pimpl = ABSENT,
+		.self = ABSENT,
+		.stack = 16,
+		.parent = 56,
+		.top_frame = 72,
+		.frame = ABSENT,
+	},
+	{
+		.from = PYTHON(8),
+		.to = PYTHON(10),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 128,
+		.stack = 64,
+		.parent = 152,
+		.top_frame = 112,
+		.frame = ABSENT,
+	},
+	{
+		.from = PYTHON(8),
+		.to = PYTHON(10),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 8,
+		.stack = 72,
+		.parent = 152,
+		.top_frame = 120,
+		.frame = ABSENT,
+	},
+	{
+		.from = PYTHON(10),
+		.to = PYTHON(11),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 144,
+		.stack = 64,
+		.parent = 168,
+		.top_frame = 112,
+		.frame = ABSENT,
+	},
+	{
+		.from = PYTHON(10),
+		.to = PYTHON(11),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 8,
+		.stack = 72,
+		.parent = 168,
+		.top_frame = 120,
+		.frame = ABSENT,
+	},
+	{
+		.from = PYTHON(11),
+		.to = PYTHON(13),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 160,
+		.stack = 48,
+		.parent = 184,
+		.top_frame = 96,
+		.frame = 128,
+	},
+	{
+		.from = PYTHON(11),
+		.to = PYTHON(13),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 8,
+		.stack = 56,
+		.parent = 184,
+		.top_frame = 104,
+		.frame = 136,
+	},
+	{
+		.from = PYTHON(13),
+		.to = PYTHON(14),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 152,
+		.stack = 48,
+		.parent = 176,
+		.top_frame = 96,
+		.frame = 120,
+	},
+	{
+		.from = PYTHON(13),
+		.to = PYTHON(14),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 8,
+		.stack = 56,
+		.parent = 176,
+		.top_frame = 104,
+		.frame = 128,
+	},
+	{
+		.from = PYTHON(14),
+		.to = PYTHON(16),
+		.basicsize = 40,
+		.pimpl = 32,
+		.self = 8,
+		.stack = 56,
+		.parent = 192,
+		.top_frame = 104,
+		.frame = 144,
+	},
+};
+
+const size_t layout_greenlets_count = sizeof(layout_greenlets) / sizeof(layout_greenlets[0]);

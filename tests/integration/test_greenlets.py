@@ -1,0 +1,229 @@
+"""Greenlets are shown as tasks: what `pyprof dump --async-aware` says of them is what the module
+greenlet says itself; while sampling, those that are suspended wait."""
+import json
+import os
+
+import pytest
+
+from conftest import find_interpreter
+from support import TARGETS, Target, counts, pyprof, pythons, wait_for
+
+GREENLETS = ["%d.%d" % minor for minor in pythons.MODULES_OF]
+
+
+def start_greenlets(name, *args, script="greenlets.py", module="greenlet"):
+    entry = find_interpreter(name)
+    try:
+        env = pythons.modules(entry, module)
+    except LookupError as e:
+        pytest.skip(f"Python {name}: {e}")
+    return Target(pythons.command(entry, [f"{TARGETS}/{script}", *map(str, args)]),
+                  env=env)
+
+
+def dump(pid, *options):
+    result = pyprof("dump", "--json", "--async-aware", *options, pid, check=True)
+    return json.loads(result.out)
+
+
+def places(frames):
+    """Without the classes of functions, which versions before 3.11 do not tell."""
+    return [(f["function"].rpartition(".")[2], f["file"], f["line"]) for f in frames]
+
+
+class World:
+    """greenlets.py of one version, looked at before it looked at itself, which changes how its
+    frames are linked, and after that."""
+
+    def __init__(self, name):
+        self.target = start_greenlets(name)
+        self.target.expect("parked")
+        self.before = dump(self.target.pid, "-a")
+        self.text = pyprof("dump", "--async-aware", "-a", self.target.pid, check=True).out
+        self.main_only = dump(self.target.pid)
+        self.target.say("report")
+        self.truth = json.loads(self.target.line())
+        self.after = dump(self.target.pid, "-a")
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    found = {}
+    yield found
+    for world in found.values():
+        world.target.close()
+
+
+@pytest.fixture(params=GREENLETS)
+def world(request, worlds):
+    if request.param not in worlds:
+        worlds[request.param] = World(request.param)
+    return worlds[request.param]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_greenlets_are_those_that_there_are(world, when):
+    truth = {g["id"]: g for g in world.truth["greenlets"]}
+    dumped = getattr(world, when)
+    shown = {t["id"]: t for t in dumped["tasks"]}
+    assert dumped["tasks_problem"] is None
+    assert shown.keys() == truth.keys() and len(dumped["tasks"]) == len(truth)
+    for key, g in truth.items():
+        t = shown[key]
+        assert (t["name"], t["loop"], t["thread"], t["state"], t["problem"], t["awaited_by"]) == \
+            (g["name"], g["loop"], g["thread"], g["state"], None, [])
+        if g["state"] == "waiting":
+            assert places(t["frames"]) == places(g["frames"]), g
+
+
+def test_the_world_holds_what_it_is_meant_to(world):
+    greenlets = world.truth["greenlets"]
+    functions = {f["function"] for g in greenlets for f in g["frames"]}
+    assert {"recurse", "numbers", "__lt__", "nested", "world", "<module>"} <= functions
+    assert [g["state"] for g in greenlets].count("running") == 2
+    assert [g["name"] for g in greenlets].count("main greenlet") == 2
+    assert [g["frames"] for g in greenlets].count([]) == 2      # that have not begun
+    assert len({g["thread"] for g in greenlets}) == 2 and len(greenlets) == 36
+
+
+def test_one_that_runs_has_its_thread_s_stack(world):
+    running = [t for t in world.before["tasks"] if t["state"] == "running"]
+    assert sorted(t["frames"][-1]["function"] for t in running) == ["runs_on", "runs_on"]
+    stacks = {t["tid"]: t["frames"] for t in
+              json.loads(pyprof("dump", "--json", "-a", world.target.pid, check=True).out)["threads"]}
+    for t in running:
+        assert places(t["frames"]) == places(stacks[t["thread"]])
+
+
+def test_they_are_chosen_by_thread_and_state(world):
+    main = {t["id"] for t in world.before["tasks"] if t["thread"] == world.target.pid}
+    assert {t["id"] for t in world.main_only["tasks"]} == main and len(main) == 18
+    running = dump(world.target.pid, "-a", "--async-mode", "running")["tasks"]
+    assert [t["state"] for t in running] == ["running", "running"]
+
+
+def test_the_text_shows_them(world):
+    assert world.text.count('in main greenlet\n') == 2
+    assert world.text.count("Stack dump") == len(world.before["tasks"])
+    assert "in Sorts.__lt__\n" in world.text or "in __lt__\n" in world.text
+
+
+@pytest.mark.parametrize("name", GREENLETS)
+def test_suspended_greenlets_wait(name, workdir):
+    """Each at each look, and where it stands."""
+    target = start_greenlets(name)
+    try:
+        target.expect("parked")
+        result = pyprof("attach", "-a", "-d", "1", "-r", "100", "--async-aware", "--async-mode",
+                        "all", "--collapsed", "-o", "-", target.pid, check=True)
+        truth = [t for t in dump(target.pid, "-a")["tasks"]
+                 if t["state"] == "waiting" and t["frames"]]
+    finally:
+        target.close()
+    found = []
+    for line in result.out.splitlines():
+        stack, _, count = line.rpartition(" ")
+        found.append((stack.split(";")[1:], int(count)))
+    stacks = sorted(stack for stack, _ in found)
+    # Each stack may be that of several, which are one line then.
+    expected = {}
+    for t in truth:
+        key = tuple([f"<task>:{t['name']}:0"] + [
+            f"{os.path.basename(f['file'])}:{f['function']}:{f['line']}"
+            for f in reversed(t["frames"])])
+        expected[key] = expected.get(key, 0) + 1
+    assert sum(expected.values()) == 32 and stacks
+    most = max(count for _, count in found)
+    assert most >= 0.8 * counts(result)["due"] / 2
+    assert sum(count for _, count in found) == pytest.approx(32 * most, rel=0.1)
+    assert len(stacks) >= len(expected)
+
+
+def test_a_large_heap_is_walked(workdir):
+    target = start_greenlets("3.11", 300000)
+    try:
+        target.expect("parked")
+        assert len(dump(target.pid, "-a")["tasks"]) == 36
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("name", ["3.9", "3.11", "3.13", "3.15"])
+def test_greenlets_that_switch_all_the_time(name):
+    """Every stack that is shown is one that was possible."""
+    target = start_greenlets(name, script="greenlets_busy.py")
+    try:
+        target.expect("ready")
+        seen = moved = 0
+        for _ in range(20):
+            tasks = dump(target.pid)["tasks"]
+            busy = [t for t in tasks if t["name"] == "Busy"]
+            assert len(busy) <= 20
+            seen += len(busy)
+            for t in busy:
+                if t["problem"]:
+                    assert t["problem"] == "moved" and not t["frames"]
+                    moved += 1
+                    continue
+                numbers = [int(f["function"][1:]) for f in reversed(t["frames"])
+                           if f["function"][0] == "f" and f["function"][1:].isdigit()]
+                # f0 of one calls f0, f1, f2, ... of its own: the line tells which.
+                assert numbers == list(range(len(numbers))), t
+            running = [t for t in tasks if t["state"] == "running"]
+            assert len(running) <= 1
+        assert seen >= 300, seen
+        assert moved <= 0.05 * seen, (moved, seen)
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("name", ["3.11", "3.13", "3.15"])
+def test_objects_that_come_and_go_all_the_time(name):
+    """All greenlets are found, or that some may be missing is said."""
+    target = start_greenlets(name, 20000, script="greenlets_churn.py")
+    try:
+        target.expect("ready")
+        complete = 0
+        for _ in range(10):
+            dumped = dump(target.pid)
+            waiting = [t for t in dumped["tasks"] if t["state"] == "waiting"]
+            assert len(waiting) == 100 or dumped["tasks_problem"] == "too many"
+            assert {tuple(f["function"] for f in t["frames"]) for t in waiting} <= \
+                {("recurse",) * 4}
+            complete += len(waiting) == 100
+        assert complete >= 5
+    finally:
+        target.close()
+
+
+def test_gevent():
+    target = start_greenlets("3.11", script="gevents.py", module="gevent")
+    try:
+        target.expect("ready")
+        tasks = dump(target.pid)["tasks"]
+    finally:
+        target.close()
+    found = sorted((t["name"], t["state"], [f["function"] for f in reversed(t["frames"])
+                                            if f["file"].endswith("gevents.py")]) for t in tasks)
+    assert found == [
+        ("Greenlet", "waiting", ["sleeps"]), ("Greenlet", "waiting", ["waits"]),
+        ("Greenlet", "waiting", ["waits"] * 2), ("Greenlet", "waiting", ["waits"] * 3),
+        ("Hub", "running", []), ("main greenlet", "waiting", ["<module>"])]
+
+
+def test_a_greenlet_that_is_none_that_we_know(start, python3, workdir):
+    """A module of that name whose greenlets are something else."""
+    with open(workdir + "/greenlet.py", "w") as f:
+        f.write("class greenlet:\n    pass\n")
+    with open(workdir + "/program.py", "w") as f:
+        f.write("import greenlet\nkeep = [greenlet.greenlet() for _ in range(10)]\n"
+                "print('ready', flush=True)\ninput()\n")
+    target = Target(pythons.command(python3, [workdir + "/program.py"]))
+    try:
+        target.expect("ready")
+        result = pyprof("dump", "--async-aware", target.pid, check=True)
+        assert len(result.messages) == 1 and "greenlets" in result.err
+        assert "cannot be read" in result.err and "Stack dump for PID" in result.out
+        assert dump(target.pid)["tasks_problem"] == "no greenlets"
+    finally:
+        target.close()
