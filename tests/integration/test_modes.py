@@ -1,6 +1,5 @@
 """Each mode shows what the target measured itself: asked of a recording, and while recording."""
 import os
-import signal
 import subprocess
 import textwrap
 import time
@@ -8,27 +7,20 @@ import time
 import pytest
 
 import pyprof_reader
+import states
 from conftest import find_interpreter
 from support import (PYPROF, VERSIONS, Result, alone, collapsed, counts, leaf_counts, pyprof, pythons,
                      version_of, wait_for)
 
 GIL, CPU_KNOWN, CPU, WAIT_KNOWN, WAIT, CPU_TIME = 2, 4, 8, 0x400, 0x800, 0x4000
-
-
-def sums(target):
-    """The time, and what was spent until then: wall and CPU by function."""
-    os.kill(target.pid, signal.SIGUSR1)
-    moment, *words = target.expect("sums").split()
-    return int(moment), {name: tuple(int(n) for n in both.split("/"))
-                       for name, _, both in (word.partition("=") for word in words)}
+RATE = 2000
 
 
 def function_shares(stacks):
     """The share of each part of the target among all samples, in percent."""
     found = {}
     for _, frames, count in stacks:
-        names = [name.rpartition(".")[2] for _, name, _ in frames]
-        part = names[2] if len(names) > 2 else "loop"
+        part = states.part([name for _, name, _ in frames])
         found[part] = found.get(part, 0) + count
     total = sum(found.values())
     return {name: 100 * n / total for name, n in found.items()}
@@ -51,13 +43,11 @@ class Recorded:
         for attempt in range(attempts):
             part = f"{path}.{attempt}"
             recorder = subprocess.Popen(
-                [PYPROF, "attach", "-r", "2khz", "-d", "2.2", "--binary", "-o", part, *options,
+                [PYPROF, "attach", "-r", str(RATE), "-d", "2.2", "--binary", "-o", part, *options,
                  str(target.pid)], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: alone(1))
             wait_for(lambda: os.path.exists(part) and os.path.getsize(part) > 0, "a recording")
             time.sleep(0.2)
-            start, before = sums(target)
-            time.sleep(1.6)
-            end, after = sums(target)
+            measured = states.Measured(target.pid, target.line, 1.6)
             err = recorder.communicate(timeout=30)[1]
             assert recorder.returncode == 0, err
             found = counts(Result(0, b"", err))
@@ -65,9 +55,8 @@ class Recorded:
             if missed < best:
                 best = missed
                 os.rename(part, path)
-                self.start, self.end = start, end
-                self.wall, self.cpu = ({n: after[n][i] - before[n][i] for n in before}
-                                       for i in (0, 1))
+                self.measured = measured
+                self.wall, self.cpu = measured.wall, measured.cpu
             if missed < 0.5:
                 break
             print(f"attempt {attempt}: {missed:.1f} % missed")
@@ -75,11 +64,20 @@ class Recorded:
         with open(path, "rb") as f:
             (self.stream,), _ = pyprof_reader.read(f.read())
 
-    def shares(self, *options):
+    def stacks(self, *options):
         """Of the time that was measured."""
-        first = self.stream.first
-        return function_shares(replay(self.path, "--from", (self.start - first) / 1e9,
-                                      "--to", (self.end - first) / 1e9, *options))
+        first, measured = self.stream.first, self.measured
+        return replay(self.path, "--from", (measured.start - first) / 1e9,
+                      "--to", (measured.end - first) / 1e9, *options)
+
+    def shares(self, *options):
+        return function_shares(self.stacks(*options))
+
+    def states(self):
+        """Percent of the time, by state."""
+        expected = RATE * (self.measured.end - self.measured.start) / 1e9
+        return states.of_replays(lambda *options: [
+            ([name for _, name, _ in frames], n) for _, frames, n in self.stacks(*options)], expected)
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +86,22 @@ def recorded_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def recorded(interpreter, start, recorded_cache):
+def recorded(interpreter, start, recorded_cache, workdir):
     """One a version: the tests below ask it."""
     name = interpreter["name"]
     if name not in recorded_cache:
         target = start(interpreter, "modes.py")
         target.expect("ready")
-        recorded_cache[name] = Recorded(
+        found = recorded_cache[name] = Recorded(
             target, os.path.join(recorded_cache["directory"], name + ".pyprof"))
+        if name == "3.15":
+            try:
+                found.tachyon = states.of_tachyon(
+                    lambda *args: ["nsenter", "-t", str(target.pid), "-m", "-r",
+                                   interpreter["exe"], *args],
+                    target, os.path.join(workdir, "tachyon.bin"))
+            except (RuntimeError, OSError) as e:
+                found.tachyon = str(e)
     return recorded_cache[name]
 
 
@@ -127,9 +133,32 @@ def test_cpu_mode_takes_cpu_time(recorded):
 def test_cpu_time_of_a_thread_is_all_that_it_used(recorded):
     stream = recorded.stream
     (used,) = stream.cpu.values()
-    rate = sum(recorded.cpu.values()) / (recorded.end - recorded.start)
+    rate = sum(recorded.cpu.values()) / (recorded.measured.end - recorded.measured.start)
     assert used / (stream.last - stream.first) == pytest.approx(rate, abs=0.02)
     assert {"cpu", "cpu-time"} <= set(stream.header["collected"].split())
+
+
+@pytest.mark.timing
+def test_states_take_the_share_of_time_that_they_have(recorded):
+    truth = recorded.measured.truth()
+    found = recorded.states()
+    for state in states.STATES:
+        assert found[state] == pytest.approx(truth[state], abs=2), (state, found, truth)
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("interpreter", ["3.15"], indirect=True)
+def test_the_figures_of_profiling_sampling_are_printed_beside_ours(recorded, capsys):
+    """For comparison: nothing is asked of them."""
+    if isinstance(recorded.tachyon, str):
+        pytest.skip(recorded.tachyon)
+    truth, (theirs, their_truth) = recorded.measured.truth(), recorded.tachyon
+    ours = recorded.states()
+    with capsys.disabled():
+        print("\n  percent of the time     truth  pyprof   truth  profiling.sampling")
+        for state in states.STATES:
+            print(f"  {state:<22} {truth[state]:6.1f}  {ours[state]:6.1f}  "
+                  f"{their_truth[state]:6.1f}  {theirs[state]:6.1f}")
 
 
 # What follows is known of each part of the target by what it does, whatever the machine does
