@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "formats/opcode.h"
 #include "formats/table.h"
 #include "formats/timeline.h"
 
@@ -447,7 +448,7 @@ static int on_op(void *arg, uint32_t stream, uint32_t id, uint16_t op)
 	if (!m->p->options.opcodes)
 		return 0;
 	key = m->frames[get_local(l, LOCAL_FRAME, id)];
-	key.op = op;
+	key.op = opcode_number(m->p->processes[stream].header.python, op);
 	r = set_local(l, LOCAL_FRAME, id, table_intern(&m->p->frames, &key));
 	publish(m);
 	return r;
