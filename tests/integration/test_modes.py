@@ -3,6 +3,7 @@ import os
 import subprocess
 import textwrap
 import time
+from collections import Counter
 
 import pytest
 
@@ -215,6 +216,39 @@ def test_cpu_mode_takes_nothing_that_sleeps(recorded):
     found = part_counts(replay(recorded.path, "--mode", "cpu"))
     assert found.get("sleeping", 0) < 0.08 * found["pure"]  # it goes to sleep, and wakes
     assert all(found[name] > 0 for name in PARTS - {"sleeping"})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_generators_handle_their_exceptions_as_long_as_they_stand_on_the_stack(version, start,
+                                                                               workdir):
+    """Whoever else is on it. To 3.10 the frames do not tell whose they are."""
+    target = start(find_interpreter(version), "generators.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "out.pyprof")
+    pyprof("attach", "-r", "4khz", "-d", "1.5", "--stop-budget", "20", "--binary", "-o", out,
+           target.pid, check=True)
+
+    def counts(*options):
+        found = Counter()
+        for _, frames, count in replay(out, *options):
+            names = [name.rpartition(".")[2] for _, name, _ in frames]
+            if len(names) > 2 and names[-1] != "<moving>":
+                handles = not {"handler", "around_calm"}.isdisjoint(names)
+                found[names[2], handles] += count
+        return found
+
+    whole, taken = counts(), counts("--mode", "exception")
+    rates = {key: 100 * taken[key] / whole[key] for key in whole}
+    for (part, handles), rate in rates.items():
+        if whole[part, handles] < 20:
+            continue
+        if handles:
+            assert rate > 95, rates
+        elif part == "calm_through" or (version_of(version) >= (3, 11)
+                                        and part != "handler_in_coroutines"):
+            # An asynchronous generator raises exceptions to tell its values.
+            assert rate < 1, rates
+    assert len(whole) >= 8
 
 
 def leaf_total(stacks):
