@@ -153,8 +153,7 @@ static void put_frame(const struct dump *d, const struct model_frame *frame)
 	fputs(dump_color(d, RESET), d->out);
 	if (frame->op)
 		fprintf(d->out, "  %sopcode=%s%s", dump_color(d, CYAN),
-			opcode_text(frame->op, line, sizeof(line)),
-			dump_color(d, RESET));
+			opcode_text(frame->op, line, sizeof(line)), dump_color(d, RESET));
 	fputc('\n', d->out);
 	if (f->file && frame->line > 0 && d->options->source_line &&
 	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)

@@ -319,30 +319,25 @@ static bool is_on_stack(const struct handling_known *known, uint64_t item,
 static enum answer of_stack(struct handling_known *known, const struct layout *l, struct memory *m,
 			    const uint8_t *words, const struct generators *on_stack)
 {
-	struct memory_range ranges[HANDLING_MAX];
-	uint64_t values[HANDLING_MAX];
-	enum answer all = on_stack->more ? UNKNOWN : NO;
+	enum answer all = is_exception(&known->none, l, m, word_at(words, l->tstate.exc_state));
+	struct memory_range ranges[HANDLING_MAX] = {{0}};
+	uint64_t values[HANDLING_MAX] = {0};
 
 	for (size_t i = 0; i < on_stack->n; i++)
 		ranges[i] = (struct memory_range){.addr = on_stack->frames[i] - known->before +
 							  (uint64_t)l->err_stackitem.value,
 						  .len = 8,
 						  .buf = &values[i]};
+	if (on_stack->more && all == NO)
+		all = UNKNOWN;
 	if (on_stack->n && memory_gather(m, ranges, on_stack->n) < 0)
-		return UNKNOWN;
-	for (size_t i = 0; i <= on_stack->n; i++) {
-		enum answer answer;
+		return all == YES ? YES : UNKNOWN;
+	for (size_t i = 0; i < on_stack->n && all != YES; i++) {
+		enum answer answer =
+			ranges[i].failed ? UNKNOWN : is_exception(&known->none, l, m, values[i]);
 
-		if (i < on_stack->n && ranges[i].failed)
-			answer = UNKNOWN;
-		else
-			answer = is_exception(
-				&known->none, l, m,
-				i < on_stack->n ? values[i] : word_at(words, l->tstate.exc_state));
-		if (answer == YES)
-			return YES;
-		if (answer == UNKNOWN)
-			all = UNKNOWN;
+		if (answer != NO)
+			all = answer;
 	}
 	return all;
 }
