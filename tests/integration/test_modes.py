@@ -1,4 +1,5 @@
 """Each mode shows what the target measured itself: asked of a recording, and while recording."""
+import json
 import os
 import subprocess
 import textwrap
@@ -587,6 +588,13 @@ def test_a_thread_can_be_named_by_its_id(threads):
     target, path = threads
     for tid in {tid for tid, *_ in replay(path)}:
         assert {found for found, *_ in replay(path, "--thread", tid)} == {tid}
+    dump = json.loads(pyprof("dump", "-a", "--json", target.pid, check=True).out)
+    (thread,) = [t for t in dump["threads"] if t["name"] == "worker-4"]
+    for number in thread["tid"], thread["ident"]:
+        assert {found for found, *_ in replay(path, "--thread", number)} == {thread["tid"]}
+        live = pyprof("attach", "-d", "0.2", "--collapsed", "-o", "-", "--thread", number,
+                      target.pid, check=True)
+        assert {found for found, *_ in collapsed(live.out)} == {thread["tid"]}
 
 
 def test_a_dump_shows_only_what_is_asked_for(threads):
@@ -644,3 +652,33 @@ def test_cpu_mode_of_a_recording_without_cpu_time_is_refused(start, workdir):
            check=True)
     assert "<native>" in pyprof("replay", "--native", "--collapsed", "-o", "-", out,
                                 check=True).out
+
+
+# ---- several interpreters ----
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.13t", "3.14", "3.15"])
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+def test_each_interpreter_has_the_gil_that_it_has(version, kind, start, workdir):
+    """Two that compute: with a GIL each, both hold theirs all the time; with one together they hold
+    it in turn, half of the time at most."""
+    target = start(find_interpreter(version), "interpreters_busy.py", kind)
+    tids = [int(tid) for tid in target.expect("ready").split()]
+    out = os.path.join(workdir, "out.pyprof")
+    pyprof("attach", "-a", "-d", "1", "--binary", "-o", out, target.pid, check=True)
+
+    def counts(*options):
+        found = Counter()
+        for tid, frames, count in replay(out, *options):
+            # The thread has a state in the main interpreter too, which waits in run() meanwhile.
+            if any(name == "compute" for _, name, _ in frames):
+                found[tid] += count
+        return found
+
+    whole, taken = counts(), counts("--mode", "gil")
+    shares = [100 * taken[tid] / whole[tid] for tid in tids]
+    if kind == "isolated":
+        assert min(shares) > 95, shares
+    else:
+        assert min(shares) > 15, shares
+        assert sum(shares) < (125 if version.endswith("t") else 103), shares
+    assert {tid for tid, *_ in replay(out, "--mode", "gil")} >= set(tids)

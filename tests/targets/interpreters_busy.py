@@ -14,9 +14,11 @@ CODE = """
 import time
 def compute():
     while True:
-        sum(i * i for i in range(1000))
+        end = time.monotonic() + 0.007
+        while time.monotonic() < end:
+            sum(i * i for i in range(1000))
         if {pause}:
-            time.sleep(0.0005)
+            time.sleep(0.007)
 compute()
 """
 
@@ -29,7 +31,7 @@ def create(kind):
 
 def run(kind):
     tids.append(threading.get_native_id())
-    # Those that share a GIL do not ask each other for it in 3.12.
+    # Those that share a GIL do not ask each other for it in 3.12: they have to give it away.
     interpreters.run_string(create(kind), CODE.format(pause=kind == "legacy"))
 
 
