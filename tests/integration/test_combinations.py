@@ -179,7 +179,7 @@ def written(format, directory, *args):
     shutil.rmtree(path, ignore_errors=True)
     if os.path.exists(path):
         os.unlink(path)
-    result = pyprof(args[0], *options, *args[1:], check=True)
+    result = pyprof(args[0], *options, *args[1:], check=True, cwd=directory)
     if format == "table":
         with open(path, "wb") as f:
             f.write(result.raw)
