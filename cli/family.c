@@ -19,6 +19,7 @@
 #include "cli/recording.h"
 #include "cli/refusal.h"
 #include "cli/source.h"
+#include "daemon/session.h"
 
 #define MILLISECOND 1000000ull
 #define SECOND	    (1000 * MILLISECOND)
@@ -63,6 +64,7 @@ struct member {
 	bool python;	/* it looks like one; else the session was asked only in case */
 	bool of_python; /* who started it does */
 	bool told;	/* that it cannot be read */
+	bool served;	/* the daemon was asked, where our own session may not */
 	bool ended;
 	struct process_program program;
 	struct source *source;
@@ -88,8 +90,9 @@ struct family {
 	bool target_ended, ending, time_over;
 	bool said_limit, said_outliving, said_lost, said_target;
 	uint64_t outlived_ns; /* since when the target has ended, and others have not */
-	size_t refused, missed, broken, unserved;
-	int status; /* ends everything */
+	size_t refused, refusals_told, missed, broken, unserved;
+	char reason[PROTOCOL_TEXT_SIZE]; /* of the last refusal that was told */
+	int status;			 /* ends everything */
 };
 
 static uint64_t now_ns(void)
@@ -227,13 +230,20 @@ static void add_other(struct family *f, const struct process_program *p)
 	f->others[f->other_count++] = *p;
 }
 
+/* A reason that holds for all of them is told once. */
 static void tell_refusal(struct family *f, struct member *m, const char *text)
 {
+	const char *reason = strchr(text, ':');
+
 	m->told = true;
-	if (++f->refused <= MAX_TOLD)
+	f->refused++;
+	if (reason && strcmp(reason, f->reason) == 0)
+		return;
+	if (++f->refusals_told <= MAX_TOLD)
 		message("%s", message_text(text));
-	else if (f->refused == MAX_TOLD + 1)
+	else if (f->refusals_told == MAX_TOLD + 1)
 		message("more descendants cannot be read; they are counted");
+	snprintf(f->reason, sizeof(f->reason), "%s", reason ? reason : "");
 }
 
 static void postpone(struct family *f, struct member *m, const char *why, uint64_t after_ns)
@@ -260,7 +270,7 @@ static void ask(struct family *f, struct member *m)
 		postpone(f, m, text, NEVER);
 		return;
 	}
-	if (source_open(&m->source, f->options, f->started, text)) {
+	if (source_open(&m->source, f->options, f->started && !m->served, text)) {
 		postpone(f, m, text, POSTPONE_NS);
 		return;
 	}
@@ -302,7 +312,7 @@ static void look(struct family *f, struct member *m)
 
 static void on_exec(struct family *f, struct member *m)
 {
-	m->forked = m->told = false;
+	m->forked = m->told = m->served = false;
 	m->since_ns = now_ns();
 	switch (m->state) {
 	case MEMBER_RECORDED:
@@ -394,6 +404,13 @@ static void on_ready(struct family *f, struct member *m)
 		f->end_ns = now_ns() + f->request.duration_ns;
 }
 
+/* In run sessions are ours. What they may not read a daemon may. */
+static bool may_be_served(const struct family *f, const struct member *m, int status)
+{
+	return f->started && !m->served && status == STATUS_NOT_PERMITTED &&
+	       access(SESSION_SOCKET_PATH, R_OK | W_OK) == 0;
+}
+
 static void on_refusal(struct family *f, struct member *m)
 {
 	char text[PROTOCOL_TEXT_SIZE];
@@ -429,6 +446,11 @@ static void on_refusal(struct family *f, struct member *m)
 		}
 		/* fallthrough */
 	default:
+		if (!is_target(f, m) && may_be_served(f, m, status)) {
+			m->served = true;
+			look_again(m, 0);
+			break;
+		}
 		if (is_target(f, m))
 			f->status = refusal_print(status, text, m->pid, f->options->command->name);
 		else
@@ -637,7 +659,7 @@ static void take_news(struct family *f)
 
 static void say_result(const struct family *f)
 {
-	if (f->refused > MAX_TOLD)
+	if (f->refused > f->refusals_told || f->refused > MAX_TOLD)
 		message("%zu descendants could not be read", f->refused);
 	if (f->unserved)
 		message("%zu descendants were not recorded: there were too many at a time",

@@ -109,10 +109,12 @@ refuse(struct monitor *m, enum pyprof_status status, const char *format, ...)
 
 static void refuse_permission(struct monitor *m)
 {
+	enum permission_cause cause = permission_find("/proc", m->pid, &m->self);
 	char text[PROTOCOL_TEXT_SIZE];
 
-	permission_explain(permission_find("/proc", m->pid, &m->self), m->request.pid, &m->self,
-			   text, sizeof(text));
+	if (m->request.parent)
+		cause = permission_of_descendant(cause);
+	permission_explain(cause, m->request.pid, &m->self, text, sizeof(text));
 	refuse(m, STATUS_NOT_PERMITTED, "%s", text);
 }
 

@@ -94,6 +94,11 @@ enum permission_cause permission_find(const char *proc, pid_t pid,
 	return PERMISSION_SECURITY_MODULE;
 }
 
+enum permission_cause permission_of_descendant(enum permission_cause cause)
+{
+	return cause == PERMISSION_YAMA_CHILDREN ? PERMISSION_YAMA_DESCENDANT : cause;
+}
+
 /* What follows "process N cannot be read: ". %d is its pid. */
 static const char *const user_lines[PERMISSION_CAUSE_COUNT] = {
 	[PERMISSION_HIDDEN] = "/proc is mounted with hidepid and does not show it; "
@@ -110,6 +115,9 @@ static const char *const user_lines[PERMISSION_CAUSE_COUNT] = {
 				  "type: sudo pyprof attach %d",
 	[PERMISSION_YAMA_CHILDREN] = "kernel.yama.ptrace_scope is 1: only a parent may; type: sudo "
 				     "pyprof attach %d (or start it by: pyprof run)",
+	[PERMISSION_YAMA_DESCENDANT] = "kernel.yama.ptrace_scope is 1, under which of what run "
+				       "starts only the target itself can be read; type: sudo "
+				       "pyprof run --subprocesses, or have root start pyprofd",
 	[PERMISSION_YAMA_ADMIN] = "kernel.yama.ptrace_scope is 2: only CAP_SYS_PTRACE may; "
 				  "type: sudo pyprof attach %d",
 	[PERMISSION_YAMA_NONE] = "kernel.yama.ptrace_scope is 3: nobody may read process %d or any "
@@ -132,6 +140,9 @@ static const char *const root_lines[PERMISSION_CAUSE_COUNT] = {
 	[PERMISSION_YAMA_CHILDREN] = "kernel.yama.ptrace_scope is 1, and this root has no "
 				     "CAP_SYS_PTRACE; start the container with --cap-add "
 				     "SYS_PTRACE, or attach to %d from the host",
+	[PERMISSION_YAMA_DESCENDANT] = "kernel.yama.ptrace_scope is 1, and this root has no "
+				       "CAP_SYS_PTRACE, without which only the target itself can "
+				       "be read; start the container with --cap-add SYS_PTRACE",
 	[PERMISSION_YAMA_ADMIN] = "kernel.yama.ptrace_scope is 2, and this root has no "
 				  "CAP_SYS_PTRACE; start the container with --cap-add SYS_PTRACE, "
 				  "or attach to %d from the host",

@@ -17,6 +17,7 @@ enum permission_cause {
 	PERMISSION_CAPABILITIES,    /* it has capabilities that we lack */
 	PERMISSION_UNDUMPABLE,	    /* prctl(PR_SET_DUMPABLE), or a set-user-ID start */
 	PERMISSION_YAMA_CHILDREN,   /* kernel.yama.ptrace_scope 1 */
+	PERMISSION_YAMA_DESCENDANT, /* that, of what a target started: permission_of_descendant() */
 	PERMISSION_YAMA_ADMIN,	    /* 2 */
 	PERMISSION_YAMA_NONE,	    /* 3: nobody may, until the next boot */
 	PERMISSION_SECURITY_MODULE, /* nothing of the above: Landlock, AppArmor, SELinux */
@@ -38,6 +39,10 @@ void permission_self(const char *proc, struct permission_caller *ret);
 /* Looks below proc, a procfs root, why caller may not read pid. */
 enum permission_cause permission_find(const char *proc, pid_t pid,
 				      const struct permission_caller *caller);
+
+/* The cause where the process descends from a target that named us to Yama, PR_SET_PTRACER of
+ * prctl(2): that holds for one process and is not inherited. */
+enum permission_cause permission_of_descendant(enum permission_cause cause);
 
 /* The line for a cause, to buf. pid as the client calls it. */
 void permission_explain(enum permission_cause cause, pid_t pid,

@@ -81,8 +81,7 @@ static uint32_t add_cell(struct flame *f, const struct model *m, uint32_t i)
 	if (m->functions[from->function].file && from->line > 0)
 		key.line = from->line;
 	if (from->op) {
-		opcode_text(opcode_table_of(m->processes[0].header.python), (int)from->op - 1, name,
-			    sizeof(name));
+		opcode_text(from->op, name, sizeof(name));
 		key.op = flame_add_text(f, name, strlen(name));
 	}
 	return table_intern(&f->cells, &key);

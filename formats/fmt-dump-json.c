@@ -51,14 +51,13 @@ static bool add_name(cJSON *object, const char *key, const char *name)
 		    : (bool)cJSON_AddNullToObject(object, key);
 }
 
-static bool add_opcode(cJSON *object, uint32_t op, const struct opcode_table *opcodes)
+static bool add_opcode(cJSON *object, uint32_t op)
 {
-	return add_name(object, "opcode", opcode_name(opcodes, (int)op - 1)) &&
-	       add_name(object, "base_opcode", opcode_base(opcodes, (int)op - 1));
+	return add_name(object, "opcode", opcode_name(op)) &&
+	       add_name(object, "base_opcode", opcode_base(op));
 }
 
-static bool add_frame(cJSON *frames, const struct model *m, const struct model_frame *frame,
-		      const struct opcode_table *opcodes)
+static bool add_frame(cJSON *frames, const struct model *m, const struct model_frame *frame)
 {
 	static const char *const kinds[] = {
 		[STREAM_FRAME_PYTHON] = "python",
@@ -80,7 +79,7 @@ static bool add_frame(cJSON *frames, const struct model *m, const struct model_f
 		return false;
 	if (!f->file)
 		return true;
-	if (m->opcodes && !add_opcode(object, frame->op, opcodes))
+	if (m->opcodes && !add_opcode(object, frame->op))
 		return false;
 	return add_string(object, "file", m, f->file) &&
 	       add_position(object, "first_line", f->first_line) &&
@@ -121,8 +120,6 @@ static bool add_states(cJSON *object, uint16_t state, bool free_threaded)
 static bool add_thread(cJSON *threads, const struct model *m, const struct model_thread *t)
 {
 	static const char *const hows[] = {"free", "stop", "moving"};
-	const struct opcode_table *opcodes =
-		opcode_table_of(m->processes[t->process].header.python);
 	cJSON *object = cJSON_CreateObject(), *frames;
 	char ident[24];
 
@@ -140,7 +137,7 @@ static bool add_thread(cJSON *threads, const struct model *m, const struct model
 		return false;
 	frames = cJSON_AddArrayToObject(object, "frames");
 	for (uint32_t node = t->last_node; frames && node; node = m->nodes[node].parent)
-		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame], opcodes))
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
 			return false;
 	return frames;
 }
@@ -172,8 +169,6 @@ static bool add_task(cJSON *tasks, const struct model *m, const struct model_tas
 {
 	static const char *const problems[] = {
 		[STREAM_TASK_MOVED] = "moved", [STREAM_TASK_UNREADABLE] = "unreadable"};
-	const struct opcode_table *opcodes =
-		opcode_table_of(m->processes[t->process].header.python);
 	cJSON *object = cJSON_CreateObject(), *frames;
 
 	if (!object || !cJSON_AddItemToArray(tasks, object))
@@ -192,7 +187,7 @@ static bool add_task(cJSON *tasks, const struct model *m, const struct model_tas
 		return false;
 	frames = cJSON_AddArrayToObject(object, "frames");
 	for (uint32_t node = t->node; frames && node; node = m->nodes[node].parent)
-		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame], opcodes))
+		if (!add_frame(frames, m, &m->frames[m->nodes[node].frame]))
 			return false;
 	return frames;
 }

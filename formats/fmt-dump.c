@@ -153,8 +153,7 @@ static void put_frame(const struct dump *d, const struct model_frame *frame)
 	fputs(dump_color(d, RESET), d->out);
 	if (frame->op)
 		fprintf(d->out, "  %sopcode=%s%s", dump_color(d, CYAN),
-			opcode_text(d->opcodes, (int)frame->op - 1, line, sizeof(line)),
-			dump_color(d, RESET));
+			opcode_text(frame->op, line, sizeof(line)), dump_color(d, RESET));
 	fputc('\n', d->out);
 	if (f->file && frame->line > 0 && d->options->source_line &&
 	    d->options->source_line(d->options->arg, file, frame->line, line, sizeof(line)) == 0)
@@ -219,12 +218,11 @@ static int put_process(const struct dump *d, uint32_t process, bool *first)
 
 static int dump_write(const struct model *m, const struct format_options *options, FILE *out)
 {
-	struct dump d = {m, options, out, NULL};
+	struct dump d = {m, options, out};
 	bool first = true;
 	int r = 0;
 
 	for (uint32_t i = 0; i < m->process_count && r == 0; i++) {
-		d.opcodes = opcode_table_of(m->processes[i].header.python);
 		r = put_process(&d, i, &first);
 	}
 	if (r == 0 && first)

@@ -16,7 +16,6 @@ struct dump {
 	const struct model *m;
 	const struct format_options *options;
 	FILE *out;
-	const struct opcode_table *opcodes; /* of the process that is shown */
 };
 
 /* code, or nothing where there are no colours. */

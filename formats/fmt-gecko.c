@@ -103,7 +103,7 @@ struct interval {
 /* Strings behind those of the model. */
 enum extra_kind { EXTRA_MARKER, EXTRA_BASENAME, EXTRA_OPCODE };
 struct extra {
-	uint32_t kind, a, b; /* marker; string; opcode plus 1 and frame's process */
+	uint32_t kind, a, b; /* marker; string; opcode_number() */
 };
 
 /* Numbers in one thread's tables of what it uses of the model's, and these in their order. */
@@ -126,7 +126,6 @@ struct gecko {
 	bool cpu_time; /* some of it is known */
 	/* of the thread at work */
 	uint32_t thread;
-	const struct opcode_table *opcodes;
 	uint64_t last; /* a delta's other side */
 	bool first;
 	enum column {
@@ -234,8 +233,7 @@ static void put_extra(struct gecko *g, const struct extra *e)
 			sink_json(g->out, s->bytes, s->len);
 		break;
 	case EXTRA_OPCODE:
-		put_text(g, opcode_text(opcode_table_of(g->m->processes[e->b].header.python),
-					(int)e->a - 1, text, sizeof(text)));
+		put_text(g, opcode_text(e->a, text, sizeof(text)));
 		break;
 	}
 }
@@ -745,12 +743,11 @@ static int find_markers(void *arg, const void *records, size_t n)
 static void put_opcode_data(struct gecko *g, const struct interval *m)
 {
 	const struct model_frame *f = &g->m->frames[m->frame];
-	const char *name = opcode_name(g->opcodes, (int)f->op - 1);
-	const char *base = opcode_base(g->opcodes, (int)f->op - 1);
+	const char *name = opcode_name(f->op), *base = opcode_base(f->op);
 	char text[80];
 
 	sink_text(g->out, ",\"opname\":");
-	put_text(g, name ? name : opcode_text(g->opcodes, (int)f->op - 1, text, sizeof(text)));
+	put_text(g, name ? name : opcode_text(f->op, text, sizeof(text)));
 	if (base) {
 		sink_text(g->out, ",\"base_opname\":");
 		put_text(g, base);
@@ -827,8 +824,7 @@ static void put_marker(struct gecko *g, const struct interval *m)
 	case COLUMN_NAME:
 		if (m->marker == MARKER_OPCODE)
 			sink_unsigned(g->out,
-				      extra_string(g, EXTRA_OPCODE, g->m->frames[m->frame].op,
-						   g->m->threads[g->thread].process));
+				      extra_string(g, EXTRA_OPCODE, g->m->frames[m->frame].op, 0));
 		else
 			sink_unsigned(g->out, extra_string(g, EXTRA_MARKER, m->marker, 0));
 		break;
@@ -912,7 +908,6 @@ static int put_thread(struct gecko *g)
 	const struct stream_header *h = &g->m->processes[t->process].header;
 	int r;
 
-	g->opcodes = opcode_table_of(h->python);
 	sink_text(g->out, "{\"name\":");
 	put_thread_name(g, t);
 	sink_text(g->out, t->main ? ",\"isMainThread\":true" : ",\"isMainThread\":false");

@@ -61,23 +61,6 @@ static void find_top(struct heatmap *w)
 	}
 }
 
-/* One table for all instructions: numbers mean the same only in the same version. */
-static const struct opcode_table *find_opcodes(const struct model *m)
-{
-	const struct opcode_table *found = NULL;
-
-	for (uint32_t i = 0; i < m->process_count; i++) {
-		const struct opcode_table *t = opcode_table_of(m->processes[i].header.python);
-
-		if (m->processes[i].samples == 0)
-			continue;
-		if (!t || (found && t != found))
-			return NULL;
-		found = t;
-	}
-	return found;
-}
-
 static int64_t find_start(const struct model *m)
 {
 	int64_t start = 0;
@@ -439,7 +422,6 @@ static int heatmap_write(const struct model *m, const struct format_options *opt
 	r = heat_init(&w.heat, m);
 	if (r < 0)
 		return r;
-	w.opcodes = find_opcodes(m);
 	w.start_real_ns = find_start(m);
 	find_top(&w);
 	r = put_all(&w, to);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/html.h"
+#include "formats/opcode.h"
 
 #define MAX_LINES     100000 /* of source in a page; beyond, only those with samples */
 #define MAX_LINE      2000   /* bytes of a line of source */
@@ -467,15 +468,14 @@ static void put_spots(const struct page *p, uint32_t number, const struct model_
 		fputs("</table></section>\n", p->out);
 }
 
-static bool is_special(const struct opcode_table *t, uint32_t op)
+static bool is_special(uint32_t op)
 {
-	return op && opcode_name(t, (int)op - 1) != opcode_base(t, (int)op - 1);
+	return opcode_name(op) != opcode_base(op);
 }
 
 static void put_ops(const struct page *p, uint32_t number)
 {
 	const struct heat *h = &p->w->heat;
-	const struct opcode_table *t = p->w->opcodes;
 	const struct heat_line *line = heat_line(h, number);
 	uint32_t from = h->ops_of_line.first[number], to = h->ops_of_line.first[number + 1];
 	uint64_t known = 0, special = 0;
@@ -485,8 +485,8 @@ static void put_ops(const struct page *p, uint32_t number)
 	for (uint32_t i = from; i < to; i++) {
 		const struct heat_op *o = heat_op(h, h->ops_of_line.item[i]);
 
-		known += o->op ? o->stat.direct : 0;
-		special += is_special(t, o->op) ? o->stat.direct : 0;
+		known += opcode_name(o->op) ? o->stat.direct : 0;
+		special += is_special(o->op) ? o->stat.direct : 0;
 	}
 	for (uint32_t i = from; i < to && shown < MAX_OPS; i++) {
 		const struct heat_op *o = heat_op(h, h->ops_of_line.item[i]);
@@ -497,20 +497,19 @@ static void put_ops(const struct page *p, uint32_t number)
 			fputs("<section class=\"ops\"><h3>Instructions</h3><table><tr><th>self</th>"
 			      "<th>total</th><th>of this line's samples</th></tr>\n",
 			      p->out);
-		fprintf(p->out, "<tr class=\"%s\"><td>",
-			is_special(t, o->op) ? "special" : "plain");
+		fprintf(p->out, "<tr class=\"%s\"><td>", is_special(o->op) ? "special" : "plain");
 		heat_page_share(p->out, o->stat.direct, line->stat.direct);
 		fputs("</td><td>", p->out);
 		heat_page_share(p->out, o->stat.cumulative, line->stat.cumulative);
 		fputs("</td><td><code>", p->out);
-		opcode_text(t, (int)o->op - 1, text, sizeof(text));
+		opcode_text(o->op, text, sizeof(text));
 		html_text(p->out, text, strlen(text));
 		fputs("</code></td></tr>\n", p->out);
 	}
 	if (!shown)
 		return;
 	fputs("</table>", p->out);
-	if (known && t) {
+	if (known) {
 		fputs("<p class=\"spec\">", p->out);
 		heat_page_share(p->out, special, known);
 		fputs(" of the line's own samples are at specialised instructions</p>", p->out);

@@ -7,7 +7,6 @@
 
 #include "formats/format.h"
 #include "formats/heat.h"
-#include "formats/opcode.h"
 
 #define HEATMAP_MARK	    "<meta name=\"generator\" content=\"pyprof heatmap\">"
 #define HEATMAP_MAX_PAGES   2000
@@ -26,7 +25,6 @@ struct heatmap {
 	struct heat heat;
 	uint32_t *page; /* by file: its number; 0: it has none */
 	uint32_t pages;
-	const struct opcode_table *opcodes;  /* NULL: not known, or of several versions */
 	int64_t start_real_ns;		     /* of the first recording; 0: not known */
 	size_t source_bytes;		     /* shown so far */
 	struct heatmap_top top[HEATMAP_TOP]; /* most samples first */

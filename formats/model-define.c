@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "formats/opcode.h"
+
 static int set_local(struct local *l, int kind, uint32_t id, uint32_t value)
 {
 	if (value == 0 ||
@@ -81,7 +83,7 @@ int model_on_op(void *arg, uint32_t stream, uint32_t id, uint16_t op)
 	if (!m->p->options.opcodes)
 		return 0;
 	key = m->frames[get_local(l, LOCAL_FRAME, id)];
-	key.op = op;
+	key.op = opcode_number(m->p->processes[stream].header.python, op);
 	r = set_local(l, LOCAL_FRAME, id, table_intern(&m->p->frames, &key));
 	model_publish(m);
 	return r;

@@ -31,7 +31,7 @@ struct model_function {
 struct model_frame {
 	uint32_t function;
 	int32_t line, end_line, column, end_column; /* -1 unknown */
-	uint32_t op; /* with model_options.opcodes: the opcode plus 1, for opcode.h; 0 not known */
+	uint32_t op; /* with model_options.opcodes: opcode_number(); 0 not known */
 };
 
 /* A place in the tree of stacks: the frame, called by its parent. Node 0 is the stack without a

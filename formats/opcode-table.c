@@ -2,1936 +2,1829 @@
 /* clang-format off */
 #include "formats/opcode.h"
 
-const struct opcode_table opcode_tables[OPCODE_TABLES] = {
+const struct opcode opcodes[] = {
+	{0},
+	{"ASYNC_GEN_WRAP", 1}, /* 1 */
+	{"BEFORE_ASYNC_WITH", 2}, /* 2 */
+	{"BEFORE_WITH", 3}, /* 3 */
+	{"BEGIN_FINALLY", 4}, /* 4 */
+	{"BINARY_ADD", 5}, /* 5 */
+	{"BINARY_AND", 6}, /* 6 */
+	{"BINARY_FLOOR_DIVIDE", 7}, /* 7 */
+	{"BINARY_LSHIFT", 8}, /* 8 */
+	{"BINARY_MATRIX_MULTIPLY", 9}, /* 9 */
+	{"BINARY_MODULO", 10}, /* 10 */
+	{"BINARY_MULTIPLY", 11}, /* 11 */
+	{"BINARY_OP", 12}, /* 12 */
+	{"BINARY_OP_ADAPTIVE", 12}, /* 13 */
+	{"BINARY_OP_ADD_FLOAT", 12}, /* 14 */
+	{"BINARY_OP_ADD_INT", 12}, /* 15 */
+	{"BINARY_OP_ADD_UNICODE", 12}, /* 16 */
+	{"BINARY_OP_EXTEND", 12}, /* 17 */
+	{"BINARY_OP_INPLACE_ADD_UNICODE", 12}, /* 18 */
+	{"BINARY_OP_MULTIPLY_FLOAT", 12}, /* 19 */
+	{"BINARY_OP_MULTIPLY_INT", 12}, /* 20 */
+	{"BINARY_OP_SUBSCR_DICT", 12}, /* 21 */
+	{"BINARY_OP_SUBSCR_GETITEM", 12}, /* 22 */
+	{"BINARY_OP_SUBSCR_LIST_INT", 12}, /* 23 */
+	{"BINARY_OP_SUBSCR_LIST_SLICE", 12}, /* 24 */
+	{"BINARY_OP_SUBSCR_STR_INT", 12}, /* 25 */
+	{"BINARY_OP_SUBSCR_TUPLE_INT", 12}, /* 26 */
+	{"BINARY_OP_SUBSCR_USTR_INT", 12}, /* 27 */
+	{"BINARY_OP_SUBTRACT_FLOAT", 12}, /* 28 */
+	{"BINARY_OP_SUBTRACT_INT", 12}, /* 29 */
+	{"BINARY_OR", 30}, /* 30 */
+	{"BINARY_POWER", 31}, /* 31 */
+	{"BINARY_RSHIFT", 32}, /* 32 */
+	{"BINARY_SLICE", 33}, /* 33 */
+	{"BINARY_SUBSCR", 34}, /* 34 */
+	{"BINARY_SUBSCR_ADAPTIVE", 34}, /* 35 */
+	{"BINARY_SUBSCR_DICT", 34}, /* 36 */
+	{"BINARY_SUBSCR_GETITEM", 34}, /* 37 */
+	{"BINARY_SUBSCR_LIST_INT", 34}, /* 38 */
+	{"BINARY_SUBSCR_STR_INT", 34}, /* 39 */
+	{"BINARY_SUBSCR_TUPLE_INT", 34}, /* 40 */
+	{"BINARY_SUBTRACT", 41}, /* 41 */
+	{"BINARY_TRUE_DIVIDE", 42}, /* 42 */
+	{"BINARY_XOR", 43}, /* 43 */
+	{"BUILD_CONST_KEY_MAP", 44}, /* 44 */
+	{"BUILD_INTERPOLATION", 45}, /* 45 */
+	{"BUILD_LIST", 46}, /* 46 */
+	{"BUILD_LIST_UNPACK", 47}, /* 47 */
+	{"BUILD_MAP", 48}, /* 48 */
+	{"BUILD_MAP_UNPACK", 49}, /* 49 */
+	{"BUILD_MAP_UNPACK_WITH_CALL", 50}, /* 50 */
+	{"BUILD_SET", 51}, /* 51 */
+	{"BUILD_SET_UNPACK", 52}, /* 52 */
+	{"BUILD_SLICE", 53}, /* 53 */
+	{"BUILD_STRING", 54}, /* 54 */
+	{"BUILD_TEMPLATE", 55}, /* 55 */
+	{"BUILD_TUPLE", 56}, /* 56 */
+	{"BUILD_TUPLE_UNPACK", 57}, /* 57 */
+	{"BUILD_TUPLE_UNPACK_WITH_CALL", 58}, /* 58 */
+	{"CACHE", 59}, /* 59 */
+	{"CALL", 60}, /* 60 */
+	{"CALL_ADAPTIVE", 60}, /* 61 */
+	{"CALL_ALLOC_AND_ENTER_INIT", 60}, /* 62 */
+	{"CALL_BOUND_METHOD_EXACT_ARGS", 60}, /* 63 */
+	{"CALL_BOUND_METHOD_GENERAL", 60}, /* 64 */
+	{"CALL_BUILTIN_CLASS", 60}, /* 65 */
+	{"CALL_BUILTIN_FAST", 60}, /* 66 */
+	{"CALL_BUILTIN_FAST_WITH_KEYWORDS", 60}, /* 67 */
+	{"CALL_BUILTIN_O", 60}, /* 68 */
+	{"CALL_EX_NON_PY_GENERAL", 73}, /* 69 */
+	{"CALL_EX_PY", 73}, /* 70 */
+	{"CALL_FINALLY", 71}, /* 71 */
+	{"CALL_FUNCTION", 72}, /* 72 */
+	{"CALL_FUNCTION_EX", 73}, /* 73 */
+	{"CALL_FUNCTION_KW", 74}, /* 74 */
+	{"CALL_INTRINSIC_1", 75}, /* 75 */
+	{"CALL_INTRINSIC_2", 76}, /* 76 */
+	{"CALL_ISINSTANCE", 60}, /* 77 */
+	{"CALL_KW", 78}, /* 78 */
+	{"CALL_KW_BOUND_METHOD", 78}, /* 79 */
+	{"CALL_KW_NON_PY", 78}, /* 80 */
+	{"CALL_KW_PY", 78}, /* 81 */
+	{"CALL_LEN", 60}, /* 82 */
+	{"CALL_LIST_APPEND", 60}, /* 83 */
+	{"CALL_METHOD", 84}, /* 84 */
+	{"CALL_METHOD_DESCRIPTOR_FAST", 60}, /* 85 */
+	{"CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS", 60}, /* 86 */
+	{"CALL_METHOD_DESCRIPTOR_NOARGS", 60}, /* 87 */
+	{"CALL_METHOD_DESCRIPTOR_O", 60}, /* 88 */
+	{"CALL_NON_PY_GENERAL", 60}, /* 89 */
+	{"CALL_NO_KW_BUILTIN_FAST", 60}, /* 90 */
+	{"CALL_NO_KW_BUILTIN_O", 60}, /* 91 */
+	{"CALL_NO_KW_ISINSTANCE", 60}, /* 92 */
+	{"CALL_NO_KW_LEN", 60}, /* 93 */
+	{"CALL_NO_KW_LIST_APPEND", 60}, /* 94 */
+	{"CALL_NO_KW_METHOD_DESCRIPTOR_FAST", 60}, /* 95 */
+	{"CALL_NO_KW_METHOD_DESCRIPTOR_NOARGS", 60}, /* 96 */
+	{"CALL_NO_KW_METHOD_DESCRIPTOR_O", 60}, /* 97 */
+	{"CALL_NO_KW_STR_1", 60}, /* 98 */
+	{"CALL_NO_KW_TUPLE_1", 60}, /* 99 */
+	{"CALL_NO_KW_TYPE_1", 60}, /* 100 */
+	{"CALL_PY_EXACT_ARGS", 60}, /* 101 */
+	{"CALL_PY_GENERAL", 60}, /* 102 */
+	{"CALL_PY_WITH_DEFAULTS", 60}, /* 103 */
+	{"CALL_STR_1", 60}, /* 104 */
+	{"CALL_TUPLE_1", 60}, /* 105 */
+	{"CALL_TYPE_1", 60}, /* 106 */
+	{"CHECK_EG_MATCH", 107}, /* 107 */
+	{"CHECK_EXC_MATCH", 108}, /* 108 */
+	{"CLEANUP_THROW", 109}, /* 109 */
+	{"COMPARE_OP", 110}, /* 110 */
+	{"COMPARE_OP_ADAPTIVE", 110}, /* 111 */
+	{"COMPARE_OP_FLOAT", 110}, /* 112 */
+	{"COMPARE_OP_FLOAT_JUMP", 110}, /* 113 */
+	{"COMPARE_OP_INT", 110}, /* 114 */
+	{"COMPARE_OP_INT_JUMP", 110}, /* 115 */
+	{"COMPARE_OP_STR", 110}, /* 116 */
+	{"COMPARE_OP_STR_JUMP", 110}, /* 117 */
+	{"CONTAINS_OP", 118}, /* 118 */
+	{"CONTAINS_OP_DICT", 118}, /* 119 */
+	{"CONTAINS_OP_SET", 118}, /* 120 */
+	{"CONVERT_VALUE", 121}, /* 121 */
+	{"COPY", 122}, /* 122 */
+	{"COPY_DICT_WITHOUT_KEYS", 123}, /* 123 */
+	{"COPY_FREE_VARS", 124}, /* 124 */
+	{"DELETE_ATTR", 125}, /* 125 */
+	{"DELETE_DEREF", 126}, /* 126 */
+	{"DELETE_FAST", 127}, /* 127 */
+	{"DELETE_GLOBAL", 128}, /* 128 */
+	{"DELETE_NAME", 129}, /* 129 */
+	{"DELETE_SUBSCR", 130}, /* 130 */
+	{"DICT_MERGE", 131}, /* 131 */
+	{"DICT_UPDATE", 132}, /* 132 */
+	{"DUP_TOP", 133}, /* 133 */
+	{"DUP_TOP_TWO", 134}, /* 134 */
+	{"END_ASYNC_FOR", 135}, /* 135 */
+	{"END_FINALLY", 136}, /* 136 */
+	{"END_FOR", 137}, /* 137 */
+	{"END_SEND", 138}, /* 138 */
+	{"ENTER_EXECUTOR", 139}, /* 139 */
+	{"EXIT_INIT_CHECK", 140}, /* 140 */
+	{"EXTENDED_ARG", 141}, /* 141 */
+	{"EXTENDED_ARG_QUICK", 141}, /* 142 */
+	{"FORMAT_SIMPLE", 143}, /* 143 */
+	{"FORMAT_VALUE", 144}, /* 144 */
+	{"FORMAT_WITH_SPEC", 145}, /* 145 */
+	{"FOR_ITER", 146}, /* 146 */
+	{"FOR_ITER_GEN", 146}, /* 147 */
+	{"FOR_ITER_LIST", 146}, /* 148 */
+	{"FOR_ITER_RANGE", 146}, /* 149 */
+	{"FOR_ITER_TUPLE", 146}, /* 150 */
+	{"FOR_ITER_VIRTUAL", 146}, /* 151 */
+	{"GEN_START", 152}, /* 152 */
+	{"GET_AITER", 153}, /* 153 */
+	{"GET_ANEXT", 154}, /* 154 */
+	{"GET_AWAITABLE", 155}, /* 155 */
+	{"GET_ITER", 156}, /* 156 */
+	{"GET_ITER_SELF", 156}, /* 157 */
+	{"GET_ITER_VIRTUAL", 156}, /* 158 */
+	{"GET_LEN", 159}, /* 159 */
+	{"GET_YIELD_FROM_ITER", 160}, /* 160 */
+	{"IMPORT_FROM", 161}, /* 161 */
+	{"IMPORT_NAME", 162}, /* 162 */
+	{"IMPORT_STAR", 163}, /* 163 */
+	{"INPLACE_ADD", 164}, /* 164 */
+	{"INPLACE_AND", 165}, /* 165 */
+	{"INPLACE_FLOOR_DIVIDE", 166}, /* 166 */
+	{"INPLACE_LSHIFT", 167}, /* 167 */
+	{"INPLACE_MATRIX_MULTIPLY", 168}, /* 168 */
+	{"INPLACE_MODULO", 169}, /* 169 */
+	{"INPLACE_MULTIPLY", 170}, /* 170 */
+	{"INPLACE_OR", 171}, /* 171 */
+	{"INPLACE_POWER", 172}, /* 172 */
+	{"INPLACE_RSHIFT", 173}, /* 173 */
+	{"INPLACE_SUBTRACT", 174}, /* 174 */
+	{"INPLACE_TRUE_DIVIDE", 175}, /* 175 */
+	{"INPLACE_XOR", 176}, /* 176 */
+	{"INSTRUMENTED_CALL", 60}, /* 177 */
+	{"INSTRUMENTED_CALL_FUNCTION_EX", 73}, /* 178 */
+	{"INSTRUMENTED_CALL_KW", 78}, /* 179 */
+	{"INSTRUMENTED_END_ASYNC_FOR", 135}, /* 180 */
+	{"INSTRUMENTED_END_FOR", 137}, /* 181 */
+	{"INSTRUMENTED_END_SEND", 138}, /* 182 */
+	{"INSTRUMENTED_FOR_ITER", 146}, /* 183 */
+	{"INSTRUMENTED_INSTRUCTION", 184}, /* 184 */
+	{"INSTRUMENTED_JUMP_BACKWARD", 202}, /* 185 */
+	{"INSTRUMENTED_JUMP_FORWARD", 207}, /* 186 */
+	{"INSTRUMENTED_LINE", 187}, /* 187 */
+	{"INSTRUMENTED_LOAD_SUPER_ATTR", 265}, /* 188 */
+	{"INSTRUMENTED_NOT_TAKEN", 276}, /* 189 */
+	{"INSTRUMENTED_POP_ITER", 280}, /* 190 */
+	{"INSTRUMENTED_POP_JUMP_IF_FALSE", 289}, /* 191 */
+	{"INSTRUMENTED_POP_JUMP_IF_NONE", 290}, /* 192 */
+	{"INSTRUMENTED_POP_JUMP_IF_NOT_NONE", 291}, /* 193 */
+	{"INSTRUMENTED_POP_JUMP_IF_TRUE", 292}, /* 194 */
+	{"INSTRUMENTED_RESUME", 319}, /* 195 */
+	{"INSTRUMENTED_RETURN_CONST", 323}, /* 196 */
+	{"INSTRUMENTED_RETURN_VALUE", 325}, /* 197 */
+	{"INSTRUMENTED_YIELD_VALUE", 382}, /* 198 */
+	{"INTERPRETER_EXIT", 199}, /* 199 */
+	{"IS_OP", 200}, /* 200 */
+	{"JUMP_ABSOLUTE", 201}, /* 201 */
+	{"JUMP_BACKWARD", 202}, /* 202 */
+	{"JUMP_BACKWARD_JIT", 202}, /* 203 */
+	{"JUMP_BACKWARD_NO_INTERRUPT", 204}, /* 204 */
+	{"JUMP_BACKWARD_NO_JIT", 202}, /* 205 */
+	{"JUMP_BACKWARD_QUICK", 202}, /* 206 */
+	{"JUMP_FORWARD", 207}, /* 207 */
+	{"JUMP_IF_FALSE_OR_POP", 208}, /* 208 */
+	{"JUMP_IF_NOT_EXC_MATCH", 209}, /* 209 */
+	{"JUMP_IF_TRUE_OR_POP", 210}, /* 210 */
+	{"KW_NAMES", 211}, /* 211 */
+	{"LIST_APPEND", 212}, /* 212 */
+	{"LIST_EXTEND", 213}, /* 213 */
+	{"LIST_TO_TUPLE", 214}, /* 214 */
+	{"LOAD_ASSERTION_ERROR", 215}, /* 215 */
+	{"LOAD_ATTR", 216}, /* 216 */
+	{"LOAD_ATTR_ADAPTIVE", 216}, /* 217 */
+	{"LOAD_ATTR_CLASS", 216}, /* 218 */
+	{"LOAD_ATTR_CLASS_WITH_METACLASS_CHECK", 216}, /* 219 */
+	{"LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN", 216}, /* 220 */
+	{"LOAD_ATTR_INSTANCE_VALUE", 216}, /* 221 */
+	{"LOAD_ATTR_METHOD_LAZY_DICT", 216}, /* 222 */
+	{"LOAD_ATTR_METHOD_NO_DICT", 216}, /* 223 */
+	{"LOAD_ATTR_METHOD_WITH_VALUES", 216}, /* 224 */
+	{"LOAD_ATTR_MODULE", 216}, /* 225 */
+	{"LOAD_ATTR_NONDESCRIPTOR_NO_DICT", 216}, /* 226 */
+	{"LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES", 216}, /* 227 */
+	{"LOAD_ATTR_PROPERTY", 216}, /* 228 */
+	{"LOAD_ATTR_SLOT", 216}, /* 229 */
+	{"LOAD_ATTR_WITH_HINT", 216}, /* 230 */
+	{"LOAD_BUILD_CLASS", 231}, /* 231 */
+	{"LOAD_CLASSDEREF", 232}, /* 232 */
+	{"LOAD_CLOSURE", 233}, /* 233 */
+	{"LOAD_COMMON_CONSTANT", 234}, /* 234 */
+	{"LOAD_CONST", 235}, /* 235 */
+	{"LOAD_CONST_IMMORTAL", 235}, /* 236 */
+	{"LOAD_CONST_MORTAL", 235}, /* 237 */
+	{"LOAD_CONST__LOAD_FAST", 235}, /* 238 */
+	{"LOAD_DEREF", 239}, /* 239 */
+	{"LOAD_FAST", 240}, /* 240 */
+	{"LOAD_FAST_AND_CLEAR", 241}, /* 241 */
+	{"LOAD_FAST_BORROW", 242}, /* 242 */
+	{"LOAD_FAST_BORROW_LOAD_FAST_BORROW", 243}, /* 243 */
+	{"LOAD_FAST_CHECK", 244}, /* 244 */
+	{"LOAD_FAST_LOAD_FAST", 245}, /* 245 */
+	{"LOAD_FAST__LOAD_CONST", 240}, /* 246 */
+	{"LOAD_FAST__LOAD_FAST", 240}, /* 247 */
+	{"LOAD_FROM_DICT_OR_DEREF", 248}, /* 248 */
+	{"LOAD_FROM_DICT_OR_GLOBALS", 249}, /* 249 */
+	{"LOAD_GLOBAL", 250}, /* 250 */
+	{"LOAD_GLOBAL_ADAPTIVE", 250}, /* 251 */
+	{"LOAD_GLOBAL_BUILTIN", 250}, /* 252 */
+	{"LOAD_GLOBAL_MODULE", 250}, /* 253 */
+	{"LOAD_LOCALS", 254}, /* 254 */
+	{"LOAD_METHOD", 255}, /* 255 */
+	{"LOAD_METHOD_ADAPTIVE", 255}, /* 256 */
+	{"LOAD_METHOD_CLASS", 255}, /* 257 */
+	{"LOAD_METHOD_MODULE", 255}, /* 258 */
+	{"LOAD_METHOD_NO_DICT", 255}, /* 259 */
+	{"LOAD_METHOD_WITH_DICT", 255}, /* 260 */
+	{"LOAD_METHOD_WITH_VALUES", 255}, /* 261 */
+	{"LOAD_NAME", 262}, /* 262 */
+	{"LOAD_SMALL_INT", 263}, /* 263 */
+	{"LOAD_SPECIAL", 264}, /* 264 */
+	{"LOAD_SUPER_ATTR", 265}, /* 265 */
+	{"LOAD_SUPER_ATTR_ATTR", 265}, /* 266 */
+	{"LOAD_SUPER_ATTR_METHOD", 265}, /* 267 */
+	{"MAKE_CELL", 268}, /* 268 */
+	{"MAKE_FUNCTION", 269}, /* 269 */
+	{"MAP_ADD", 270}, /* 270 */
+	{"MATCH_CLASS", 271}, /* 271 */
+	{"MATCH_KEYS", 272}, /* 272 */
+	{"MATCH_MAPPING", 273}, /* 273 */
+	{"MATCH_SEQUENCE", 274}, /* 274 */
+	{"NOP", 275}, /* 275 */
+	{"NOT_TAKEN", 276}, /* 276 */
+	{"POP_BLOCK", 277}, /* 277 */
+	{"POP_EXCEPT", 278}, /* 278 */
+	{"POP_FINALLY", 279}, /* 279 */
+	{"POP_ITER", 280}, /* 280 */
+	{"POP_JUMP_BACKWARD_IF_FALSE", 281}, /* 281 */
+	{"POP_JUMP_BACKWARD_IF_NONE", 282}, /* 282 */
+	{"POP_JUMP_BACKWARD_IF_NOT_NONE", 283}, /* 283 */
+	{"POP_JUMP_BACKWARD_IF_TRUE", 284}, /* 284 */
+	{"POP_JUMP_FORWARD_IF_FALSE", 285}, /* 285 */
+	{"POP_JUMP_FORWARD_IF_NONE", 286}, /* 286 */
+	{"POP_JUMP_FORWARD_IF_NOT_NONE", 287}, /* 287 */
+	{"POP_JUMP_FORWARD_IF_TRUE", 288}, /* 288 */
+	{"POP_JUMP_IF_FALSE", 289}, /* 289 */
+	{"POP_JUMP_IF_NONE", 290}, /* 290 */
+	{"POP_JUMP_IF_NOT_NONE", 291}, /* 291 */
+	{"POP_JUMP_IF_TRUE", 292}, /* 292 */
+	{"POP_TOP", 293}, /* 293 */
+	{"PRECALL", 294}, /* 294 */
+	{"PRECALL_ADAPTIVE", 294}, /* 295 */
+	{"PRECALL_BOUND_METHOD", 294}, /* 296 */
+	{"PRECALL_BUILTIN_CLASS", 294}, /* 297 */
+	{"PRECALL_BUILTIN_FAST_WITH_KEYWORDS", 294}, /* 298 */
+	{"PRECALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS", 294}, /* 299 */
+	{"PRECALL_NO_KW_BUILTIN_FAST", 294}, /* 300 */
+	{"PRECALL_NO_KW_BUILTIN_O", 294}, /* 301 */
+	{"PRECALL_NO_KW_ISINSTANCE", 294}, /* 302 */
+	{"PRECALL_NO_KW_LEN", 294}, /* 303 */
+	{"PRECALL_NO_KW_LIST_APPEND", 294}, /* 304 */
+	{"PRECALL_NO_KW_METHOD_DESCRIPTOR_FAST", 294}, /* 305 */
+	{"PRECALL_NO_KW_METHOD_DESCRIPTOR_NOARGS", 294}, /* 306 */
+	{"PRECALL_NO_KW_METHOD_DESCRIPTOR_O", 294}, /* 307 */
+	{"PRECALL_NO_KW_STR_1", 294}, /* 308 */
+	{"PRECALL_NO_KW_TUPLE_1", 294}, /* 309 */
+	{"PRECALL_NO_KW_TYPE_1", 294}, /* 310 */
+	{"PRECALL_PYFUNC", 294}, /* 311 */
+	{"PREP_RERAISE_STAR", 312}, /* 312 */
+	{"PRINT_EXPR", 313}, /* 313 */
+	{"PUSH_EXC_INFO", 314}, /* 314 */
+	{"PUSH_NULL", 315}, /* 315 */
+	{"RAISE_VARARGS", 316}, /* 316 */
+	{"RERAISE", 317}, /* 317 */
+	{"RESERVED", 318}, /* 318 */
+	{"RESUME", 319}, /* 319 */
+	{"RESUME_CHECK", 319}, /* 320 */
+	{"RESUME_CHECK_JIT", 319}, /* 321 */
+	{"RESUME_QUICK", 319}, /* 322 */
+	{"RETURN_CONST", 323}, /* 323 */
+	{"RETURN_GENERATOR", 324}, /* 324 */
+	{"RETURN_VALUE", 325}, /* 325 */
+	{"ROT_FOUR", 326}, /* 326 */
+	{"ROT_N", 327}, /* 327 */
+	{"ROT_THREE", 328}, /* 328 */
+	{"ROT_TWO", 329}, /* 329 */
+	{"SEND", 330}, /* 330 */
+	{"SEND_ASYNC_GEN", 330}, /* 331 */
+	{"SEND_GEN", 330}, /* 332 */
+	{"SEND_VIRTUAL", 330}, /* 333 */
+	{"SETUP_ANNOTATIONS", 334}, /* 334 */
+	{"SETUP_ASYNC_WITH", 335}, /* 335 */
+	{"SETUP_FINALLY", 336}, /* 336 */
+	{"SETUP_WITH", 337}, /* 337 */
+	{"SET_ADD", 338}, /* 338 */
+	{"SET_FUNCTION_ATTRIBUTE", 339}, /* 339 */
+	{"SET_UPDATE", 340}, /* 340 */
+	{"STORE_ATTR", 341}, /* 341 */
+	{"STORE_ATTR_ADAPTIVE", 341}, /* 342 */
+	{"STORE_ATTR_INSTANCE_VALUE", 341}, /* 343 */
+	{"STORE_ATTR_SLOT", 341}, /* 344 */
+	{"STORE_ATTR_WITH_HINT", 341}, /* 345 */
+	{"STORE_DEREF", 346}, /* 346 */
+	{"STORE_FAST", 347}, /* 347 */
+	{"STORE_FAST_LOAD_FAST", 348}, /* 348 */
+	{"STORE_FAST_STORE_FAST", 349}, /* 349 */
+	{"STORE_FAST__LOAD_FAST", 347}, /* 350 */
+	{"STORE_FAST__STORE_FAST", 347}, /* 351 */
+	{"STORE_GLOBAL", 352}, /* 352 */
+	{"STORE_NAME", 353}, /* 353 */
+	{"STORE_SLICE", 354}, /* 354 */
+	{"STORE_SUBSCR", 355}, /* 355 */
+	{"STORE_SUBSCR_ADAPTIVE", 355}, /* 356 */
+	{"STORE_SUBSCR_DICT", 355}, /* 357 */
+	{"STORE_SUBSCR_LIST_INT", 355}, /* 358 */
+	{"SWAP", 359}, /* 359 */
+	{"TO_BOOL", 360}, /* 360 */
+	{"TO_BOOL_ALWAYS_TRUE", 360}, /* 361 */
+	{"TO_BOOL_BOOL", 360}, /* 362 */
+	{"TO_BOOL_INT", 360}, /* 363 */
+	{"TO_BOOL_LIST", 360}, /* 364 */
+	{"TO_BOOL_NONE", 360}, /* 365 */
+	{"TO_BOOL_STR", 360}, /* 366 */
+	{"TRACE_RECORD", 367}, /* 367 */
+	{"UNARY_INVERT", 368}, /* 368 */
+	{"UNARY_NEGATIVE", 369}, /* 369 */
+	{"UNARY_NOT", 370}, /* 370 */
+	{"UNARY_POSITIVE", 371}, /* 371 */
+	{"UNPACK_EX", 372}, /* 372 */
+	{"UNPACK_SEQUENCE", 373}, /* 373 */
+	{"UNPACK_SEQUENCE_ADAPTIVE", 373}, /* 374 */
+	{"UNPACK_SEQUENCE_LIST", 373}, /* 375 */
+	{"UNPACK_SEQUENCE_TUPLE", 373}, /* 376 */
+	{"UNPACK_SEQUENCE_TWO_TUPLE", 373}, /* 377 */
+	{"WITH_CLEANUP_FINISH", 378}, /* 378 */
+	{"WITH_CLEANUP_START", 379}, /* 379 */
+	{"WITH_EXCEPT_START", 380}, /* 380 */
+	{"YIELD_FROM", 381}, /* 381 */
+	{"YIELD_VALUE", 382}, /* 382 */
+};
+const uint16_t opcode_count = sizeof(opcodes) / sizeof(opcodes[0]);
+
+const uint16_t opcode_numbers[OPCODE_VERSIONS][256] = {
+	/* 3.8 */
 	{
-		.minor = 8,
-		.names =
-			{
-				[1] = "POP_TOP",
-				[2] = "ROT_TWO",
-				[3] = "ROT_THREE",
-				[4] = "DUP_TOP",
-				[5] = "DUP_TOP_TWO",
-				[6] = "ROT_FOUR",
-				[9] = "NOP",
-				[10] = "UNARY_POSITIVE",
-				[11] = "UNARY_NEGATIVE",
-				[12] = "UNARY_NOT",
-				[15] = "UNARY_INVERT",
-				[16] = "BINARY_MATRIX_MULTIPLY",
-				[17] = "INPLACE_MATRIX_MULTIPLY",
-				[19] = "BINARY_POWER",
-				[20] = "BINARY_MULTIPLY",
-				[22] = "BINARY_MODULO",
-				[23] = "BINARY_ADD",
-				[24] = "BINARY_SUBTRACT",
-				[25] = "BINARY_SUBSCR",
-				[26] = "BINARY_FLOOR_DIVIDE",
-				[27] = "BINARY_TRUE_DIVIDE",
-				[28] = "INPLACE_FLOOR_DIVIDE",
-				[29] = "INPLACE_TRUE_DIVIDE",
-				[50] = "GET_AITER",
-				[51] = "GET_ANEXT",
-				[52] = "BEFORE_ASYNC_WITH",
-				[53] = "BEGIN_FINALLY",
-				[54] = "END_ASYNC_FOR",
-				[55] = "INPLACE_ADD",
-				[56] = "INPLACE_SUBTRACT",
-				[57] = "INPLACE_MULTIPLY",
-				[59] = "INPLACE_MODULO",
-				[60] = "STORE_SUBSCR",
-				[61] = "DELETE_SUBSCR",
-				[62] = "BINARY_LSHIFT",
-				[63] = "BINARY_RSHIFT",
-				[64] = "BINARY_AND",
-				[65] = "BINARY_XOR",
-				[66] = "BINARY_OR",
-				[67] = "INPLACE_POWER",
-				[68] = "GET_ITER",
-				[69] = "GET_YIELD_FROM_ITER",
-				[70] = "PRINT_EXPR",
-				[71] = "LOAD_BUILD_CLASS",
-				[72] = "YIELD_FROM",
-				[73] = "GET_AWAITABLE",
-				[75] = "INPLACE_LSHIFT",
-				[76] = "INPLACE_RSHIFT",
-				[77] = "INPLACE_AND",
-				[78] = "INPLACE_XOR",
-				[79] = "INPLACE_OR",
-				[81] = "WITH_CLEANUP_START",
-				[82] = "WITH_CLEANUP_FINISH",
-				[83] = "RETURN_VALUE",
-				[84] = "IMPORT_STAR",
-				[85] = "SETUP_ANNOTATIONS",
-				[86] = "YIELD_VALUE",
-				[87] = "POP_BLOCK",
-				[88] = "END_FINALLY",
-				[89] = "POP_EXCEPT",
-				[90] = "STORE_NAME",
-				[91] = "DELETE_NAME",
-				[92] = "UNPACK_SEQUENCE",
-				[93] = "FOR_ITER",
-				[94] = "UNPACK_EX",
-				[95] = "STORE_ATTR",
-				[96] = "DELETE_ATTR",
-				[97] = "STORE_GLOBAL",
-				[98] = "DELETE_GLOBAL",
-				[100] = "LOAD_CONST",
-				[101] = "LOAD_NAME",
-				[102] = "BUILD_TUPLE",
-				[103] = "BUILD_LIST",
-				[104] = "BUILD_SET",
-				[105] = "BUILD_MAP",
-				[106] = "LOAD_ATTR",
-				[107] = "COMPARE_OP",
-				[108] = "IMPORT_NAME",
-				[109] = "IMPORT_FROM",
-				[110] = "JUMP_FORWARD",
-				[111] = "JUMP_IF_FALSE_OR_POP",
-				[112] = "JUMP_IF_TRUE_OR_POP",
-				[113] = "JUMP_ABSOLUTE",
-				[114] = "POP_JUMP_IF_FALSE",
-				[115] = "POP_JUMP_IF_TRUE",
-				[116] = "LOAD_GLOBAL",
-				[122] = "SETUP_FINALLY",
-				[124] = "LOAD_FAST",
-				[125] = "STORE_FAST",
-				[126] = "DELETE_FAST",
-				[130] = "RAISE_VARARGS",
-				[131] = "CALL_FUNCTION",
-				[132] = "MAKE_FUNCTION",
-				[133] = "BUILD_SLICE",
-				[135] = "LOAD_CLOSURE",
-				[136] = "LOAD_DEREF",
-				[137] = "STORE_DEREF",
-				[138] = "DELETE_DEREF",
-				[141] = "CALL_FUNCTION_KW",
-				[142] = "CALL_FUNCTION_EX",
-				[143] = "SETUP_WITH",
-				[144] = "EXTENDED_ARG",
-				[145] = "LIST_APPEND",
-				[146] = "SET_ADD",
-				[147] = "MAP_ADD",
-				[148] = "LOAD_CLASSDEREF",
-				[149] = "BUILD_LIST_UNPACK",
-				[150] = "BUILD_MAP_UNPACK",
-				[151] = "BUILD_MAP_UNPACK_WITH_CALL",
-				[152] = "BUILD_TUPLE_UNPACK",
-				[153] = "BUILD_SET_UNPACK",
-				[154] = "SETUP_ASYNC_WITH",
-				[155] = "FORMAT_VALUE",
-				[156] = "BUILD_CONST_KEY_MAP",
-				[157] = "BUILD_STRING",
-				[158] = "BUILD_TUPLE_UNPACK_WITH_CALL",
-				[160] = "LOAD_METHOD",
-				[161] = "CALL_METHOD",
-				[162] = "CALL_FINALLY",
-				[163] = "POP_FINALLY",
-			},
+		[1] = 293, /* POP_TOP */
+		[2] = 329, /* ROT_TWO */
+		[3] = 328, /* ROT_THREE */
+		[4] = 133, /* DUP_TOP */
+		[5] = 134, /* DUP_TOP_TWO */
+		[6] = 326, /* ROT_FOUR */
+		[9] = 275, /* NOP */
+		[10] = 371, /* UNARY_POSITIVE */
+		[11] = 369, /* UNARY_NEGATIVE */
+		[12] = 370, /* UNARY_NOT */
+		[15] = 368, /* UNARY_INVERT */
+		[16] = 9, /* BINARY_MATRIX_MULTIPLY */
+		[17] = 168, /* INPLACE_MATRIX_MULTIPLY */
+		[19] = 31, /* BINARY_POWER */
+		[20] = 11, /* BINARY_MULTIPLY */
+		[22] = 10, /* BINARY_MODULO */
+		[23] = 5, /* BINARY_ADD */
+		[24] = 41, /* BINARY_SUBTRACT */
+		[25] = 34, /* BINARY_SUBSCR */
+		[26] = 7, /* BINARY_FLOOR_DIVIDE */
+		[27] = 42, /* BINARY_TRUE_DIVIDE */
+		[28] = 166, /* INPLACE_FLOOR_DIVIDE */
+		[29] = 175, /* INPLACE_TRUE_DIVIDE */
+		[50] = 153, /* GET_AITER */
+		[51] = 154, /* GET_ANEXT */
+		[52] = 2, /* BEFORE_ASYNC_WITH */
+		[53] = 4, /* BEGIN_FINALLY */
+		[54] = 135, /* END_ASYNC_FOR */
+		[55] = 164, /* INPLACE_ADD */
+		[56] = 174, /* INPLACE_SUBTRACT */
+		[57] = 170, /* INPLACE_MULTIPLY */
+		[59] = 169, /* INPLACE_MODULO */
+		[60] = 355, /* STORE_SUBSCR */
+		[61] = 130, /* DELETE_SUBSCR */
+		[62] = 8, /* BINARY_LSHIFT */
+		[63] = 32, /* BINARY_RSHIFT */
+		[64] = 6, /* BINARY_AND */
+		[65] = 43, /* BINARY_XOR */
+		[66] = 30, /* BINARY_OR */
+		[67] = 172, /* INPLACE_POWER */
+		[68] = 156, /* GET_ITER */
+		[69] = 160, /* GET_YIELD_FROM_ITER */
+		[70] = 313, /* PRINT_EXPR */
+		[71] = 231, /* LOAD_BUILD_CLASS */
+		[72] = 381, /* YIELD_FROM */
+		[73] = 155, /* GET_AWAITABLE */
+		[75] = 167, /* INPLACE_LSHIFT */
+		[76] = 173, /* INPLACE_RSHIFT */
+		[77] = 165, /* INPLACE_AND */
+		[78] = 176, /* INPLACE_XOR */
+		[79] = 171, /* INPLACE_OR */
+		[81] = 379, /* WITH_CLEANUP_START */
+		[82] = 378, /* WITH_CLEANUP_FINISH */
+		[83] = 325, /* RETURN_VALUE */
+		[84] = 163, /* IMPORT_STAR */
+		[85] = 334, /* SETUP_ANNOTATIONS */
+		[86] = 382, /* YIELD_VALUE */
+		[87] = 277, /* POP_BLOCK */
+		[88] = 136, /* END_FINALLY */
+		[89] = 278, /* POP_EXCEPT */
+		[90] = 353, /* STORE_NAME */
+		[91] = 129, /* DELETE_NAME */
+		[92] = 373, /* UNPACK_SEQUENCE */
+		[93] = 146, /* FOR_ITER */
+		[94] = 372, /* UNPACK_EX */
+		[95] = 341, /* STORE_ATTR */
+		[96] = 125, /* DELETE_ATTR */
+		[97] = 352, /* STORE_GLOBAL */
+		[98] = 128, /* DELETE_GLOBAL */
+		[100] = 235, /* LOAD_CONST */
+		[101] = 262, /* LOAD_NAME */
+		[102] = 56, /* BUILD_TUPLE */
+		[103] = 46, /* BUILD_LIST */
+		[104] = 51, /* BUILD_SET */
+		[105] = 48, /* BUILD_MAP */
+		[106] = 216, /* LOAD_ATTR */
+		[107] = 110, /* COMPARE_OP */
+		[108] = 162, /* IMPORT_NAME */
+		[109] = 161, /* IMPORT_FROM */
+		[110] = 207, /* JUMP_FORWARD */
+		[111] = 208, /* JUMP_IF_FALSE_OR_POP */
+		[112] = 210, /* JUMP_IF_TRUE_OR_POP */
+		[113] = 201, /* JUMP_ABSOLUTE */
+		[114] = 289, /* POP_JUMP_IF_FALSE */
+		[115] = 292, /* POP_JUMP_IF_TRUE */
+		[116] = 250, /* LOAD_GLOBAL */
+		[122] = 336, /* SETUP_FINALLY */
+		[124] = 240, /* LOAD_FAST */
+		[125] = 347, /* STORE_FAST */
+		[126] = 127, /* DELETE_FAST */
+		[130] = 316, /* RAISE_VARARGS */
+		[131] = 72, /* CALL_FUNCTION */
+		[132] = 269, /* MAKE_FUNCTION */
+		[133] = 53, /* BUILD_SLICE */
+		[135] = 233, /* LOAD_CLOSURE */
+		[136] = 239, /* LOAD_DEREF */
+		[137] = 346, /* STORE_DEREF */
+		[138] = 126, /* DELETE_DEREF */
+		[141] = 74, /* CALL_FUNCTION_KW */
+		[142] = 73, /* CALL_FUNCTION_EX */
+		[143] = 337, /* SETUP_WITH */
+		[144] = 141, /* EXTENDED_ARG */
+		[145] = 212, /* LIST_APPEND */
+		[146] = 338, /* SET_ADD */
+		[147] = 270, /* MAP_ADD */
+		[148] = 232, /* LOAD_CLASSDEREF */
+		[149] = 47, /* BUILD_LIST_UNPACK */
+		[150] = 49, /* BUILD_MAP_UNPACK */
+		[151] = 50, /* BUILD_MAP_UNPACK_WITH_CALL */
+		[152] = 57, /* BUILD_TUPLE_UNPACK */
+		[153] = 52, /* BUILD_SET_UNPACK */
+		[154] = 335, /* SETUP_ASYNC_WITH */
+		[155] = 144, /* FORMAT_VALUE */
+		[156] = 44, /* BUILD_CONST_KEY_MAP */
+		[157] = 54, /* BUILD_STRING */
+		[158] = 58, /* BUILD_TUPLE_UNPACK_WITH_CALL */
+		[160] = 255, /* LOAD_METHOD */
+		[161] = 84, /* CALL_METHOD */
+		[162] = 71, /* CALL_FINALLY */
+		[163] = 279, /* POP_FINALLY */
 	},
+	/* 3.9 */
 	{
-		.minor = 9,
-		.names =
-			{
-				[1] = "POP_TOP",
-				[2] = "ROT_TWO",
-				[3] = "ROT_THREE",
-				[4] = "DUP_TOP",
-				[5] = "DUP_TOP_TWO",
-				[6] = "ROT_FOUR",
-				[9] = "NOP",
-				[10] = "UNARY_POSITIVE",
-				[11] = "UNARY_NEGATIVE",
-				[12] = "UNARY_NOT",
-				[15] = "UNARY_INVERT",
-				[16] = "BINARY_MATRIX_MULTIPLY",
-				[17] = "INPLACE_MATRIX_MULTIPLY",
-				[19] = "BINARY_POWER",
-				[20] = "BINARY_MULTIPLY",
-				[22] = "BINARY_MODULO",
-				[23] = "BINARY_ADD",
-				[24] = "BINARY_SUBTRACT",
-				[25] = "BINARY_SUBSCR",
-				[26] = "BINARY_FLOOR_DIVIDE",
-				[27] = "BINARY_TRUE_DIVIDE",
-				[28] = "INPLACE_FLOOR_DIVIDE",
-				[29] = "INPLACE_TRUE_DIVIDE",
-				[48] = "RERAISE",
-				[49] = "WITH_EXCEPT_START",
-				[50] = "GET_AITER",
-				[51] = "GET_ANEXT",
-				[52] = "BEFORE_ASYNC_WITH",
-				[54] = "END_ASYNC_FOR",
-				[55] = "INPLACE_ADD",
-				[56] = "INPLACE_SUBTRACT",
-				[57] = "INPLACE_MULTIPLY",
-				[59] = "INPLACE_MODULO",
-				[60] = "STORE_SUBSCR",
-				[61] = "DELETE_SUBSCR",
-				[62] = "BINARY_LSHIFT",
-				[63] = "BINARY_RSHIFT",
-				[64] = "BINARY_AND",
-				[65] = "BINARY_XOR",
-				[66] = "BINARY_OR",
-				[67] = "INPLACE_POWER",
-				[68] = "GET_ITER",
-				[69] = "GET_YIELD_FROM_ITER",
-				[70] = "PRINT_EXPR",
-				[71] = "LOAD_BUILD_CLASS",
-				[72] = "YIELD_FROM",
-				[73] = "GET_AWAITABLE",
-				[74] = "LOAD_ASSERTION_ERROR",
-				[75] = "INPLACE_LSHIFT",
-				[76] = "INPLACE_RSHIFT",
-				[77] = "INPLACE_AND",
-				[78] = "INPLACE_XOR",
-				[79] = "INPLACE_OR",
-				[82] = "LIST_TO_TUPLE",
-				[83] = "RETURN_VALUE",
-				[84] = "IMPORT_STAR",
-				[85] = "SETUP_ANNOTATIONS",
-				[86] = "YIELD_VALUE",
-				[87] = "POP_BLOCK",
-				[89] = "POP_EXCEPT",
-				[90] = "STORE_NAME",
-				[91] = "DELETE_NAME",
-				[92] = "UNPACK_SEQUENCE",
-				[93] = "FOR_ITER",
-				[94] = "UNPACK_EX",
-				[95] = "STORE_ATTR",
-				[96] = "DELETE_ATTR",
-				[97] = "STORE_GLOBAL",
-				[98] = "DELETE_GLOBAL",
-				[100] = "LOAD_CONST",
-				[101] = "LOAD_NAME",
-				[102] = "BUILD_TUPLE",
-				[103] = "BUILD_LIST",
-				[104] = "BUILD_SET",
-				[105] = "BUILD_MAP",
-				[106] = "LOAD_ATTR",
-				[107] = "COMPARE_OP",
-				[108] = "IMPORT_NAME",
-				[109] = "IMPORT_FROM",
-				[110] = "JUMP_FORWARD",
-				[111] = "JUMP_IF_FALSE_OR_POP",
-				[112] = "JUMP_IF_TRUE_OR_POP",
-				[113] = "JUMP_ABSOLUTE",
-				[114] = "POP_JUMP_IF_FALSE",
-				[115] = "POP_JUMP_IF_TRUE",
-				[116] = "LOAD_GLOBAL",
-				[117] = "IS_OP",
-				[118] = "CONTAINS_OP",
-				[121] = "JUMP_IF_NOT_EXC_MATCH",
-				[122] = "SETUP_FINALLY",
-				[124] = "LOAD_FAST",
-				[125] = "STORE_FAST",
-				[126] = "DELETE_FAST",
-				[130] = "RAISE_VARARGS",
-				[131] = "CALL_FUNCTION",
-				[132] = "MAKE_FUNCTION",
-				[133] = "BUILD_SLICE",
-				[135] = "LOAD_CLOSURE",
-				[136] = "LOAD_DEREF",
-				[137] = "STORE_DEREF",
-				[138] = "DELETE_DEREF",
-				[141] = "CALL_FUNCTION_KW",
-				[142] = "CALL_FUNCTION_EX",
-				[143] = "SETUP_WITH",
-				[144] = "EXTENDED_ARG",
-				[145] = "LIST_APPEND",
-				[146] = "SET_ADD",
-				[147] = "MAP_ADD",
-				[148] = "LOAD_CLASSDEREF",
-				[154] = "SETUP_ASYNC_WITH",
-				[155] = "FORMAT_VALUE",
-				[156] = "BUILD_CONST_KEY_MAP",
-				[157] = "BUILD_STRING",
-				[160] = "LOAD_METHOD",
-				[161] = "CALL_METHOD",
-				[162] = "LIST_EXTEND",
-				[163] = "SET_UPDATE",
-				[164] = "DICT_MERGE",
-				[165] = "DICT_UPDATE",
-			},
+		[1] = 293, /* POP_TOP */
+		[2] = 329, /* ROT_TWO */
+		[3] = 328, /* ROT_THREE */
+		[4] = 133, /* DUP_TOP */
+		[5] = 134, /* DUP_TOP_TWO */
+		[6] = 326, /* ROT_FOUR */
+		[9] = 275, /* NOP */
+		[10] = 371, /* UNARY_POSITIVE */
+		[11] = 369, /* UNARY_NEGATIVE */
+		[12] = 370, /* UNARY_NOT */
+		[15] = 368, /* UNARY_INVERT */
+		[16] = 9, /* BINARY_MATRIX_MULTIPLY */
+		[17] = 168, /* INPLACE_MATRIX_MULTIPLY */
+		[19] = 31, /* BINARY_POWER */
+		[20] = 11, /* BINARY_MULTIPLY */
+		[22] = 10, /* BINARY_MODULO */
+		[23] = 5, /* BINARY_ADD */
+		[24] = 41, /* BINARY_SUBTRACT */
+		[25] = 34, /* BINARY_SUBSCR */
+		[26] = 7, /* BINARY_FLOOR_DIVIDE */
+		[27] = 42, /* BINARY_TRUE_DIVIDE */
+		[28] = 166, /* INPLACE_FLOOR_DIVIDE */
+		[29] = 175, /* INPLACE_TRUE_DIVIDE */
+		[48] = 317, /* RERAISE */
+		[49] = 380, /* WITH_EXCEPT_START */
+		[50] = 153, /* GET_AITER */
+		[51] = 154, /* GET_ANEXT */
+		[52] = 2, /* BEFORE_ASYNC_WITH */
+		[54] = 135, /* END_ASYNC_FOR */
+		[55] = 164, /* INPLACE_ADD */
+		[56] = 174, /* INPLACE_SUBTRACT */
+		[57] = 170, /* INPLACE_MULTIPLY */
+		[59] = 169, /* INPLACE_MODULO */
+		[60] = 355, /* STORE_SUBSCR */
+		[61] = 130, /* DELETE_SUBSCR */
+		[62] = 8, /* BINARY_LSHIFT */
+		[63] = 32, /* BINARY_RSHIFT */
+		[64] = 6, /* BINARY_AND */
+		[65] = 43, /* BINARY_XOR */
+		[66] = 30, /* BINARY_OR */
+		[67] = 172, /* INPLACE_POWER */
+		[68] = 156, /* GET_ITER */
+		[69] = 160, /* GET_YIELD_FROM_ITER */
+		[70] = 313, /* PRINT_EXPR */
+		[71] = 231, /* LOAD_BUILD_CLASS */
+		[72] = 381, /* YIELD_FROM */
+		[73] = 155, /* GET_AWAITABLE */
+		[74] = 215, /* LOAD_ASSERTION_ERROR */
+		[75] = 167, /* INPLACE_LSHIFT */
+		[76] = 173, /* INPLACE_RSHIFT */
+		[77] = 165, /* INPLACE_AND */
+		[78] = 176, /* INPLACE_XOR */
+		[79] = 171, /* INPLACE_OR */
+		[82] = 214, /* LIST_TO_TUPLE */
+		[83] = 325, /* RETURN_VALUE */
+		[84] = 163, /* IMPORT_STAR */
+		[85] = 334, /* SETUP_ANNOTATIONS */
+		[86] = 382, /* YIELD_VALUE */
+		[87] = 277, /* POP_BLOCK */
+		[89] = 278, /* POP_EXCEPT */
+		[90] = 353, /* STORE_NAME */
+		[91] = 129, /* DELETE_NAME */
+		[92] = 373, /* UNPACK_SEQUENCE */
+		[93] = 146, /* FOR_ITER */
+		[94] = 372, /* UNPACK_EX */
+		[95] = 341, /* STORE_ATTR */
+		[96] = 125, /* DELETE_ATTR */
+		[97] = 352, /* STORE_GLOBAL */
+		[98] = 128, /* DELETE_GLOBAL */
+		[100] = 235, /* LOAD_CONST */
+		[101] = 262, /* LOAD_NAME */
+		[102] = 56, /* BUILD_TUPLE */
+		[103] = 46, /* BUILD_LIST */
+		[104] = 51, /* BUILD_SET */
+		[105] = 48, /* BUILD_MAP */
+		[106] = 216, /* LOAD_ATTR */
+		[107] = 110, /* COMPARE_OP */
+		[108] = 162, /* IMPORT_NAME */
+		[109] = 161, /* IMPORT_FROM */
+		[110] = 207, /* JUMP_FORWARD */
+		[111] = 208, /* JUMP_IF_FALSE_OR_POP */
+		[112] = 210, /* JUMP_IF_TRUE_OR_POP */
+		[113] = 201, /* JUMP_ABSOLUTE */
+		[114] = 289, /* POP_JUMP_IF_FALSE */
+		[115] = 292, /* POP_JUMP_IF_TRUE */
+		[116] = 250, /* LOAD_GLOBAL */
+		[117] = 200, /* IS_OP */
+		[118] = 118, /* CONTAINS_OP */
+		[121] = 209, /* JUMP_IF_NOT_EXC_MATCH */
+		[122] = 336, /* SETUP_FINALLY */
+		[124] = 240, /* LOAD_FAST */
+		[125] = 347, /* STORE_FAST */
+		[126] = 127, /* DELETE_FAST */
+		[130] = 316, /* RAISE_VARARGS */
+		[131] = 72, /* CALL_FUNCTION */
+		[132] = 269, /* MAKE_FUNCTION */
+		[133] = 53, /* BUILD_SLICE */
+		[135] = 233, /* LOAD_CLOSURE */
+		[136] = 239, /* LOAD_DEREF */
+		[137] = 346, /* STORE_DEREF */
+		[138] = 126, /* DELETE_DEREF */
+		[141] = 74, /* CALL_FUNCTION_KW */
+		[142] = 73, /* CALL_FUNCTION_EX */
+		[143] = 337, /* SETUP_WITH */
+		[144] = 141, /* EXTENDED_ARG */
+		[145] = 212, /* LIST_APPEND */
+		[146] = 338, /* SET_ADD */
+		[147] = 270, /* MAP_ADD */
+		[148] = 232, /* LOAD_CLASSDEREF */
+		[154] = 335, /* SETUP_ASYNC_WITH */
+		[155] = 144, /* FORMAT_VALUE */
+		[156] = 44, /* BUILD_CONST_KEY_MAP */
+		[157] = 54, /* BUILD_STRING */
+		[160] = 255, /* LOAD_METHOD */
+		[161] = 84, /* CALL_METHOD */
+		[162] = 213, /* LIST_EXTEND */
+		[163] = 340, /* SET_UPDATE */
+		[164] = 131, /* DICT_MERGE */
+		[165] = 132, /* DICT_UPDATE */
 	},
+	/* 3.10 */
 	{
-		.minor = 10,
-		.names =
-			{
-				[1] = "POP_TOP",
-				[2] = "ROT_TWO",
-				[3] = "ROT_THREE",
-				[4] = "DUP_TOP",
-				[5] = "DUP_TOP_TWO",
-				[6] = "ROT_FOUR",
-				[9] = "NOP",
-				[10] = "UNARY_POSITIVE",
-				[11] = "UNARY_NEGATIVE",
-				[12] = "UNARY_NOT",
-				[15] = "UNARY_INVERT",
-				[16] = "BINARY_MATRIX_MULTIPLY",
-				[17] = "INPLACE_MATRIX_MULTIPLY",
-				[19] = "BINARY_POWER",
-				[20] = "BINARY_MULTIPLY",
-				[22] = "BINARY_MODULO",
-				[23] = "BINARY_ADD",
-				[24] = "BINARY_SUBTRACT",
-				[25] = "BINARY_SUBSCR",
-				[26] = "BINARY_FLOOR_DIVIDE",
-				[27] = "BINARY_TRUE_DIVIDE",
-				[28] = "INPLACE_FLOOR_DIVIDE",
-				[29] = "INPLACE_TRUE_DIVIDE",
-				[30] = "GET_LEN",
-				[31] = "MATCH_MAPPING",
-				[32] = "MATCH_SEQUENCE",
-				[33] = "MATCH_KEYS",
-				[34] = "COPY_DICT_WITHOUT_KEYS",
-				[49] = "WITH_EXCEPT_START",
-				[50] = "GET_AITER",
-				[51] = "GET_ANEXT",
-				[52] = "BEFORE_ASYNC_WITH",
-				[54] = "END_ASYNC_FOR",
-				[55] = "INPLACE_ADD",
-				[56] = "INPLACE_SUBTRACT",
-				[57] = "INPLACE_MULTIPLY",
-				[59] = "INPLACE_MODULO",
-				[60] = "STORE_SUBSCR",
-				[61] = "DELETE_SUBSCR",
-				[62] = "BINARY_LSHIFT",
-				[63] = "BINARY_RSHIFT",
-				[64] = "BINARY_AND",
-				[65] = "BINARY_XOR",
-				[66] = "BINARY_OR",
-				[67] = "INPLACE_POWER",
-				[68] = "GET_ITER",
-				[69] = "GET_YIELD_FROM_ITER",
-				[70] = "PRINT_EXPR",
-				[71] = "LOAD_BUILD_CLASS",
-				[72] = "YIELD_FROM",
-				[73] = "GET_AWAITABLE",
-				[74] = "LOAD_ASSERTION_ERROR",
-				[75] = "INPLACE_LSHIFT",
-				[76] = "INPLACE_RSHIFT",
-				[77] = "INPLACE_AND",
-				[78] = "INPLACE_XOR",
-				[79] = "INPLACE_OR",
-				[82] = "LIST_TO_TUPLE",
-				[83] = "RETURN_VALUE",
-				[84] = "IMPORT_STAR",
-				[85] = "SETUP_ANNOTATIONS",
-				[86] = "YIELD_VALUE",
-				[87] = "POP_BLOCK",
-				[89] = "POP_EXCEPT",
-				[90] = "STORE_NAME",
-				[91] = "DELETE_NAME",
-				[92] = "UNPACK_SEQUENCE",
-				[93] = "FOR_ITER",
-				[94] = "UNPACK_EX",
-				[95] = "STORE_ATTR",
-				[96] = "DELETE_ATTR",
-				[97] = "STORE_GLOBAL",
-				[98] = "DELETE_GLOBAL",
-				[99] = "ROT_N",
-				[100] = "LOAD_CONST",
-				[101] = "LOAD_NAME",
-				[102] = "BUILD_TUPLE",
-				[103] = "BUILD_LIST",
-				[104] = "BUILD_SET",
-				[105] = "BUILD_MAP",
-				[106] = "LOAD_ATTR",
-				[107] = "COMPARE_OP",
-				[108] = "IMPORT_NAME",
-				[109] = "IMPORT_FROM",
-				[110] = "JUMP_FORWARD",
-				[111] = "JUMP_IF_FALSE_OR_POP",
-				[112] = "JUMP_IF_TRUE_OR_POP",
-				[113] = "JUMP_ABSOLUTE",
-				[114] = "POP_JUMP_IF_FALSE",
-				[115] = "POP_JUMP_IF_TRUE",
-				[116] = "LOAD_GLOBAL",
-				[117] = "IS_OP",
-				[118] = "CONTAINS_OP",
-				[119] = "RERAISE",
-				[121] = "JUMP_IF_NOT_EXC_MATCH",
-				[122] = "SETUP_FINALLY",
-				[124] = "LOAD_FAST",
-				[125] = "STORE_FAST",
-				[126] = "DELETE_FAST",
-				[129] = "GEN_START",
-				[130] = "RAISE_VARARGS",
-				[131] = "CALL_FUNCTION",
-				[132] = "MAKE_FUNCTION",
-				[133] = "BUILD_SLICE",
-				[135] = "LOAD_CLOSURE",
-				[136] = "LOAD_DEREF",
-				[137] = "STORE_DEREF",
-				[138] = "DELETE_DEREF",
-				[141] = "CALL_FUNCTION_KW",
-				[142] = "CALL_FUNCTION_EX",
-				[143] = "SETUP_WITH",
-				[144] = "EXTENDED_ARG",
-				[145] = "LIST_APPEND",
-				[146] = "SET_ADD",
-				[147] = "MAP_ADD",
-				[148] = "LOAD_CLASSDEREF",
-				[152] = "MATCH_CLASS",
-				[154] = "SETUP_ASYNC_WITH",
-				[155] = "FORMAT_VALUE",
-				[156] = "BUILD_CONST_KEY_MAP",
-				[157] = "BUILD_STRING",
-				[160] = "LOAD_METHOD",
-				[161] = "CALL_METHOD",
-				[162] = "LIST_EXTEND",
-				[163] = "SET_UPDATE",
-				[164] = "DICT_MERGE",
-				[165] = "DICT_UPDATE",
-			},
+		[1] = 293, /* POP_TOP */
+		[2] = 329, /* ROT_TWO */
+		[3] = 328, /* ROT_THREE */
+		[4] = 133, /* DUP_TOP */
+		[5] = 134, /* DUP_TOP_TWO */
+		[6] = 326, /* ROT_FOUR */
+		[9] = 275, /* NOP */
+		[10] = 371, /* UNARY_POSITIVE */
+		[11] = 369, /* UNARY_NEGATIVE */
+		[12] = 370, /* UNARY_NOT */
+		[15] = 368, /* UNARY_INVERT */
+		[16] = 9, /* BINARY_MATRIX_MULTIPLY */
+		[17] = 168, /* INPLACE_MATRIX_MULTIPLY */
+		[19] = 31, /* BINARY_POWER */
+		[20] = 11, /* BINARY_MULTIPLY */
+		[22] = 10, /* BINARY_MODULO */
+		[23] = 5, /* BINARY_ADD */
+		[24] = 41, /* BINARY_SUBTRACT */
+		[25] = 34, /* BINARY_SUBSCR */
+		[26] = 7, /* BINARY_FLOOR_DIVIDE */
+		[27] = 42, /* BINARY_TRUE_DIVIDE */
+		[28] = 166, /* INPLACE_FLOOR_DIVIDE */
+		[29] = 175, /* INPLACE_TRUE_DIVIDE */
+		[30] = 159, /* GET_LEN */
+		[31] = 273, /* MATCH_MAPPING */
+		[32] = 274, /* MATCH_SEQUENCE */
+		[33] = 272, /* MATCH_KEYS */
+		[34] = 123, /* COPY_DICT_WITHOUT_KEYS */
+		[49] = 380, /* WITH_EXCEPT_START */
+		[50] = 153, /* GET_AITER */
+		[51] = 154, /* GET_ANEXT */
+		[52] = 2, /* BEFORE_ASYNC_WITH */
+		[54] = 135, /* END_ASYNC_FOR */
+		[55] = 164, /* INPLACE_ADD */
+		[56] = 174, /* INPLACE_SUBTRACT */
+		[57] = 170, /* INPLACE_MULTIPLY */
+		[59] = 169, /* INPLACE_MODULO */
+		[60] = 355, /* STORE_SUBSCR */
+		[61] = 130, /* DELETE_SUBSCR */
+		[62] = 8, /* BINARY_LSHIFT */
+		[63] = 32, /* BINARY_RSHIFT */
+		[64] = 6, /* BINARY_AND */
+		[65] = 43, /* BINARY_XOR */
+		[66] = 30, /* BINARY_OR */
+		[67] = 172, /* INPLACE_POWER */
+		[68] = 156, /* GET_ITER */
+		[69] = 160, /* GET_YIELD_FROM_ITER */
+		[70] = 313, /* PRINT_EXPR */
+		[71] = 231, /* LOAD_BUILD_CLASS */
+		[72] = 381, /* YIELD_FROM */
+		[73] = 155, /* GET_AWAITABLE */
+		[74] = 215, /* LOAD_ASSERTION_ERROR */
+		[75] = 167, /* INPLACE_LSHIFT */
+		[76] = 173, /* INPLACE_RSHIFT */
+		[77] = 165, /* INPLACE_AND */
+		[78] = 176, /* INPLACE_XOR */
+		[79] = 171, /* INPLACE_OR */
+		[82] = 214, /* LIST_TO_TUPLE */
+		[83] = 325, /* RETURN_VALUE */
+		[84] = 163, /* IMPORT_STAR */
+		[85] = 334, /* SETUP_ANNOTATIONS */
+		[86] = 382, /* YIELD_VALUE */
+		[87] = 277, /* POP_BLOCK */
+		[89] = 278, /* POP_EXCEPT */
+		[90] = 353, /* STORE_NAME */
+		[91] = 129, /* DELETE_NAME */
+		[92] = 373, /* UNPACK_SEQUENCE */
+		[93] = 146, /* FOR_ITER */
+		[94] = 372, /* UNPACK_EX */
+		[95] = 341, /* STORE_ATTR */
+		[96] = 125, /* DELETE_ATTR */
+		[97] = 352, /* STORE_GLOBAL */
+		[98] = 128, /* DELETE_GLOBAL */
+		[99] = 327, /* ROT_N */
+		[100] = 235, /* LOAD_CONST */
+		[101] = 262, /* LOAD_NAME */
+		[102] = 56, /* BUILD_TUPLE */
+		[103] = 46, /* BUILD_LIST */
+		[104] = 51, /* BUILD_SET */
+		[105] = 48, /* BUILD_MAP */
+		[106] = 216, /* LOAD_ATTR */
+		[107] = 110, /* COMPARE_OP */
+		[108] = 162, /* IMPORT_NAME */
+		[109] = 161, /* IMPORT_FROM */
+		[110] = 207, /* JUMP_FORWARD */
+		[111] = 208, /* JUMP_IF_FALSE_OR_POP */
+		[112] = 210, /* JUMP_IF_TRUE_OR_POP */
+		[113] = 201, /* JUMP_ABSOLUTE */
+		[114] = 289, /* POP_JUMP_IF_FALSE */
+		[115] = 292, /* POP_JUMP_IF_TRUE */
+		[116] = 250, /* LOAD_GLOBAL */
+		[117] = 200, /* IS_OP */
+		[118] = 118, /* CONTAINS_OP */
+		[119] = 317, /* RERAISE */
+		[121] = 209, /* JUMP_IF_NOT_EXC_MATCH */
+		[122] = 336, /* SETUP_FINALLY */
+		[124] = 240, /* LOAD_FAST */
+		[125] = 347, /* STORE_FAST */
+		[126] = 127, /* DELETE_FAST */
+		[129] = 152, /* GEN_START */
+		[130] = 316, /* RAISE_VARARGS */
+		[131] = 72, /* CALL_FUNCTION */
+		[132] = 269, /* MAKE_FUNCTION */
+		[133] = 53, /* BUILD_SLICE */
+		[135] = 233, /* LOAD_CLOSURE */
+		[136] = 239, /* LOAD_DEREF */
+		[137] = 346, /* STORE_DEREF */
+		[138] = 126, /* DELETE_DEREF */
+		[141] = 74, /* CALL_FUNCTION_KW */
+		[142] = 73, /* CALL_FUNCTION_EX */
+		[143] = 337, /* SETUP_WITH */
+		[144] = 141, /* EXTENDED_ARG */
+		[145] = 212, /* LIST_APPEND */
+		[146] = 338, /* SET_ADD */
+		[147] = 270, /* MAP_ADD */
+		[148] = 232, /* LOAD_CLASSDEREF */
+		[152] = 271, /* MATCH_CLASS */
+		[154] = 335, /* SETUP_ASYNC_WITH */
+		[155] = 144, /* FORMAT_VALUE */
+		[156] = 44, /* BUILD_CONST_KEY_MAP */
+		[157] = 54, /* BUILD_STRING */
+		[160] = 255, /* LOAD_METHOD */
+		[161] = 84, /* CALL_METHOD */
+		[162] = 213, /* LIST_EXTEND */
+		[163] = 340, /* SET_UPDATE */
+		[164] = 131, /* DICT_MERGE */
+		[165] = 132, /* DICT_UPDATE */
 	},
+	/* 3.11 */
 	{
-		.minor = 11,
-		.names =
-			{
-				[0] = "CACHE",
-				[1] = "POP_TOP",
-				[2] = "PUSH_NULL",
-				[3] = "BINARY_OP_ADAPTIVE",
-				[4] = "BINARY_OP_ADD_FLOAT",
-				[5] = "BINARY_OP_ADD_INT",
-				[6] = "BINARY_OP_ADD_UNICODE",
-				[7] = "BINARY_OP_INPLACE_ADD_UNICODE",
-				[8] = "BINARY_OP_MULTIPLY_FLOAT",
-				[9] = "NOP",
-				[10] = "UNARY_POSITIVE",
-				[11] = "UNARY_NEGATIVE",
-				[12] = "UNARY_NOT",
-				[13] = "BINARY_OP_MULTIPLY_INT",
-				[14] = "BINARY_OP_SUBTRACT_FLOAT",
-				[15] = "UNARY_INVERT",
-				[16] = "BINARY_OP_SUBTRACT_INT",
-				[17] = "BINARY_SUBSCR_ADAPTIVE",
-				[18] = "BINARY_SUBSCR_DICT",
-				[19] = "BINARY_SUBSCR_GETITEM",
-				[20] = "BINARY_SUBSCR_LIST_INT",
-				[21] = "BINARY_SUBSCR_TUPLE_INT",
-				[22] = "CALL_ADAPTIVE",
-				[23] = "CALL_PY_EXACT_ARGS",
-				[24] = "CALL_PY_WITH_DEFAULTS",
-				[25] = "BINARY_SUBSCR",
-				[26] = "COMPARE_OP_ADAPTIVE",
-				[27] = "COMPARE_OP_FLOAT_JUMP",
-				[28] = "COMPARE_OP_INT_JUMP",
-				[29] = "COMPARE_OP_STR_JUMP",
-				[30] = "GET_LEN",
-				[31] = "MATCH_MAPPING",
-				[32] = "MATCH_SEQUENCE",
-				[33] = "MATCH_KEYS",
-				[34] = "EXTENDED_ARG_QUICK",
-				[35] = "PUSH_EXC_INFO",
-				[36] = "CHECK_EXC_MATCH",
-				[37] = "CHECK_EG_MATCH",
-				[38] = "JUMP_BACKWARD_QUICK",
-				[39] = "LOAD_ATTR_ADAPTIVE",
-				[40] = "LOAD_ATTR_INSTANCE_VALUE",
-				[41] = "LOAD_ATTR_MODULE",
-				[42] = "LOAD_ATTR_SLOT",
-				[43] = "LOAD_ATTR_WITH_HINT",
-				[44] = "LOAD_CONST__LOAD_FAST",
-				[45] = "LOAD_FAST__LOAD_CONST",
-				[46] = "LOAD_FAST__LOAD_FAST",
-				[47] = "LOAD_GLOBAL_ADAPTIVE",
-				[48] = "LOAD_GLOBAL_BUILTIN",
-				[49] = "WITH_EXCEPT_START",
-				[50] = "GET_AITER",
-				[51] = "GET_ANEXT",
-				[52] = "BEFORE_ASYNC_WITH",
-				[53] = "BEFORE_WITH",
-				[54] = "END_ASYNC_FOR",
-				[55] = "LOAD_GLOBAL_MODULE",
-				[56] = "LOAD_METHOD_ADAPTIVE",
-				[57] = "LOAD_METHOD_CLASS",
-				[58] = "LOAD_METHOD_MODULE",
-				[59] = "LOAD_METHOD_NO_DICT",
-				[60] = "STORE_SUBSCR",
-				[61] = "DELETE_SUBSCR",
-				[62] = "LOAD_METHOD_WITH_DICT",
-				[63] = "LOAD_METHOD_WITH_VALUES",
-				[64] = "PRECALL_ADAPTIVE",
-				[65] = "PRECALL_BOUND_METHOD",
-				[66] = "PRECALL_BUILTIN_CLASS",
-				[67] = "PRECALL_BUILTIN_FAST_WITH_KEYWORDS",
-				[68] = "GET_ITER",
-				[69] = "GET_YIELD_FROM_ITER",
-				[70] = "PRINT_EXPR",
-				[71] = "LOAD_BUILD_CLASS",
-				[72] = "PRECALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS",
-				[73] = "PRECALL_NO_KW_BUILTIN_FAST",
-				[74] = "LOAD_ASSERTION_ERROR",
-				[75] = "RETURN_GENERATOR",
-				[76] = "PRECALL_NO_KW_BUILTIN_O",
-				[77] = "PRECALL_NO_KW_ISINSTANCE",
-				[78] = "PRECALL_NO_KW_LEN",
-				[79] = "PRECALL_NO_KW_LIST_APPEND",
-				[80] = "PRECALL_NO_KW_METHOD_DESCRIPTOR_FAST",
-				[81] = "PRECALL_NO_KW_METHOD_DESCRIPTOR_NOARGS",
-				[82] = "LIST_TO_TUPLE",
-				[83] = "RETURN_VALUE",
-				[84] = "IMPORT_STAR",
-				[85] = "SETUP_ANNOTATIONS",
-				[86] = "YIELD_VALUE",
-				[87] = "ASYNC_GEN_WRAP",
-				[88] = "PREP_RERAISE_STAR",
-				[89] = "POP_EXCEPT",
-				[90] = "STORE_NAME",
-				[91] = "DELETE_NAME",
-				[92] = "UNPACK_SEQUENCE",
-				[93] = "FOR_ITER",
-				[94] = "UNPACK_EX",
-				[95] = "STORE_ATTR",
-				[96] = "DELETE_ATTR",
-				[97] = "STORE_GLOBAL",
-				[98] = "DELETE_GLOBAL",
-				[99] = "SWAP",
-				[100] = "LOAD_CONST",
-				[101] = "LOAD_NAME",
-				[102] = "BUILD_TUPLE",
-				[103] = "BUILD_LIST",
-				[104] = "BUILD_SET",
-				[105] = "BUILD_MAP",
-				[106] = "LOAD_ATTR",
-				[107] = "COMPARE_OP",
-				[108] = "IMPORT_NAME",
-				[109] = "IMPORT_FROM",
-				[110] = "JUMP_FORWARD",
-				[111] = "JUMP_IF_FALSE_OR_POP",
-				[112] = "JUMP_IF_TRUE_OR_POP",
-				[113] = "PRECALL_NO_KW_METHOD_DESCRIPTOR_O",
-				[114] = "POP_JUMP_FORWARD_IF_FALSE",
-				[115] = "POP_JUMP_FORWARD_IF_TRUE",
-				[116] = "LOAD_GLOBAL",
-				[117] = "IS_OP",
-				[118] = "CONTAINS_OP",
-				[119] = "RERAISE",
-				[120] = "COPY",
-				[121] = "PRECALL_NO_KW_STR_1",
-				[122] = "BINARY_OP",
-				[123] = "SEND",
-				[124] = "LOAD_FAST",
-				[125] = "STORE_FAST",
-				[126] = "DELETE_FAST",
-				[127] = "PRECALL_NO_KW_TUPLE_1",
-				[128] = "POP_JUMP_FORWARD_IF_NOT_NONE",
-				[129] = "POP_JUMP_FORWARD_IF_NONE",
-				[130] = "RAISE_VARARGS",
-				[131] = "GET_AWAITABLE",
-				[132] = "MAKE_FUNCTION",
-				[133] = "BUILD_SLICE",
-				[134] = "JUMP_BACKWARD_NO_INTERRUPT",
-				[135] = "MAKE_CELL",
-				[136] = "LOAD_CLOSURE",
-				[137] = "LOAD_DEREF",
-				[138] = "STORE_DEREF",
-				[139] = "DELETE_DEREF",
-				[140] = "JUMP_BACKWARD",
-				[141] = "PRECALL_NO_KW_TYPE_1",
-				[142] = "CALL_FUNCTION_EX",
-				[143] = "PRECALL_PYFUNC",
-				[144] = "EXTENDED_ARG",
-				[145] = "LIST_APPEND",
-				[146] = "SET_ADD",
-				[147] = "MAP_ADD",
-				[148] = "LOAD_CLASSDEREF",
-				[149] = "COPY_FREE_VARS",
-				[150] = "RESUME_QUICK",
-				[151] = "RESUME",
-				[152] = "MATCH_CLASS",
-				[153] = "STORE_ATTR_ADAPTIVE",
-				[154] = "STORE_ATTR_INSTANCE_VALUE",
-				[155] = "FORMAT_VALUE",
-				[156] = "BUILD_CONST_KEY_MAP",
-				[157] = "BUILD_STRING",
-				[158] = "STORE_ATTR_SLOT",
-				[159] = "STORE_ATTR_WITH_HINT",
-				[160] = "LOAD_METHOD",
-				[161] = "STORE_FAST__LOAD_FAST",
-				[162] = "LIST_EXTEND",
-				[163] = "SET_UPDATE",
-				[164] = "DICT_MERGE",
-				[165] = "DICT_UPDATE",
-				[166] = "PRECALL",
-				[167] = "STORE_FAST__STORE_FAST",
-				[168] = "STORE_SUBSCR_ADAPTIVE",
-				[169] = "STORE_SUBSCR_DICT",
-				[170] = "STORE_SUBSCR_LIST_INT",
-				[171] = "CALL",
-				[172] = "KW_NAMES",
-				[173] = "POP_JUMP_BACKWARD_IF_NOT_NONE",
-				[174] = "POP_JUMP_BACKWARD_IF_NONE",
-				[175] = "POP_JUMP_BACKWARD_IF_FALSE",
-				[176] = "POP_JUMP_BACKWARD_IF_TRUE",
-				[177] = "UNPACK_SEQUENCE_ADAPTIVE",
-				[178] = "UNPACK_SEQUENCE_LIST",
-				[179] = "UNPACK_SEQUENCE_TUPLE",
-				[180] = "UNPACK_SEQUENCE_TWO_TUPLE",
-			},
-		.bases =
-			{
-				[3] = 122,
-				[4] = 122,
-				[5] = 122,
-				[6] = 122,
-				[7] = 122,
-				[8] = 122,
-				[13] = 122,
-				[14] = 122,
-				[16] = 122,
-				[17] = 25,
-				[18] = 25,
-				[19] = 25,
-				[20] = 25,
-				[21] = 25,
-				[22] = 171,
-				[23] = 171,
-				[24] = 171,
-				[26] = 107,
-				[27] = 107,
-				[28] = 107,
-				[29] = 107,
-				[34] = 144,
-				[38] = 140,
-				[39] = 106,
-				[40] = 106,
-				[41] = 106,
-				[42] = 106,
-				[43] = 106,
-				[44] = 100,
-				[45] = 124,
-				[46] = 124,
-				[47] = 116,
-				[48] = 116,
-				[55] = 116,
-				[56] = 160,
-				[57] = 160,
-				[58] = 160,
-				[59] = 160,
-				[62] = 160,
-				[63] = 160,
-				[64] = 166,
-				[65] = 166,
-				[66] = 166,
-				[67] = 166,
-				[72] = 166,
-				[73] = 166,
-				[76] = 166,
-				[77] = 166,
-				[78] = 166,
-				[79] = 166,
-				[80] = 166,
-				[81] = 166,
-				[113] = 166,
-				[121] = 166,
-				[127] = 166,
-				[141] = 166,
-				[143] = 166,
-				[150] = 151,
-				[153] = 95,
-				[154] = 95,
-				[158] = 95,
-				[159] = 95,
-				[161] = 125,
-				[167] = 125,
-				[168] = 60,
-				[169] = 60,
-				[170] = 60,
-				[177] = 92,
-				[178] = 92,
-				[179] = 92,
-				[180] = 92,
-			},
+		[0] = 59, /* CACHE */
+		[1] = 293, /* POP_TOP */
+		[2] = 315, /* PUSH_NULL */
+		[3] = 13, /* BINARY_OP_ADAPTIVE */
+		[4] = 14, /* BINARY_OP_ADD_FLOAT */
+		[5] = 15, /* BINARY_OP_ADD_INT */
+		[6] = 16, /* BINARY_OP_ADD_UNICODE */
+		[7] = 18, /* BINARY_OP_INPLACE_ADD_UNICODE */
+		[8] = 19, /* BINARY_OP_MULTIPLY_FLOAT */
+		[9] = 275, /* NOP */
+		[10] = 371, /* UNARY_POSITIVE */
+		[11] = 369, /* UNARY_NEGATIVE */
+		[12] = 370, /* UNARY_NOT */
+		[13] = 20, /* BINARY_OP_MULTIPLY_INT */
+		[14] = 28, /* BINARY_OP_SUBTRACT_FLOAT */
+		[15] = 368, /* UNARY_INVERT */
+		[16] = 29, /* BINARY_OP_SUBTRACT_INT */
+		[17] = 35, /* BINARY_SUBSCR_ADAPTIVE */
+		[18] = 36, /* BINARY_SUBSCR_DICT */
+		[19] = 37, /* BINARY_SUBSCR_GETITEM */
+		[20] = 38, /* BINARY_SUBSCR_LIST_INT */
+		[21] = 40, /* BINARY_SUBSCR_TUPLE_INT */
+		[22] = 61, /* CALL_ADAPTIVE */
+		[23] = 101, /* CALL_PY_EXACT_ARGS */
+		[24] = 103, /* CALL_PY_WITH_DEFAULTS */
+		[25] = 34, /* BINARY_SUBSCR */
+		[26] = 111, /* COMPARE_OP_ADAPTIVE */
+		[27] = 113, /* COMPARE_OP_FLOAT_JUMP */
+		[28] = 115, /* COMPARE_OP_INT_JUMP */
+		[29] = 117, /* COMPARE_OP_STR_JUMP */
+		[30] = 159, /* GET_LEN */
+		[31] = 273, /* MATCH_MAPPING */
+		[32] = 274, /* MATCH_SEQUENCE */
+		[33] = 272, /* MATCH_KEYS */
+		[34] = 142, /* EXTENDED_ARG_QUICK */
+		[35] = 314, /* PUSH_EXC_INFO */
+		[36] = 108, /* CHECK_EXC_MATCH */
+		[37] = 107, /* CHECK_EG_MATCH */
+		[38] = 206, /* JUMP_BACKWARD_QUICK */
+		[39] = 217, /* LOAD_ATTR_ADAPTIVE */
+		[40] = 221, /* LOAD_ATTR_INSTANCE_VALUE */
+		[41] = 225, /* LOAD_ATTR_MODULE */
+		[42] = 229, /* LOAD_ATTR_SLOT */
+		[43] = 230, /* LOAD_ATTR_WITH_HINT */
+		[44] = 238, /* LOAD_CONST__LOAD_FAST */
+		[45] = 246, /* LOAD_FAST__LOAD_CONST */
+		[46] = 247, /* LOAD_FAST__LOAD_FAST */
+		[47] = 251, /* LOAD_GLOBAL_ADAPTIVE */
+		[48] = 252, /* LOAD_GLOBAL_BUILTIN */
+		[49] = 380, /* WITH_EXCEPT_START */
+		[50] = 153, /* GET_AITER */
+		[51] = 154, /* GET_ANEXT */
+		[52] = 2, /* BEFORE_ASYNC_WITH */
+		[53] = 3, /* BEFORE_WITH */
+		[54] = 135, /* END_ASYNC_FOR */
+		[55] = 253, /* LOAD_GLOBAL_MODULE */
+		[56] = 256, /* LOAD_METHOD_ADAPTIVE */
+		[57] = 257, /* LOAD_METHOD_CLASS */
+		[58] = 258, /* LOAD_METHOD_MODULE */
+		[59] = 259, /* LOAD_METHOD_NO_DICT */
+		[60] = 355, /* STORE_SUBSCR */
+		[61] = 130, /* DELETE_SUBSCR */
+		[62] = 260, /* LOAD_METHOD_WITH_DICT */
+		[63] = 261, /* LOAD_METHOD_WITH_VALUES */
+		[64] = 295, /* PRECALL_ADAPTIVE */
+		[65] = 296, /* PRECALL_BOUND_METHOD */
+		[66] = 297, /* PRECALL_BUILTIN_CLASS */
+		[67] = 298, /* PRECALL_BUILTIN_FAST_WITH_KEYWORDS */
+		[68] = 156, /* GET_ITER */
+		[69] = 160, /* GET_YIELD_FROM_ITER */
+		[70] = 313, /* PRINT_EXPR */
+		[71] = 231, /* LOAD_BUILD_CLASS */
+		[72] = 299, /* PRECALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS */
+		[73] = 300, /* PRECALL_NO_KW_BUILTIN_FAST */
+		[74] = 215, /* LOAD_ASSERTION_ERROR */
+		[75] = 324, /* RETURN_GENERATOR */
+		[76] = 301, /* PRECALL_NO_KW_BUILTIN_O */
+		[77] = 302, /* PRECALL_NO_KW_ISINSTANCE */
+		[78] = 303, /* PRECALL_NO_KW_LEN */
+		[79] = 304, /* PRECALL_NO_KW_LIST_APPEND */
+		[80] = 305, /* PRECALL_NO_KW_METHOD_DESCRIPTOR_FAST */
+		[81] = 306, /* PRECALL_NO_KW_METHOD_DESCRIPTOR_NOARGS */
+		[82] = 214, /* LIST_TO_TUPLE */
+		[83] = 325, /* RETURN_VALUE */
+		[84] = 163, /* IMPORT_STAR */
+		[85] = 334, /* SETUP_ANNOTATIONS */
+		[86] = 382, /* YIELD_VALUE */
+		[87] = 1, /* ASYNC_GEN_WRAP */
+		[88] = 312, /* PREP_RERAISE_STAR */
+		[89] = 278, /* POP_EXCEPT */
+		[90] = 353, /* STORE_NAME */
+		[91] = 129, /* DELETE_NAME */
+		[92] = 373, /* UNPACK_SEQUENCE */
+		[93] = 146, /* FOR_ITER */
+		[94] = 372, /* UNPACK_EX */
+		[95] = 341, /* STORE_ATTR */
+		[96] = 125, /* DELETE_ATTR */
+		[97] = 352, /* STORE_GLOBAL */
+		[98] = 128, /* DELETE_GLOBAL */
+		[99] = 359, /* SWAP */
+		[100] = 235, /* LOAD_CONST */
+		[101] = 262, /* LOAD_NAME */
+		[102] = 56, /* BUILD_TUPLE */
+		[103] = 46, /* BUILD_LIST */
+		[104] = 51, /* BUILD_SET */
+		[105] = 48, /* BUILD_MAP */
+		[106] = 216, /* LOAD_ATTR */
+		[107] = 110, /* COMPARE_OP */
+		[108] = 162, /* IMPORT_NAME */
+		[109] = 161, /* IMPORT_FROM */
+		[110] = 207, /* JUMP_FORWARD */
+		[111] = 208, /* JUMP_IF_FALSE_OR_POP */
+		[112] = 210, /* JUMP_IF_TRUE_OR_POP */
+		[113] = 307, /* PRECALL_NO_KW_METHOD_DESCRIPTOR_O */
+		[114] = 285, /* POP_JUMP_FORWARD_IF_FALSE */
+		[115] = 288, /* POP_JUMP_FORWARD_IF_TRUE */
+		[116] = 250, /* LOAD_GLOBAL */
+		[117] = 200, /* IS_OP */
+		[118] = 118, /* CONTAINS_OP */
+		[119] = 317, /* RERAISE */
+		[120] = 122, /* COPY */
+		[121] = 308, /* PRECALL_NO_KW_STR_1 */
+		[122] = 12, /* BINARY_OP */
+		[123] = 330, /* SEND */
+		[124] = 240, /* LOAD_FAST */
+		[125] = 347, /* STORE_FAST */
+		[126] = 127, /* DELETE_FAST */
+		[127] = 309, /* PRECALL_NO_KW_TUPLE_1 */
+		[128] = 287, /* POP_JUMP_FORWARD_IF_NOT_NONE */
+		[129] = 286, /* POP_JUMP_FORWARD_IF_NONE */
+		[130] = 316, /* RAISE_VARARGS */
+		[131] = 155, /* GET_AWAITABLE */
+		[132] = 269, /* MAKE_FUNCTION */
+		[133] = 53, /* BUILD_SLICE */
+		[134] = 204, /* JUMP_BACKWARD_NO_INTERRUPT */
+		[135] = 268, /* MAKE_CELL */
+		[136] = 233, /* LOAD_CLOSURE */
+		[137] = 239, /* LOAD_DEREF */
+		[138] = 346, /* STORE_DEREF */
+		[139] = 126, /* DELETE_DEREF */
+		[140] = 202, /* JUMP_BACKWARD */
+		[141] = 310, /* PRECALL_NO_KW_TYPE_1 */
+		[142] = 73, /* CALL_FUNCTION_EX */
+		[143] = 311, /* PRECALL_PYFUNC */
+		[144] = 141, /* EXTENDED_ARG */
+		[145] = 212, /* LIST_APPEND */
+		[146] = 338, /* SET_ADD */
+		[147] = 270, /* MAP_ADD */
+		[148] = 232, /* LOAD_CLASSDEREF */
+		[149] = 124, /* COPY_FREE_VARS */
+		[150] = 322, /* RESUME_QUICK */
+		[151] = 319, /* RESUME */
+		[152] = 271, /* MATCH_CLASS */
+		[153] = 342, /* STORE_ATTR_ADAPTIVE */
+		[154] = 343, /* STORE_ATTR_INSTANCE_VALUE */
+		[155] = 144, /* FORMAT_VALUE */
+		[156] = 44, /* BUILD_CONST_KEY_MAP */
+		[157] = 54, /* BUILD_STRING */
+		[158] = 344, /* STORE_ATTR_SLOT */
+		[159] = 345, /* STORE_ATTR_WITH_HINT */
+		[160] = 255, /* LOAD_METHOD */
+		[161] = 350, /* STORE_FAST__LOAD_FAST */
+		[162] = 213, /* LIST_EXTEND */
+		[163] = 340, /* SET_UPDATE */
+		[164] = 131, /* DICT_MERGE */
+		[165] = 132, /* DICT_UPDATE */
+		[166] = 294, /* PRECALL */
+		[167] = 351, /* STORE_FAST__STORE_FAST */
+		[168] = 356, /* STORE_SUBSCR_ADAPTIVE */
+		[169] = 357, /* STORE_SUBSCR_DICT */
+		[170] = 358, /* STORE_SUBSCR_LIST_INT */
+		[171] = 60, /* CALL */
+		[172] = 211, /* KW_NAMES */
+		[173] = 283, /* POP_JUMP_BACKWARD_IF_NOT_NONE */
+		[174] = 282, /* POP_JUMP_BACKWARD_IF_NONE */
+		[175] = 281, /* POP_JUMP_BACKWARD_IF_FALSE */
+		[176] = 284, /* POP_JUMP_BACKWARD_IF_TRUE */
+		[177] = 374, /* UNPACK_SEQUENCE_ADAPTIVE */
+		[178] = 375, /* UNPACK_SEQUENCE_LIST */
+		[179] = 376, /* UNPACK_SEQUENCE_TUPLE */
+		[180] = 377, /* UNPACK_SEQUENCE_TWO_TUPLE */
 	},
+	/* 3.12 */
 	{
-		.minor = 12,
-		.names =
-			{
-				[0] = "CACHE",
-				[1] = "POP_TOP",
-				[2] = "PUSH_NULL",
-				[3] = "INTERPRETER_EXIT",
-				[4] = "END_FOR",
-				[5] = "END_SEND",
-				[6] = "BINARY_OP_ADD_FLOAT",
-				[7] = "BINARY_OP_ADD_INT",
-				[8] = "BINARY_OP_ADD_UNICODE",
-				[9] = "NOP",
-				[10] = "BINARY_OP_INPLACE_ADD_UNICODE",
-				[11] = "UNARY_NEGATIVE",
-				[12] = "UNARY_NOT",
-				[13] = "BINARY_OP_MULTIPLY_FLOAT",
-				[14] = "BINARY_OP_MULTIPLY_INT",
-				[15] = "UNARY_INVERT",
-				[16] = "BINARY_OP_SUBTRACT_FLOAT",
-				[17] = "RESERVED",
-				[18] = "BINARY_OP_SUBTRACT_INT",
-				[19] = "BINARY_SUBSCR_DICT",
-				[20] = "BINARY_SUBSCR_GETITEM",
-				[21] = "BINARY_SUBSCR_LIST_INT",
-				[22] = "BINARY_SUBSCR_TUPLE_INT",
-				[23] = "CALL_PY_EXACT_ARGS",
-				[24] = "CALL_PY_WITH_DEFAULTS",
-				[25] = "BINARY_SUBSCR",
-				[26] = "BINARY_SLICE",
-				[27] = "STORE_SLICE",
-				[28] = "CALL_BOUND_METHOD_EXACT_ARGS",
-				[29] = "CALL_BUILTIN_CLASS",
-				[30] = "GET_LEN",
-				[31] = "MATCH_MAPPING",
-				[32] = "MATCH_SEQUENCE",
-				[33] = "MATCH_KEYS",
-				[34] = "CALL_BUILTIN_FAST_WITH_KEYWORDS",
-				[35] = "PUSH_EXC_INFO",
-				[36] = "CHECK_EXC_MATCH",
-				[37] = "CHECK_EG_MATCH",
-				[38] = "CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS",
-				[39] = "CALL_NO_KW_BUILTIN_FAST",
-				[40] = "CALL_NO_KW_BUILTIN_O",
-				[41] = "CALL_NO_KW_ISINSTANCE",
-				[42] = "CALL_NO_KW_LEN",
-				[43] = "CALL_NO_KW_LIST_APPEND",
-				[44] = "CALL_NO_KW_METHOD_DESCRIPTOR_FAST",
-				[45] = "CALL_NO_KW_METHOD_DESCRIPTOR_NOARGS",
-				[46] = "CALL_NO_KW_METHOD_DESCRIPTOR_O",
-				[47] = "CALL_NO_KW_STR_1",
-				[48] = "CALL_NO_KW_TUPLE_1",
-				[49] = "WITH_EXCEPT_START",
-				[50] = "GET_AITER",
-				[51] = "GET_ANEXT",
-				[52] = "BEFORE_ASYNC_WITH",
-				[53] = "BEFORE_WITH",
-				[54] = "END_ASYNC_FOR",
-				[55] = "CLEANUP_THROW",
-				[56] = "CALL_NO_KW_TYPE_1",
-				[57] = "COMPARE_OP_FLOAT",
-				[58] = "COMPARE_OP_INT",
-				[59] = "COMPARE_OP_STR",
-				[60] = "STORE_SUBSCR",
-				[61] = "DELETE_SUBSCR",
-				[62] = "FOR_ITER_LIST",
-				[63] = "FOR_ITER_TUPLE",
-				[64] = "FOR_ITER_RANGE",
-				[65] = "FOR_ITER_GEN",
-				[66] = "LOAD_SUPER_ATTR_ATTR",
-				[67] = "LOAD_SUPER_ATTR_METHOD",
-				[68] = "GET_ITER",
-				[69] = "GET_YIELD_FROM_ITER",
-				[70] = "LOAD_ATTR_CLASS",
-				[71] = "LOAD_BUILD_CLASS",
-				[72] = "LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN",
-				[73] = "LOAD_ATTR_INSTANCE_VALUE",
-				[74] = "LOAD_ASSERTION_ERROR",
-				[75] = "RETURN_GENERATOR",
-				[76] = "LOAD_ATTR_MODULE",
-				[77] = "LOAD_ATTR_PROPERTY",
-				[78] = "LOAD_ATTR_SLOT",
-				[79] = "LOAD_ATTR_WITH_HINT",
-				[80] = "LOAD_ATTR_METHOD_LAZY_DICT",
-				[81] = "LOAD_ATTR_METHOD_NO_DICT",
-				[82] = "LOAD_ATTR_METHOD_WITH_VALUES",
-				[83] = "RETURN_VALUE",
-				[84] = "LOAD_CONST__LOAD_FAST",
-				[85] = "SETUP_ANNOTATIONS",
-				[86] = "LOAD_FAST__LOAD_CONST",
-				[87] = "LOAD_LOCALS",
-				[88] = "LOAD_FAST__LOAD_FAST",
-				[89] = "POP_EXCEPT",
-				[90] = "STORE_NAME",
-				[91] = "DELETE_NAME",
-				[92] = "UNPACK_SEQUENCE",
-				[93] = "FOR_ITER",
-				[94] = "UNPACK_EX",
-				[95] = "STORE_ATTR",
-				[96] = "DELETE_ATTR",
-				[97] = "STORE_GLOBAL",
-				[98] = "DELETE_GLOBAL",
-				[99] = "SWAP",
-				[100] = "LOAD_CONST",
-				[101] = "LOAD_NAME",
-				[102] = "BUILD_TUPLE",
-				[103] = "BUILD_LIST",
-				[104] = "BUILD_SET",
-				[105] = "BUILD_MAP",
-				[106] = "LOAD_ATTR",
-				[107] = "COMPARE_OP",
-				[108] = "IMPORT_NAME",
-				[109] = "IMPORT_FROM",
-				[110] = "JUMP_FORWARD",
-				[111] = "LOAD_GLOBAL_BUILTIN",
-				[112] = "LOAD_GLOBAL_MODULE",
-				[113] = "STORE_ATTR_INSTANCE_VALUE",
-				[114] = "POP_JUMP_IF_FALSE",
-				[115] = "POP_JUMP_IF_TRUE",
-				[116] = "LOAD_GLOBAL",
-				[117] = "IS_OP",
-				[118] = "CONTAINS_OP",
-				[119] = "RERAISE",
-				[120] = "COPY",
-				[121] = "RETURN_CONST",
-				[122] = "BINARY_OP",
-				[123] = "SEND",
-				[124] = "LOAD_FAST",
-				[125] = "STORE_FAST",
-				[126] = "DELETE_FAST",
-				[127] = "LOAD_FAST_CHECK",
-				[128] = "POP_JUMP_IF_NOT_NONE",
-				[129] = "POP_JUMP_IF_NONE",
-				[130] = "RAISE_VARARGS",
-				[131] = "GET_AWAITABLE",
-				[132] = "MAKE_FUNCTION",
-				[133] = "BUILD_SLICE",
-				[134] = "JUMP_BACKWARD_NO_INTERRUPT",
-				[135] = "MAKE_CELL",
-				[136] = "LOAD_CLOSURE",
-				[137] = "LOAD_DEREF",
-				[138] = "STORE_DEREF",
-				[139] = "DELETE_DEREF",
-				[140] = "JUMP_BACKWARD",
-				[141] = "LOAD_SUPER_ATTR",
-				[142] = "CALL_FUNCTION_EX",
-				[143] = "LOAD_FAST_AND_CLEAR",
-				[144] = "EXTENDED_ARG",
-				[145] = "LIST_APPEND",
-				[146] = "SET_ADD",
-				[147] = "MAP_ADD",
-				[148] = "STORE_ATTR_SLOT",
-				[149] = "COPY_FREE_VARS",
-				[150] = "YIELD_VALUE",
-				[151] = "RESUME",
-				[152] = "MATCH_CLASS",
-				[153] = "STORE_ATTR_WITH_HINT",
-				[154] = "STORE_FAST__LOAD_FAST",
-				[155] = "FORMAT_VALUE",
-				[156] = "BUILD_CONST_KEY_MAP",
-				[157] = "BUILD_STRING",
-				[158] = "STORE_FAST__STORE_FAST",
-				[159] = "STORE_SUBSCR_DICT",
-				[160] = "STORE_SUBSCR_LIST_INT",
-				[161] = "UNPACK_SEQUENCE_LIST",
-				[162] = "LIST_EXTEND",
-				[163] = "SET_UPDATE",
-				[164] = "DICT_MERGE",
-				[165] = "DICT_UPDATE",
-				[166] = "UNPACK_SEQUENCE_TUPLE",
-				[167] = "UNPACK_SEQUENCE_TWO_TUPLE",
-				[168] = "SEND_GEN",
-				[171] = "CALL",
-				[172] = "KW_NAMES",
-				[173] = "CALL_INTRINSIC_1",
-				[174] = "CALL_INTRINSIC_2",
-				[175] = "LOAD_FROM_DICT_OR_GLOBALS",
-				[176] = "LOAD_FROM_DICT_OR_DEREF",
-				[237] = "INSTRUMENTED_LOAD_SUPER_ATTR",
-				[238] = "INSTRUMENTED_POP_JUMP_IF_NONE",
-				[239] = "INSTRUMENTED_POP_JUMP_IF_NOT_NONE",
-				[240] = "INSTRUMENTED_RESUME",
-				[241] = "INSTRUMENTED_CALL",
-				[242] = "INSTRUMENTED_RETURN_VALUE",
-				[243] = "INSTRUMENTED_YIELD_VALUE",
-				[244] = "INSTRUMENTED_CALL_FUNCTION_EX",
-				[245] = "INSTRUMENTED_JUMP_FORWARD",
-				[246] = "INSTRUMENTED_JUMP_BACKWARD",
-				[247] = "INSTRUMENTED_RETURN_CONST",
-				[248] = "INSTRUMENTED_FOR_ITER",
-				[249] = "INSTRUMENTED_POP_JUMP_IF_FALSE",
-				[250] = "INSTRUMENTED_POP_JUMP_IF_TRUE",
-				[251] = "INSTRUMENTED_END_FOR",
-				[252] = "INSTRUMENTED_END_SEND",
-				[253] = "INSTRUMENTED_INSTRUCTION",
-				[254] = "INSTRUMENTED_LINE",
-			},
-		.bases =
-			{
-				[6] = 122,
-				[7] = 122,
-				[8] = 122,
-				[10] = 122,
-				[13] = 122,
-				[14] = 122,
-				[16] = 122,
-				[18] = 122,
-				[19] = 25,
-				[20] = 25,
-				[21] = 25,
-				[22] = 25,
-				[23] = 171,
-				[24] = 171,
-				[28] = 171,
-				[29] = 171,
-				[34] = 171,
-				[38] = 171,
-				[39] = 171,
-				[40] = 171,
-				[41] = 171,
-				[42] = 171,
-				[43] = 171,
-				[44] = 171,
-				[45] = 171,
-				[46] = 171,
-				[47] = 171,
-				[48] = 171,
-				[56] = 171,
-				[57] = 107,
-				[58] = 107,
-				[59] = 107,
-				[62] = 93,
-				[63] = 93,
-				[64] = 93,
-				[65] = 93,
-				[66] = 141,
-				[67] = 141,
-				[70] = 106,
-				[72] = 106,
-				[73] = 106,
-				[76] = 106,
-				[77] = 106,
-				[78] = 106,
-				[79] = 106,
-				[80] = 106,
-				[81] = 106,
-				[82] = 106,
-				[84] = 100,
-				[86] = 124,
-				[88] = 124,
-				[111] = 116,
-				[112] = 116,
-				[113] = 95,
-				[148] = 95,
-				[153] = 95,
-				[154] = 125,
-				[158] = 125,
-				[159] = 60,
-				[160] = 60,
-				[161] = 92,
-				[166] = 92,
-				[167] = 92,
-				[168] = 123,
-				[237] = 141,
-				[238] = 129,
-				[239] = 128,
-				[240] = 151,
-				[241] = 171,
-				[242] = 83,
-				[243] = 150,
-				[244] = 142,
-				[245] = 110,
-				[246] = 140,
-				[247] = 121,
-				[248] = 93,
-				[249] = 114,
-				[250] = 115,
-				[251] = 4,
-				[252] = 5,
-			},
+		[0] = 59, /* CACHE */
+		[1] = 293, /* POP_TOP */
+		[2] = 315, /* PUSH_NULL */
+		[3] = 199, /* INTERPRETER_EXIT */
+		[4] = 137, /* END_FOR */
+		[5] = 138, /* END_SEND */
+		[6] = 14, /* BINARY_OP_ADD_FLOAT */
+		[7] = 15, /* BINARY_OP_ADD_INT */
+		[8] = 16, /* BINARY_OP_ADD_UNICODE */
+		[9] = 275, /* NOP */
+		[10] = 18, /* BINARY_OP_INPLACE_ADD_UNICODE */
+		[11] = 369, /* UNARY_NEGATIVE */
+		[12] = 370, /* UNARY_NOT */
+		[13] = 19, /* BINARY_OP_MULTIPLY_FLOAT */
+		[14] = 20, /* BINARY_OP_MULTIPLY_INT */
+		[15] = 368, /* UNARY_INVERT */
+		[16] = 28, /* BINARY_OP_SUBTRACT_FLOAT */
+		[17] = 318, /* RESERVED */
+		[18] = 29, /* BINARY_OP_SUBTRACT_INT */
+		[19] = 36, /* BINARY_SUBSCR_DICT */
+		[20] = 37, /* BINARY_SUBSCR_GETITEM */
+		[21] = 38, /* BINARY_SUBSCR_LIST_INT */
+		[22] = 40, /* BINARY_SUBSCR_TUPLE_INT */
+		[23] = 101, /* CALL_PY_EXACT_ARGS */
+		[24] = 103, /* CALL_PY_WITH_DEFAULTS */
+		[25] = 34, /* BINARY_SUBSCR */
+		[26] = 33, /* BINARY_SLICE */
+		[27] = 354, /* STORE_SLICE */
+		[28] = 63, /* CALL_BOUND_METHOD_EXACT_ARGS */
+		[29] = 65, /* CALL_BUILTIN_CLASS */
+		[30] = 159, /* GET_LEN */
+		[31] = 273, /* MATCH_MAPPING */
+		[32] = 274, /* MATCH_SEQUENCE */
+		[33] = 272, /* MATCH_KEYS */
+		[34] = 67, /* CALL_BUILTIN_FAST_WITH_KEYWORDS */
+		[35] = 314, /* PUSH_EXC_INFO */
+		[36] = 108, /* CHECK_EXC_MATCH */
+		[37] = 107, /* CHECK_EG_MATCH */
+		[38] = 86, /* CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS */
+		[39] = 90, /* CALL_NO_KW_BUILTIN_FAST */
+		[40] = 91, /* CALL_NO_KW_BUILTIN_O */
+		[41] = 92, /* CALL_NO_KW_ISINSTANCE */
+		[42] = 93, /* CALL_NO_KW_LEN */
+		[43] = 94, /* CALL_NO_KW_LIST_APPEND */
+		[44] = 95, /* CALL_NO_KW_METHOD_DESCRIPTOR_FAST */
+		[45] = 96, /* CALL_NO_KW_METHOD_DESCRIPTOR_NOARGS */
+		[46] = 97, /* CALL_NO_KW_METHOD_DESCRIPTOR_O */
+		[47] = 98, /* CALL_NO_KW_STR_1 */
+		[48] = 99, /* CALL_NO_KW_TUPLE_1 */
+		[49] = 380, /* WITH_EXCEPT_START */
+		[50] = 153, /* GET_AITER */
+		[51] = 154, /* GET_ANEXT */
+		[52] = 2, /* BEFORE_ASYNC_WITH */
+		[53] = 3, /* BEFORE_WITH */
+		[54] = 135, /* END_ASYNC_FOR */
+		[55] = 109, /* CLEANUP_THROW */
+		[56] = 100, /* CALL_NO_KW_TYPE_1 */
+		[57] = 112, /* COMPARE_OP_FLOAT */
+		[58] = 114, /* COMPARE_OP_INT */
+		[59] = 116, /* COMPARE_OP_STR */
+		[60] = 355, /* STORE_SUBSCR */
+		[61] = 130, /* DELETE_SUBSCR */
+		[62] = 148, /* FOR_ITER_LIST */
+		[63] = 150, /* FOR_ITER_TUPLE */
+		[64] = 149, /* FOR_ITER_RANGE */
+		[65] = 147, /* FOR_ITER_GEN */
+		[66] = 266, /* LOAD_SUPER_ATTR_ATTR */
+		[67] = 267, /* LOAD_SUPER_ATTR_METHOD */
+		[68] = 156, /* GET_ITER */
+		[69] = 160, /* GET_YIELD_FROM_ITER */
+		[70] = 218, /* LOAD_ATTR_CLASS */
+		[71] = 231, /* LOAD_BUILD_CLASS */
+		[72] = 220, /* LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN */
+		[73] = 221, /* LOAD_ATTR_INSTANCE_VALUE */
+		[74] = 215, /* LOAD_ASSERTION_ERROR */
+		[75] = 324, /* RETURN_GENERATOR */
+		[76] = 225, /* LOAD_ATTR_MODULE */
+		[77] = 228, /* LOAD_ATTR_PROPERTY */
+		[78] = 229, /* LOAD_ATTR_SLOT */
+		[79] = 230, /* LOAD_ATTR_WITH_HINT */
+		[80] = 222, /* LOAD_ATTR_METHOD_LAZY_DICT */
+		[81] = 223, /* LOAD_ATTR_METHOD_NO_DICT */
+		[82] = 224, /* LOAD_ATTR_METHOD_WITH_VALUES */
+		[83] = 325, /* RETURN_VALUE */
+		[84] = 238, /* LOAD_CONST__LOAD_FAST */
+		[85] = 334, /* SETUP_ANNOTATIONS */
+		[86] = 246, /* LOAD_FAST__LOAD_CONST */
+		[87] = 254, /* LOAD_LOCALS */
+		[88] = 247, /* LOAD_FAST__LOAD_FAST */
+		[89] = 278, /* POP_EXCEPT */
+		[90] = 353, /* STORE_NAME */
+		[91] = 129, /* DELETE_NAME */
+		[92] = 373, /* UNPACK_SEQUENCE */
+		[93] = 146, /* FOR_ITER */
+		[94] = 372, /* UNPACK_EX */
+		[95] = 341, /* STORE_ATTR */
+		[96] = 125, /* DELETE_ATTR */
+		[97] = 352, /* STORE_GLOBAL */
+		[98] = 128, /* DELETE_GLOBAL */
+		[99] = 359, /* SWAP */
+		[100] = 235, /* LOAD_CONST */
+		[101] = 262, /* LOAD_NAME */
+		[102] = 56, /* BUILD_TUPLE */
+		[103] = 46, /* BUILD_LIST */
+		[104] = 51, /* BUILD_SET */
+		[105] = 48, /* BUILD_MAP */
+		[106] = 216, /* LOAD_ATTR */
+		[107] = 110, /* COMPARE_OP */
+		[108] = 162, /* IMPORT_NAME */
+		[109] = 161, /* IMPORT_FROM */
+		[110] = 207, /* JUMP_FORWARD */
+		[111] = 252, /* LOAD_GLOBAL_BUILTIN */
+		[112] = 253, /* LOAD_GLOBAL_MODULE */
+		[113] = 343, /* STORE_ATTR_INSTANCE_VALUE */
+		[114] = 289, /* POP_JUMP_IF_FALSE */
+		[115] = 292, /* POP_JUMP_IF_TRUE */
+		[116] = 250, /* LOAD_GLOBAL */
+		[117] = 200, /* IS_OP */
+		[118] = 118, /* CONTAINS_OP */
+		[119] = 317, /* RERAISE */
+		[120] = 122, /* COPY */
+		[121] = 323, /* RETURN_CONST */
+		[122] = 12, /* BINARY_OP */
+		[123] = 330, /* SEND */
+		[124] = 240, /* LOAD_FAST */
+		[125] = 347, /* STORE_FAST */
+		[126] = 127, /* DELETE_FAST */
+		[127] = 244, /* LOAD_FAST_CHECK */
+		[128] = 291, /* POP_JUMP_IF_NOT_NONE */
+		[129] = 290, /* POP_JUMP_IF_NONE */
+		[130] = 316, /* RAISE_VARARGS */
+		[131] = 155, /* GET_AWAITABLE */
+		[132] = 269, /* MAKE_FUNCTION */
+		[133] = 53, /* BUILD_SLICE */
+		[134] = 204, /* JUMP_BACKWARD_NO_INTERRUPT */
+		[135] = 268, /* MAKE_CELL */
+		[136] = 233, /* LOAD_CLOSURE */
+		[137] = 239, /* LOAD_DEREF */
+		[138] = 346, /* STORE_DEREF */
+		[139] = 126, /* DELETE_DEREF */
+		[140] = 202, /* JUMP_BACKWARD */
+		[141] = 265, /* LOAD_SUPER_ATTR */
+		[142] = 73, /* CALL_FUNCTION_EX */
+		[143] = 241, /* LOAD_FAST_AND_CLEAR */
+		[144] = 141, /* EXTENDED_ARG */
+		[145] = 212, /* LIST_APPEND */
+		[146] = 338, /* SET_ADD */
+		[147] = 270, /* MAP_ADD */
+		[148] = 344, /* STORE_ATTR_SLOT */
+		[149] = 124, /* COPY_FREE_VARS */
+		[150] = 382, /* YIELD_VALUE */
+		[151] = 319, /* RESUME */
+		[152] = 271, /* MATCH_CLASS */
+		[153] = 345, /* STORE_ATTR_WITH_HINT */
+		[154] = 350, /* STORE_FAST__LOAD_FAST */
+		[155] = 144, /* FORMAT_VALUE */
+		[156] = 44, /* BUILD_CONST_KEY_MAP */
+		[157] = 54, /* BUILD_STRING */
+		[158] = 351, /* STORE_FAST__STORE_FAST */
+		[159] = 357, /* STORE_SUBSCR_DICT */
+		[160] = 358, /* STORE_SUBSCR_LIST_INT */
+		[161] = 375, /* UNPACK_SEQUENCE_LIST */
+		[162] = 213, /* LIST_EXTEND */
+		[163] = 340, /* SET_UPDATE */
+		[164] = 131, /* DICT_MERGE */
+		[165] = 132, /* DICT_UPDATE */
+		[166] = 376, /* UNPACK_SEQUENCE_TUPLE */
+		[167] = 377, /* UNPACK_SEQUENCE_TWO_TUPLE */
+		[168] = 332, /* SEND_GEN */
+		[171] = 60, /* CALL */
+		[172] = 211, /* KW_NAMES */
+		[173] = 75, /* CALL_INTRINSIC_1 */
+		[174] = 76, /* CALL_INTRINSIC_2 */
+		[175] = 249, /* LOAD_FROM_DICT_OR_GLOBALS */
+		[176] = 248, /* LOAD_FROM_DICT_OR_DEREF */
+		[237] = 188, /* INSTRUMENTED_LOAD_SUPER_ATTR */
+		[238] = 192, /* INSTRUMENTED_POP_JUMP_IF_NONE */
+		[239] = 193, /* INSTRUMENTED_POP_JUMP_IF_NOT_NONE */
+		[240] = 195, /* INSTRUMENTED_RESUME */
+		[241] = 177, /* INSTRUMENTED_CALL */
+		[242] = 197, /* INSTRUMENTED_RETURN_VALUE */
+		[243] = 198, /* INSTRUMENTED_YIELD_VALUE */
+		[244] = 178, /* INSTRUMENTED_CALL_FUNCTION_EX */
+		[245] = 186, /* INSTRUMENTED_JUMP_FORWARD */
+		[246] = 185, /* INSTRUMENTED_JUMP_BACKWARD */
+		[247] = 196, /* INSTRUMENTED_RETURN_CONST */
+		[248] = 183, /* INSTRUMENTED_FOR_ITER */
+		[249] = 191, /* INSTRUMENTED_POP_JUMP_IF_FALSE */
+		[250] = 194, /* INSTRUMENTED_POP_JUMP_IF_TRUE */
+		[251] = 181, /* INSTRUMENTED_END_FOR */
+		[252] = 182, /* INSTRUMENTED_END_SEND */
+		[253] = 184, /* INSTRUMENTED_INSTRUCTION */
+		[254] = 187, /* INSTRUMENTED_LINE */
 	},
+	/* 3.13 */
 	{
-		.minor = 13,
-		.names =
-			{
-				[0] = "CACHE",
-				[1] = "BEFORE_ASYNC_WITH",
-				[2] = "BEFORE_WITH",
-				[3] = "BINARY_OP_INPLACE_ADD_UNICODE",
-				[4] = "BINARY_SLICE",
-				[5] = "BINARY_SUBSCR",
-				[6] = "CHECK_EG_MATCH",
-				[7] = "CHECK_EXC_MATCH",
-				[8] = "CLEANUP_THROW",
-				[9] = "DELETE_SUBSCR",
-				[10] = "END_ASYNC_FOR",
-				[11] = "END_FOR",
-				[12] = "END_SEND",
-				[13] = "EXIT_INIT_CHECK",
-				[14] = "FORMAT_SIMPLE",
-				[15] = "FORMAT_WITH_SPEC",
-				[16] = "GET_AITER",
-				[17] = "RESERVED",
-				[18] = "GET_ANEXT",
-				[19] = "GET_ITER",
-				[20] = "GET_LEN",
-				[21] = "GET_YIELD_FROM_ITER",
-				[22] = "INTERPRETER_EXIT",
-				[23] = "LOAD_ASSERTION_ERROR",
-				[24] = "LOAD_BUILD_CLASS",
-				[25] = "LOAD_LOCALS",
-				[26] = "MAKE_FUNCTION",
-				[27] = "MATCH_KEYS",
-				[28] = "MATCH_MAPPING",
-				[29] = "MATCH_SEQUENCE",
-				[30] = "NOP",
-				[31] = "POP_EXCEPT",
-				[32] = "POP_TOP",
-				[33] = "PUSH_EXC_INFO",
-				[34] = "PUSH_NULL",
-				[35] = "RETURN_GENERATOR",
-				[36] = "RETURN_VALUE",
-				[37] = "SETUP_ANNOTATIONS",
-				[38] = "STORE_SLICE",
-				[39] = "STORE_SUBSCR",
-				[40] = "TO_BOOL",
-				[41] = "UNARY_INVERT",
-				[42] = "UNARY_NEGATIVE",
-				[43] = "UNARY_NOT",
-				[44] = "WITH_EXCEPT_START",
-				[45] = "BINARY_OP",
-				[46] = "BUILD_CONST_KEY_MAP",
-				[47] = "BUILD_LIST",
-				[48] = "BUILD_MAP",
-				[49] = "BUILD_SET",
-				[50] = "BUILD_SLICE",
-				[51] = "BUILD_STRING",
-				[52] = "BUILD_TUPLE",
-				[53] = "CALL",
-				[54] = "CALL_FUNCTION_EX",
-				[55] = "CALL_INTRINSIC_1",
-				[56] = "CALL_INTRINSIC_2",
-				[57] = "CALL_KW",
-				[58] = "COMPARE_OP",
-				[59] = "CONTAINS_OP",
-				[60] = "CONVERT_VALUE",
-				[61] = "COPY",
-				[62] = "COPY_FREE_VARS",
-				[63] = "DELETE_ATTR",
-				[64] = "DELETE_DEREF",
-				[65] = "DELETE_FAST",
-				[66] = "DELETE_GLOBAL",
-				[67] = "DELETE_NAME",
-				[68] = "DICT_MERGE",
-				[69] = "DICT_UPDATE",
-				[70] = "ENTER_EXECUTOR",
-				[71] = "EXTENDED_ARG",
-				[72] = "FOR_ITER",
-				[73] = "GET_AWAITABLE",
-				[74] = "IMPORT_FROM",
-				[75] = "IMPORT_NAME",
-				[76] = "IS_OP",
-				[77] = "JUMP_BACKWARD",
-				[78] = "JUMP_BACKWARD_NO_INTERRUPT",
-				[79] = "JUMP_FORWARD",
-				[80] = "LIST_APPEND",
-				[81] = "LIST_EXTEND",
-				[82] = "LOAD_ATTR",
-				[83] = "LOAD_CONST",
-				[84] = "LOAD_DEREF",
-				[85] = "LOAD_FAST",
-				[86] = "LOAD_FAST_AND_CLEAR",
-				[87] = "LOAD_FAST_CHECK",
-				[88] = "LOAD_FAST_LOAD_FAST",
-				[89] = "LOAD_FROM_DICT_OR_DEREF",
-				[90] = "LOAD_FROM_DICT_OR_GLOBALS",
-				[91] = "LOAD_GLOBAL",
-				[92] = "LOAD_NAME",
-				[93] = "LOAD_SUPER_ATTR",
-				[94] = "MAKE_CELL",
-				[95] = "MAP_ADD",
-				[96] = "MATCH_CLASS",
-				[97] = "POP_JUMP_IF_FALSE",
-				[98] = "POP_JUMP_IF_NONE",
-				[99] = "POP_JUMP_IF_NOT_NONE",
-				[100] = "POP_JUMP_IF_TRUE",
-				[101] = "RAISE_VARARGS",
-				[102] = "RERAISE",
-				[103] = "RETURN_CONST",
-				[104] = "SEND",
-				[105] = "SET_ADD",
-				[106] = "SET_FUNCTION_ATTRIBUTE",
-				[107] = "SET_UPDATE",
-				[108] = "STORE_ATTR",
-				[109] = "STORE_DEREF",
-				[110] = "STORE_FAST",
-				[111] = "STORE_FAST_LOAD_FAST",
-				[112] = "STORE_FAST_STORE_FAST",
-				[113] = "STORE_GLOBAL",
-				[114] = "STORE_NAME",
-				[115] = "SWAP",
-				[116] = "UNPACK_EX",
-				[117] = "UNPACK_SEQUENCE",
-				[118] = "YIELD_VALUE",
-				[149] = "RESUME",
-				[150] = "BINARY_OP_ADD_FLOAT",
-				[151] = "BINARY_OP_ADD_INT",
-				[152] = "BINARY_OP_ADD_UNICODE",
-				[153] = "BINARY_OP_MULTIPLY_FLOAT",
-				[154] = "BINARY_OP_MULTIPLY_INT",
-				[155] = "BINARY_OP_SUBTRACT_FLOAT",
-				[156] = "BINARY_OP_SUBTRACT_INT",
-				[157] = "BINARY_SUBSCR_DICT",
-				[158] = "BINARY_SUBSCR_GETITEM",
-				[159] = "BINARY_SUBSCR_LIST_INT",
-				[160] = "BINARY_SUBSCR_STR_INT",
-				[161] = "BINARY_SUBSCR_TUPLE_INT",
-				[162] = "CALL_ALLOC_AND_ENTER_INIT",
-				[163] = "CALL_BOUND_METHOD_EXACT_ARGS",
-				[164] = "CALL_BOUND_METHOD_GENERAL",
-				[165] = "CALL_BUILTIN_CLASS",
-				[166] = "CALL_BUILTIN_FAST",
-				[167] = "CALL_BUILTIN_FAST_WITH_KEYWORDS",
-				[168] = "CALL_BUILTIN_O",
-				[169] = "CALL_ISINSTANCE",
-				[170] = "CALL_LEN",
-				[171] = "CALL_LIST_APPEND",
-				[172] = "CALL_METHOD_DESCRIPTOR_FAST",
-				[173] = "CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS",
-				[174] = "CALL_METHOD_DESCRIPTOR_NOARGS",
-				[175] = "CALL_METHOD_DESCRIPTOR_O",
-				[176] = "CALL_NON_PY_GENERAL",
-				[177] = "CALL_PY_EXACT_ARGS",
-				[178] = "CALL_PY_GENERAL",
-				[179] = "CALL_STR_1",
-				[180] = "CALL_TUPLE_1",
-				[181] = "CALL_TYPE_1",
-				[182] = "COMPARE_OP_FLOAT",
-				[183] = "COMPARE_OP_INT",
-				[184] = "COMPARE_OP_STR",
-				[185] = "CONTAINS_OP_DICT",
-				[186] = "CONTAINS_OP_SET",
-				[187] = "FOR_ITER_GEN",
-				[188] = "FOR_ITER_LIST",
-				[189] = "FOR_ITER_RANGE",
-				[190] = "FOR_ITER_TUPLE",
-				[191] = "LOAD_ATTR_CLASS",
-				[192] = "LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN",
-				[193] = "LOAD_ATTR_INSTANCE_VALUE",
-				[194] = "LOAD_ATTR_METHOD_LAZY_DICT",
-				[195] = "LOAD_ATTR_METHOD_NO_DICT",
-				[196] = "LOAD_ATTR_METHOD_WITH_VALUES",
-				[197] = "LOAD_ATTR_MODULE",
-				[198] = "LOAD_ATTR_NONDESCRIPTOR_NO_DICT",
-				[199] = "LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES",
-				[200] = "LOAD_ATTR_PROPERTY",
-				[201] = "LOAD_ATTR_SLOT",
-				[202] = "LOAD_ATTR_WITH_HINT",
-				[203] = "LOAD_GLOBAL_BUILTIN",
-				[204] = "LOAD_GLOBAL_MODULE",
-				[205] = "LOAD_SUPER_ATTR_ATTR",
-				[206] = "LOAD_SUPER_ATTR_METHOD",
-				[207] = "RESUME_CHECK",
-				[208] = "SEND_GEN",
-				[209] = "STORE_ATTR_INSTANCE_VALUE",
-				[210] = "STORE_ATTR_SLOT",
-				[211] = "STORE_ATTR_WITH_HINT",
-				[212] = "STORE_SUBSCR_DICT",
-				[213] = "STORE_SUBSCR_LIST_INT",
-				[214] = "TO_BOOL_ALWAYS_TRUE",
-				[215] = "TO_BOOL_BOOL",
-				[216] = "TO_BOOL_INT",
-				[217] = "TO_BOOL_LIST",
-				[218] = "TO_BOOL_NONE",
-				[219] = "TO_BOOL_STR",
-				[220] = "UNPACK_SEQUENCE_LIST",
-				[221] = "UNPACK_SEQUENCE_TUPLE",
-				[222] = "UNPACK_SEQUENCE_TWO_TUPLE",
-				[236] = "INSTRUMENTED_RESUME",
-				[237] = "INSTRUMENTED_END_FOR",
-				[238] = "INSTRUMENTED_END_SEND",
-				[239] = "INSTRUMENTED_RETURN_VALUE",
-				[240] = "INSTRUMENTED_RETURN_CONST",
-				[241] = "INSTRUMENTED_YIELD_VALUE",
-				[242] = "INSTRUMENTED_LOAD_SUPER_ATTR",
-				[243] = "INSTRUMENTED_FOR_ITER",
-				[244] = "INSTRUMENTED_CALL",
-				[245] = "INSTRUMENTED_CALL_KW",
-				[246] = "INSTRUMENTED_CALL_FUNCTION_EX",
-				[247] = "INSTRUMENTED_INSTRUCTION",
-				[248] = "INSTRUMENTED_JUMP_FORWARD",
-				[249] = "INSTRUMENTED_JUMP_BACKWARD",
-				[250] = "INSTRUMENTED_POP_JUMP_IF_TRUE",
-				[251] = "INSTRUMENTED_POP_JUMP_IF_FALSE",
-				[252] = "INSTRUMENTED_POP_JUMP_IF_NONE",
-				[253] = "INSTRUMENTED_POP_JUMP_IF_NOT_NONE",
-				[254] = "INSTRUMENTED_LINE",
-			},
-		.bases =
-			{
-				[3] = 45,
-				[150] = 45,
-				[151] = 45,
-				[152] = 45,
-				[153] = 45,
-				[154] = 45,
-				[155] = 45,
-				[156] = 45,
-				[157] = 5,
-				[158] = 5,
-				[159] = 5,
-				[160] = 5,
-				[161] = 5,
-				[162] = 53,
-				[163] = 53,
-				[164] = 53,
-				[165] = 53,
-				[166] = 53,
-				[167] = 53,
-				[168] = 53,
-				[169] = 53,
-				[170] = 53,
-				[171] = 53,
-				[172] = 53,
-				[173] = 53,
-				[174] = 53,
-				[175] = 53,
-				[176] = 53,
-				[177] = 53,
-				[178] = 53,
-				[179] = 53,
-				[180] = 53,
-				[181] = 53,
-				[182] = 58,
-				[183] = 58,
-				[184] = 58,
-				[185] = 59,
-				[186] = 59,
-				[187] = 72,
-				[188] = 72,
-				[189] = 72,
-				[190] = 72,
-				[191] = 82,
-				[192] = 82,
-				[193] = 82,
-				[194] = 82,
-				[195] = 82,
-				[196] = 82,
-				[197] = 82,
-				[198] = 82,
-				[199] = 82,
-				[200] = 82,
-				[201] = 82,
-				[202] = 82,
-				[203] = 91,
-				[204] = 91,
-				[205] = 93,
-				[206] = 93,
-				[207] = 149,
-				[208] = 104,
-				[209] = 108,
-				[210] = 108,
-				[211] = 108,
-				[212] = 39,
-				[213] = 39,
-				[214] = 40,
-				[215] = 40,
-				[216] = 40,
-				[217] = 40,
-				[218] = 40,
-				[219] = 40,
-				[220] = 117,
-				[221] = 117,
-				[222] = 117,
-				[236] = 149,
-				[237] = 11,
-				[238] = 12,
-				[239] = 36,
-				[240] = 103,
-				[241] = 118,
-				[242] = 93,
-				[243] = 72,
-				[244] = 53,
-				[245] = 57,
-				[246] = 54,
-				[248] = 79,
-				[249] = 77,
-				[250] = 100,
-				[251] = 97,
-				[252] = 98,
-				[253] = 99,
-			},
+		[0] = 59, /* CACHE */
+		[1] = 2, /* BEFORE_ASYNC_WITH */
+		[2] = 3, /* BEFORE_WITH */
+		[3] = 18, /* BINARY_OP_INPLACE_ADD_UNICODE */
+		[4] = 33, /* BINARY_SLICE */
+		[5] = 34, /* BINARY_SUBSCR */
+		[6] = 107, /* CHECK_EG_MATCH */
+		[7] = 108, /* CHECK_EXC_MATCH */
+		[8] = 109, /* CLEANUP_THROW */
+		[9] = 130, /* DELETE_SUBSCR */
+		[10] = 135, /* END_ASYNC_FOR */
+		[11] = 137, /* END_FOR */
+		[12] = 138, /* END_SEND */
+		[13] = 140, /* EXIT_INIT_CHECK */
+		[14] = 143, /* FORMAT_SIMPLE */
+		[15] = 145, /* FORMAT_WITH_SPEC */
+		[16] = 153, /* GET_AITER */
+		[17] = 318, /* RESERVED */
+		[18] = 154, /* GET_ANEXT */
+		[19] = 156, /* GET_ITER */
+		[20] = 159, /* GET_LEN */
+		[21] = 160, /* GET_YIELD_FROM_ITER */
+		[22] = 199, /* INTERPRETER_EXIT */
+		[23] = 215, /* LOAD_ASSERTION_ERROR */
+		[24] = 231, /* LOAD_BUILD_CLASS */
+		[25] = 254, /* LOAD_LOCALS */
+		[26] = 269, /* MAKE_FUNCTION */
+		[27] = 272, /* MATCH_KEYS */
+		[28] = 273, /* MATCH_MAPPING */
+		[29] = 274, /* MATCH_SEQUENCE */
+		[30] = 275, /* NOP */
+		[31] = 278, /* POP_EXCEPT */
+		[32] = 293, /* POP_TOP */
+		[33] = 314, /* PUSH_EXC_INFO */
+		[34] = 315, /* PUSH_NULL */
+		[35] = 324, /* RETURN_GENERATOR */
+		[36] = 325, /* RETURN_VALUE */
+		[37] = 334, /* SETUP_ANNOTATIONS */
+		[38] = 354, /* STORE_SLICE */
+		[39] = 355, /* STORE_SUBSCR */
+		[40] = 360, /* TO_BOOL */
+		[41] = 368, /* UNARY_INVERT */
+		[42] = 369, /* UNARY_NEGATIVE */
+		[43] = 370, /* UNARY_NOT */
+		[44] = 380, /* WITH_EXCEPT_START */
+		[45] = 12, /* BINARY_OP */
+		[46] = 44, /* BUILD_CONST_KEY_MAP */
+		[47] = 46, /* BUILD_LIST */
+		[48] = 48, /* BUILD_MAP */
+		[49] = 51, /* BUILD_SET */
+		[50] = 53, /* BUILD_SLICE */
+		[51] = 54, /* BUILD_STRING */
+		[52] = 56, /* BUILD_TUPLE */
+		[53] = 60, /* CALL */
+		[54] = 73, /* CALL_FUNCTION_EX */
+		[55] = 75, /* CALL_INTRINSIC_1 */
+		[56] = 76, /* CALL_INTRINSIC_2 */
+		[57] = 78, /* CALL_KW */
+		[58] = 110, /* COMPARE_OP */
+		[59] = 118, /* CONTAINS_OP */
+		[60] = 121, /* CONVERT_VALUE */
+		[61] = 122, /* COPY */
+		[62] = 124, /* COPY_FREE_VARS */
+		[63] = 125, /* DELETE_ATTR */
+		[64] = 126, /* DELETE_DEREF */
+		[65] = 127, /* DELETE_FAST */
+		[66] = 128, /* DELETE_GLOBAL */
+		[67] = 129, /* DELETE_NAME */
+		[68] = 131, /* DICT_MERGE */
+		[69] = 132, /* DICT_UPDATE */
+		[70] = 139, /* ENTER_EXECUTOR */
+		[71] = 141, /* EXTENDED_ARG */
+		[72] = 146, /* FOR_ITER */
+		[73] = 155, /* GET_AWAITABLE */
+		[74] = 161, /* IMPORT_FROM */
+		[75] = 162, /* IMPORT_NAME */
+		[76] = 200, /* IS_OP */
+		[77] = 202, /* JUMP_BACKWARD */
+		[78] = 204, /* JUMP_BACKWARD_NO_INTERRUPT */
+		[79] = 207, /* JUMP_FORWARD */
+		[80] = 212, /* LIST_APPEND */
+		[81] = 213, /* LIST_EXTEND */
+		[82] = 216, /* LOAD_ATTR */
+		[83] = 235, /* LOAD_CONST */
+		[84] = 239, /* LOAD_DEREF */
+		[85] = 240, /* LOAD_FAST */
+		[86] = 241, /* LOAD_FAST_AND_CLEAR */
+		[87] = 244, /* LOAD_FAST_CHECK */
+		[88] = 245, /* LOAD_FAST_LOAD_FAST */
+		[89] = 248, /* LOAD_FROM_DICT_OR_DEREF */
+		[90] = 249, /* LOAD_FROM_DICT_OR_GLOBALS */
+		[91] = 250, /* LOAD_GLOBAL */
+		[92] = 262, /* LOAD_NAME */
+		[93] = 265, /* LOAD_SUPER_ATTR */
+		[94] = 268, /* MAKE_CELL */
+		[95] = 270, /* MAP_ADD */
+		[96] = 271, /* MATCH_CLASS */
+		[97] = 289, /* POP_JUMP_IF_FALSE */
+		[98] = 290, /* POP_JUMP_IF_NONE */
+		[99] = 291, /* POP_JUMP_IF_NOT_NONE */
+		[100] = 292, /* POP_JUMP_IF_TRUE */
+		[101] = 316, /* RAISE_VARARGS */
+		[102] = 317, /* RERAISE */
+		[103] = 323, /* RETURN_CONST */
+		[104] = 330, /* SEND */
+		[105] = 338, /* SET_ADD */
+		[106] = 339, /* SET_FUNCTION_ATTRIBUTE */
+		[107] = 340, /* SET_UPDATE */
+		[108] = 341, /* STORE_ATTR */
+		[109] = 346, /* STORE_DEREF */
+		[110] = 347, /* STORE_FAST */
+		[111] = 348, /* STORE_FAST_LOAD_FAST */
+		[112] = 349, /* STORE_FAST_STORE_FAST */
+		[113] = 352, /* STORE_GLOBAL */
+		[114] = 353, /* STORE_NAME */
+		[115] = 359, /* SWAP */
+		[116] = 372, /* UNPACK_EX */
+		[117] = 373, /* UNPACK_SEQUENCE */
+		[118] = 382, /* YIELD_VALUE */
+		[149] = 319, /* RESUME */
+		[150] = 14, /* BINARY_OP_ADD_FLOAT */
+		[151] = 15, /* BINARY_OP_ADD_INT */
+		[152] = 16, /* BINARY_OP_ADD_UNICODE */
+		[153] = 19, /* BINARY_OP_MULTIPLY_FLOAT */
+		[154] = 20, /* BINARY_OP_MULTIPLY_INT */
+		[155] = 28, /* BINARY_OP_SUBTRACT_FLOAT */
+		[156] = 29, /* BINARY_OP_SUBTRACT_INT */
+		[157] = 36, /* BINARY_SUBSCR_DICT */
+		[158] = 37, /* BINARY_SUBSCR_GETITEM */
+		[159] = 38, /* BINARY_SUBSCR_LIST_INT */
+		[160] = 39, /* BINARY_SUBSCR_STR_INT */
+		[161] = 40, /* BINARY_SUBSCR_TUPLE_INT */
+		[162] = 62, /* CALL_ALLOC_AND_ENTER_INIT */
+		[163] = 63, /* CALL_BOUND_METHOD_EXACT_ARGS */
+		[164] = 64, /* CALL_BOUND_METHOD_GENERAL */
+		[165] = 65, /* CALL_BUILTIN_CLASS */
+		[166] = 66, /* CALL_BUILTIN_FAST */
+		[167] = 67, /* CALL_BUILTIN_FAST_WITH_KEYWORDS */
+		[168] = 68, /* CALL_BUILTIN_O */
+		[169] = 77, /* CALL_ISINSTANCE */
+		[170] = 82, /* CALL_LEN */
+		[171] = 83, /* CALL_LIST_APPEND */
+		[172] = 85, /* CALL_METHOD_DESCRIPTOR_FAST */
+		[173] = 86, /* CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS */
+		[174] = 87, /* CALL_METHOD_DESCRIPTOR_NOARGS */
+		[175] = 88, /* CALL_METHOD_DESCRIPTOR_O */
+		[176] = 89, /* CALL_NON_PY_GENERAL */
+		[177] = 101, /* CALL_PY_EXACT_ARGS */
+		[178] = 102, /* CALL_PY_GENERAL */
+		[179] = 104, /* CALL_STR_1 */
+		[180] = 105, /* CALL_TUPLE_1 */
+		[181] = 106, /* CALL_TYPE_1 */
+		[182] = 112, /* COMPARE_OP_FLOAT */
+		[183] = 114, /* COMPARE_OP_INT */
+		[184] = 116, /* COMPARE_OP_STR */
+		[185] = 119, /* CONTAINS_OP_DICT */
+		[186] = 120, /* CONTAINS_OP_SET */
+		[187] = 147, /* FOR_ITER_GEN */
+		[188] = 148, /* FOR_ITER_LIST */
+		[189] = 149, /* FOR_ITER_RANGE */
+		[190] = 150, /* FOR_ITER_TUPLE */
+		[191] = 218, /* LOAD_ATTR_CLASS */
+		[192] = 220, /* LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN */
+		[193] = 221, /* LOAD_ATTR_INSTANCE_VALUE */
+		[194] = 222, /* LOAD_ATTR_METHOD_LAZY_DICT */
+		[195] = 223, /* LOAD_ATTR_METHOD_NO_DICT */
+		[196] = 224, /* LOAD_ATTR_METHOD_WITH_VALUES */
+		[197] = 225, /* LOAD_ATTR_MODULE */
+		[198] = 226, /* LOAD_ATTR_NONDESCRIPTOR_NO_DICT */
+		[199] = 227, /* LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES */
+		[200] = 228, /* LOAD_ATTR_PROPERTY */
+		[201] = 229, /* LOAD_ATTR_SLOT */
+		[202] = 230, /* LOAD_ATTR_WITH_HINT */
+		[203] = 252, /* LOAD_GLOBAL_BUILTIN */
+		[204] = 253, /* LOAD_GLOBAL_MODULE */
+		[205] = 266, /* LOAD_SUPER_ATTR_ATTR */
+		[206] = 267, /* LOAD_SUPER_ATTR_METHOD */
+		[207] = 320, /* RESUME_CHECK */
+		[208] = 332, /* SEND_GEN */
+		[209] = 343, /* STORE_ATTR_INSTANCE_VALUE */
+		[210] = 344, /* STORE_ATTR_SLOT */
+		[211] = 345, /* STORE_ATTR_WITH_HINT */
+		[212] = 357, /* STORE_SUBSCR_DICT */
+		[213] = 358, /* STORE_SUBSCR_LIST_INT */
+		[214] = 361, /* TO_BOOL_ALWAYS_TRUE */
+		[215] = 362, /* TO_BOOL_BOOL */
+		[216] = 363, /* TO_BOOL_INT */
+		[217] = 364, /* TO_BOOL_LIST */
+		[218] = 365, /* TO_BOOL_NONE */
+		[219] = 366, /* TO_BOOL_STR */
+		[220] = 375, /* UNPACK_SEQUENCE_LIST */
+		[221] = 376, /* UNPACK_SEQUENCE_TUPLE */
+		[222] = 377, /* UNPACK_SEQUENCE_TWO_TUPLE */
+		[236] = 195, /* INSTRUMENTED_RESUME */
+		[237] = 181, /* INSTRUMENTED_END_FOR */
+		[238] = 182, /* INSTRUMENTED_END_SEND */
+		[239] = 197, /* INSTRUMENTED_RETURN_VALUE */
+		[240] = 196, /* INSTRUMENTED_RETURN_CONST */
+		[241] = 198, /* INSTRUMENTED_YIELD_VALUE */
+		[242] = 188, /* INSTRUMENTED_LOAD_SUPER_ATTR */
+		[243] = 183, /* INSTRUMENTED_FOR_ITER */
+		[244] = 177, /* INSTRUMENTED_CALL */
+		[245] = 179, /* INSTRUMENTED_CALL_KW */
+		[246] = 178, /* INSTRUMENTED_CALL_FUNCTION_EX */
+		[247] = 184, /* INSTRUMENTED_INSTRUCTION */
+		[248] = 186, /* INSTRUMENTED_JUMP_FORWARD */
+		[249] = 185, /* INSTRUMENTED_JUMP_BACKWARD */
+		[250] = 194, /* INSTRUMENTED_POP_JUMP_IF_TRUE */
+		[251] = 191, /* INSTRUMENTED_POP_JUMP_IF_FALSE */
+		[252] = 192, /* INSTRUMENTED_POP_JUMP_IF_NONE */
+		[253] = 193, /* INSTRUMENTED_POP_JUMP_IF_NOT_NONE */
+		[254] = 187, /* INSTRUMENTED_LINE */
 	},
+	/* 3.14 */
 	{
-		.minor = 14,
-		.names =
-			{
-				[0] = "CACHE",
-				[1] = "BINARY_SLICE",
-				[2] = "BUILD_TEMPLATE",
-				[3] = "BINARY_OP_INPLACE_ADD_UNICODE",
-				[4] = "CALL_FUNCTION_EX",
-				[5] = "CHECK_EG_MATCH",
-				[6] = "CHECK_EXC_MATCH",
-				[7] = "CLEANUP_THROW",
-				[8] = "DELETE_SUBSCR",
-				[9] = "END_FOR",
-				[10] = "END_SEND",
-				[11] = "EXIT_INIT_CHECK",
-				[12] = "FORMAT_SIMPLE",
-				[13] = "FORMAT_WITH_SPEC",
-				[14] = "GET_AITER",
-				[15] = "GET_ANEXT",
-				[16] = "GET_ITER",
-				[17] = "RESERVED",
-				[18] = "GET_LEN",
-				[19] = "GET_YIELD_FROM_ITER",
-				[20] = "INTERPRETER_EXIT",
-				[21] = "LOAD_BUILD_CLASS",
-				[22] = "LOAD_LOCALS",
-				[23] = "MAKE_FUNCTION",
-				[24] = "MATCH_KEYS",
-				[25] = "MATCH_MAPPING",
-				[26] = "MATCH_SEQUENCE",
-				[27] = "NOP",
-				[28] = "NOT_TAKEN",
-				[29] = "POP_EXCEPT",
-				[30] = "POP_ITER",
-				[31] = "POP_TOP",
-				[32] = "PUSH_EXC_INFO",
-				[33] = "PUSH_NULL",
-				[34] = "RETURN_GENERATOR",
-				[35] = "RETURN_VALUE",
-				[36] = "SETUP_ANNOTATIONS",
-				[37] = "STORE_SLICE",
-				[38] = "STORE_SUBSCR",
-				[39] = "TO_BOOL",
-				[40] = "UNARY_INVERT",
-				[41] = "UNARY_NEGATIVE",
-				[42] = "UNARY_NOT",
-				[43] = "WITH_EXCEPT_START",
-				[44] = "BINARY_OP",
-				[45] = "BUILD_INTERPOLATION",
-				[46] = "BUILD_LIST",
-				[47] = "BUILD_MAP",
-				[48] = "BUILD_SET",
-				[49] = "BUILD_SLICE",
-				[50] = "BUILD_STRING",
-				[51] = "BUILD_TUPLE",
-				[52] = "CALL",
-				[53] = "CALL_INTRINSIC_1",
-				[54] = "CALL_INTRINSIC_2",
-				[55] = "CALL_KW",
-				[56] = "COMPARE_OP",
-				[57] = "CONTAINS_OP",
-				[58] = "CONVERT_VALUE",
-				[59] = "COPY",
-				[60] = "COPY_FREE_VARS",
-				[61] = "DELETE_ATTR",
-				[62] = "DELETE_DEREF",
-				[63] = "DELETE_FAST",
-				[64] = "DELETE_GLOBAL",
-				[65] = "DELETE_NAME",
-				[66] = "DICT_MERGE",
-				[67] = "DICT_UPDATE",
-				[68] = "END_ASYNC_FOR",
-				[69] = "EXTENDED_ARG",
-				[70] = "FOR_ITER",
-				[71] = "GET_AWAITABLE",
-				[72] = "IMPORT_FROM",
-				[73] = "IMPORT_NAME",
-				[74] = "IS_OP",
-				[75] = "JUMP_BACKWARD",
-				[76] = "JUMP_BACKWARD_NO_INTERRUPT",
-				[77] = "JUMP_FORWARD",
-				[78] = "LIST_APPEND",
-				[79] = "LIST_EXTEND",
-				[80] = "LOAD_ATTR",
-				[81] = "LOAD_COMMON_CONSTANT",
-				[82] = "LOAD_CONST",
-				[83] = "LOAD_DEREF",
-				[84] = "LOAD_FAST",
-				[85] = "LOAD_FAST_AND_CLEAR",
-				[86] = "LOAD_FAST_BORROW",
-				[87] = "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
-				[88] = "LOAD_FAST_CHECK",
-				[89] = "LOAD_FAST_LOAD_FAST",
-				[90] = "LOAD_FROM_DICT_OR_DEREF",
-				[91] = "LOAD_FROM_DICT_OR_GLOBALS",
-				[92] = "LOAD_GLOBAL",
-				[93] = "LOAD_NAME",
-				[94] = "LOAD_SMALL_INT",
-				[95] = "LOAD_SPECIAL",
-				[96] = "LOAD_SUPER_ATTR",
-				[97] = "MAKE_CELL",
-				[98] = "MAP_ADD",
-				[99] = "MATCH_CLASS",
-				[100] = "POP_JUMP_IF_FALSE",
-				[101] = "POP_JUMP_IF_NONE",
-				[102] = "POP_JUMP_IF_NOT_NONE",
-				[103] = "POP_JUMP_IF_TRUE",
-				[104] = "RAISE_VARARGS",
-				[105] = "RERAISE",
-				[106] = "SEND",
-				[107] = "SET_ADD",
-				[108] = "SET_FUNCTION_ATTRIBUTE",
-				[109] = "SET_UPDATE",
-				[110] = "STORE_ATTR",
-				[111] = "STORE_DEREF",
-				[112] = "STORE_FAST",
-				[113] = "STORE_FAST_LOAD_FAST",
-				[114] = "STORE_FAST_STORE_FAST",
-				[115] = "STORE_GLOBAL",
-				[116] = "STORE_NAME",
-				[117] = "SWAP",
-				[118] = "UNPACK_EX",
-				[119] = "UNPACK_SEQUENCE",
-				[120] = "YIELD_VALUE",
-				[128] = "RESUME",
-				[129] = "BINARY_OP_ADD_FLOAT",
-				[130] = "BINARY_OP_ADD_INT",
-				[131] = "BINARY_OP_ADD_UNICODE",
-				[132] = "BINARY_OP_EXTEND",
-				[133] = "BINARY_OP_MULTIPLY_FLOAT",
-				[134] = "BINARY_OP_MULTIPLY_INT",
-				[135] = "BINARY_OP_SUBSCR_DICT",
-				[136] = "BINARY_OP_SUBSCR_GETITEM",
-				[137] = "BINARY_OP_SUBSCR_LIST_INT",
-				[138] = "BINARY_OP_SUBSCR_LIST_SLICE",
-				[139] = "BINARY_OP_SUBSCR_STR_INT",
-				[140] = "BINARY_OP_SUBSCR_TUPLE_INT",
-				[141] = "BINARY_OP_SUBTRACT_FLOAT",
-				[142] = "BINARY_OP_SUBTRACT_INT",
-				[143] = "CALL_ALLOC_AND_ENTER_INIT",
-				[144] = "CALL_BOUND_METHOD_EXACT_ARGS",
-				[145] = "CALL_BOUND_METHOD_GENERAL",
-				[146] = "CALL_BUILTIN_CLASS",
-				[147] = "CALL_BUILTIN_FAST",
-				[148] = "CALL_BUILTIN_FAST_WITH_KEYWORDS",
-				[149] = "CALL_BUILTIN_O",
-				[150] = "CALL_ISINSTANCE",
-				[151] = "CALL_KW_BOUND_METHOD",
-				[152] = "CALL_KW_NON_PY",
-				[153] = "CALL_KW_PY",
-				[154] = "CALL_LEN",
-				[155] = "CALL_LIST_APPEND",
-				[156] = "CALL_METHOD_DESCRIPTOR_FAST",
-				[157] = "CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS",
-				[158] = "CALL_METHOD_DESCRIPTOR_NOARGS",
-				[159] = "CALL_METHOD_DESCRIPTOR_O",
-				[160] = "CALL_NON_PY_GENERAL",
-				[161] = "CALL_PY_EXACT_ARGS",
-				[162] = "CALL_PY_GENERAL",
-				[163] = "CALL_STR_1",
-				[164] = "CALL_TUPLE_1",
-				[165] = "CALL_TYPE_1",
-				[166] = "COMPARE_OP_FLOAT",
-				[167] = "COMPARE_OP_INT",
-				[168] = "COMPARE_OP_STR",
-				[169] = "CONTAINS_OP_DICT",
-				[170] = "CONTAINS_OP_SET",
-				[171] = "FOR_ITER_GEN",
-				[172] = "FOR_ITER_LIST",
-				[173] = "FOR_ITER_RANGE",
-				[174] = "FOR_ITER_TUPLE",
-				[175] = "JUMP_BACKWARD_JIT",
-				[176] = "JUMP_BACKWARD_NO_JIT",
-				[177] = "LOAD_ATTR_CLASS",
-				[178] = "LOAD_ATTR_CLASS_WITH_METACLASS_CHECK",
-				[179] = "LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN",
-				[180] = "LOAD_ATTR_INSTANCE_VALUE",
-				[181] = "LOAD_ATTR_METHOD_LAZY_DICT",
-				[182] = "LOAD_ATTR_METHOD_NO_DICT",
-				[183] = "LOAD_ATTR_METHOD_WITH_VALUES",
-				[184] = "LOAD_ATTR_MODULE",
-				[185] = "LOAD_ATTR_NONDESCRIPTOR_NO_DICT",
-				[186] = "LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES",
-				[187] = "LOAD_ATTR_PROPERTY",
-				[188] = "LOAD_ATTR_SLOT",
-				[189] = "LOAD_ATTR_WITH_HINT",
-				[190] = "LOAD_CONST_IMMORTAL",
-				[191] = "LOAD_CONST_MORTAL",
-				[192] = "LOAD_GLOBAL_BUILTIN",
-				[193] = "LOAD_GLOBAL_MODULE",
-				[194] = "LOAD_SUPER_ATTR_ATTR",
-				[195] = "LOAD_SUPER_ATTR_METHOD",
-				[196] = "RESUME_CHECK",
-				[197] = "SEND_GEN",
-				[198] = "STORE_ATTR_INSTANCE_VALUE",
-				[199] = "STORE_ATTR_SLOT",
-				[200] = "STORE_ATTR_WITH_HINT",
-				[201] = "STORE_SUBSCR_DICT",
-				[202] = "STORE_SUBSCR_LIST_INT",
-				[203] = "TO_BOOL_ALWAYS_TRUE",
-				[204] = "TO_BOOL_BOOL",
-				[205] = "TO_BOOL_INT",
-				[206] = "TO_BOOL_LIST",
-				[207] = "TO_BOOL_NONE",
-				[208] = "TO_BOOL_STR",
-				[209] = "UNPACK_SEQUENCE_LIST",
-				[210] = "UNPACK_SEQUENCE_TUPLE",
-				[211] = "UNPACK_SEQUENCE_TWO_TUPLE",
-				[234] = "INSTRUMENTED_END_FOR",
-				[235] = "INSTRUMENTED_POP_ITER",
-				[236] = "INSTRUMENTED_END_SEND",
-				[237] = "INSTRUMENTED_FOR_ITER",
-				[238] = "INSTRUMENTED_INSTRUCTION",
-				[239] = "INSTRUMENTED_JUMP_FORWARD",
-				[240] = "INSTRUMENTED_NOT_TAKEN",
-				[241] = "INSTRUMENTED_POP_JUMP_IF_TRUE",
-				[242] = "INSTRUMENTED_POP_JUMP_IF_FALSE",
-				[243] = "INSTRUMENTED_POP_JUMP_IF_NONE",
-				[244] = "INSTRUMENTED_POP_JUMP_IF_NOT_NONE",
-				[245] = "INSTRUMENTED_RESUME",
-				[246] = "INSTRUMENTED_RETURN_VALUE",
-				[247] = "INSTRUMENTED_YIELD_VALUE",
-				[248] = "INSTRUMENTED_END_ASYNC_FOR",
-				[249] = "INSTRUMENTED_LOAD_SUPER_ATTR",
-				[250] = "INSTRUMENTED_CALL",
-				[251] = "INSTRUMENTED_CALL_KW",
-				[252] = "INSTRUMENTED_CALL_FUNCTION_EX",
-				[253] = "INSTRUMENTED_JUMP_BACKWARD",
-				[254] = "INSTRUMENTED_LINE",
-				[255] = "ENTER_EXECUTOR",
-			},
-		.bases =
-			{
-				[3] = 44,
-				[129] = 44,
-				[130] = 44,
-				[131] = 44,
-				[132] = 44,
-				[133] = 44,
-				[134] = 44,
-				[135] = 44,
-				[136] = 44,
-				[137] = 44,
-				[138] = 44,
-				[139] = 44,
-				[140] = 44,
-				[141] = 44,
-				[142] = 44,
-				[143] = 52,
-				[144] = 52,
-				[145] = 52,
-				[146] = 52,
-				[147] = 52,
-				[148] = 52,
-				[149] = 52,
-				[150] = 52,
-				[151] = 55,
-				[152] = 55,
-				[153] = 55,
-				[154] = 52,
-				[155] = 52,
-				[156] = 52,
-				[157] = 52,
-				[158] = 52,
-				[159] = 52,
-				[160] = 52,
-				[161] = 52,
-				[162] = 52,
-				[163] = 52,
-				[164] = 52,
-				[165] = 52,
-				[166] = 56,
-				[167] = 56,
-				[168] = 56,
-				[169] = 57,
-				[170] = 57,
-				[171] = 70,
-				[172] = 70,
-				[173] = 70,
-				[174] = 70,
-				[175] = 75,
-				[176] = 75,
-				[177] = 80,
-				[178] = 80,
-				[179] = 80,
-				[180] = 80,
-				[181] = 80,
-				[182] = 80,
-				[183] = 80,
-				[184] = 80,
-				[185] = 80,
-				[186] = 80,
-				[187] = 80,
-				[188] = 80,
-				[189] = 80,
-				[190] = 82,
-				[191] = 82,
-				[192] = 92,
-				[193] = 92,
-				[194] = 96,
-				[195] = 96,
-				[196] = 128,
-				[197] = 106,
-				[198] = 110,
-				[199] = 110,
-				[200] = 110,
-				[201] = 38,
-				[202] = 38,
-				[203] = 39,
-				[204] = 39,
-				[205] = 39,
-				[206] = 39,
-				[207] = 39,
-				[208] = 39,
-				[209] = 119,
-				[210] = 119,
-				[211] = 119,
-				[234] = 9,
-				[235] = 30,
-				[236] = 10,
-				[237] = 70,
-				[239] = 77,
-				[240] = 28,
-				[241] = 103,
-				[242] = 100,
-				[243] = 101,
-				[244] = 102,
-				[245] = 128,
-				[246] = 35,
-				[247] = 120,
-				[248] = 68,
-				[249] = 96,
-				[250] = 52,
-				[251] = 55,
-				[252] = 4,
-				[253] = 75,
-			},
+		[0] = 59, /* CACHE */
+		[1] = 33, /* BINARY_SLICE */
+		[2] = 55, /* BUILD_TEMPLATE */
+		[3] = 18, /* BINARY_OP_INPLACE_ADD_UNICODE */
+		[4] = 73, /* CALL_FUNCTION_EX */
+		[5] = 107, /* CHECK_EG_MATCH */
+		[6] = 108, /* CHECK_EXC_MATCH */
+		[7] = 109, /* CLEANUP_THROW */
+		[8] = 130, /* DELETE_SUBSCR */
+		[9] = 137, /* END_FOR */
+		[10] = 138, /* END_SEND */
+		[11] = 140, /* EXIT_INIT_CHECK */
+		[12] = 143, /* FORMAT_SIMPLE */
+		[13] = 145, /* FORMAT_WITH_SPEC */
+		[14] = 153, /* GET_AITER */
+		[15] = 154, /* GET_ANEXT */
+		[16] = 156, /* GET_ITER */
+		[17] = 318, /* RESERVED */
+		[18] = 159, /* GET_LEN */
+		[19] = 160, /* GET_YIELD_FROM_ITER */
+		[20] = 199, /* INTERPRETER_EXIT */
+		[21] = 231, /* LOAD_BUILD_CLASS */
+		[22] = 254, /* LOAD_LOCALS */
+		[23] = 269, /* MAKE_FUNCTION */
+		[24] = 272, /* MATCH_KEYS */
+		[25] = 273, /* MATCH_MAPPING */
+		[26] = 274, /* MATCH_SEQUENCE */
+		[27] = 275, /* NOP */
+		[28] = 276, /* NOT_TAKEN */
+		[29] = 278, /* POP_EXCEPT */
+		[30] = 280, /* POP_ITER */
+		[31] = 293, /* POP_TOP */
+		[32] = 314, /* PUSH_EXC_INFO */
+		[33] = 315, /* PUSH_NULL */
+		[34] = 324, /* RETURN_GENERATOR */
+		[35] = 325, /* RETURN_VALUE */
+		[36] = 334, /* SETUP_ANNOTATIONS */
+		[37] = 354, /* STORE_SLICE */
+		[38] = 355, /* STORE_SUBSCR */
+		[39] = 360, /* TO_BOOL */
+		[40] = 368, /* UNARY_INVERT */
+		[41] = 369, /* UNARY_NEGATIVE */
+		[42] = 370, /* UNARY_NOT */
+		[43] = 380, /* WITH_EXCEPT_START */
+		[44] = 12, /* BINARY_OP */
+		[45] = 45, /* BUILD_INTERPOLATION */
+		[46] = 46, /* BUILD_LIST */
+		[47] = 48, /* BUILD_MAP */
+		[48] = 51, /* BUILD_SET */
+		[49] = 53, /* BUILD_SLICE */
+		[50] = 54, /* BUILD_STRING */
+		[51] = 56, /* BUILD_TUPLE */
+		[52] = 60, /* CALL */
+		[53] = 75, /* CALL_INTRINSIC_1 */
+		[54] = 76, /* CALL_INTRINSIC_2 */
+		[55] = 78, /* CALL_KW */
+		[56] = 110, /* COMPARE_OP */
+		[57] = 118, /* CONTAINS_OP */
+		[58] = 121, /* CONVERT_VALUE */
+		[59] = 122, /* COPY */
+		[60] = 124, /* COPY_FREE_VARS */
+		[61] = 125, /* DELETE_ATTR */
+		[62] = 126, /* DELETE_DEREF */
+		[63] = 127, /* DELETE_FAST */
+		[64] = 128, /* DELETE_GLOBAL */
+		[65] = 129, /* DELETE_NAME */
+		[66] = 131, /* DICT_MERGE */
+		[67] = 132, /* DICT_UPDATE */
+		[68] = 135, /* END_ASYNC_FOR */
+		[69] = 141, /* EXTENDED_ARG */
+		[70] = 146, /* FOR_ITER */
+		[71] = 155, /* GET_AWAITABLE */
+		[72] = 161, /* IMPORT_FROM */
+		[73] = 162, /* IMPORT_NAME */
+		[74] = 200, /* IS_OP */
+		[75] = 202, /* JUMP_BACKWARD */
+		[76] = 204, /* JUMP_BACKWARD_NO_INTERRUPT */
+		[77] = 207, /* JUMP_FORWARD */
+		[78] = 212, /* LIST_APPEND */
+		[79] = 213, /* LIST_EXTEND */
+		[80] = 216, /* LOAD_ATTR */
+		[81] = 234, /* LOAD_COMMON_CONSTANT */
+		[82] = 235, /* LOAD_CONST */
+		[83] = 239, /* LOAD_DEREF */
+		[84] = 240, /* LOAD_FAST */
+		[85] = 241, /* LOAD_FAST_AND_CLEAR */
+		[86] = 242, /* LOAD_FAST_BORROW */
+		[87] = 243, /* LOAD_FAST_BORROW_LOAD_FAST_BORROW */
+		[88] = 244, /* LOAD_FAST_CHECK */
+		[89] = 245, /* LOAD_FAST_LOAD_FAST */
+		[90] = 248, /* LOAD_FROM_DICT_OR_DEREF */
+		[91] = 249, /* LOAD_FROM_DICT_OR_GLOBALS */
+		[92] = 250, /* LOAD_GLOBAL */
+		[93] = 262, /* LOAD_NAME */
+		[94] = 263, /* LOAD_SMALL_INT */
+		[95] = 264, /* LOAD_SPECIAL */
+		[96] = 265, /* LOAD_SUPER_ATTR */
+		[97] = 268, /* MAKE_CELL */
+		[98] = 270, /* MAP_ADD */
+		[99] = 271, /* MATCH_CLASS */
+		[100] = 289, /* POP_JUMP_IF_FALSE */
+		[101] = 290, /* POP_JUMP_IF_NONE */
+		[102] = 291, /* POP_JUMP_IF_NOT_NONE */
+		[103] = 292, /* POP_JUMP_IF_TRUE */
+		[104] = 316, /* RAISE_VARARGS */
+		[105] = 317, /* RERAISE */
+		[106] = 330, /* SEND */
+		[107] = 338, /* SET_ADD */
+		[108] = 339, /* SET_FUNCTION_ATTRIBUTE */
+		[109] = 340, /* SET_UPDATE */
+		[110] = 341, /* STORE_ATTR */
+		[111] = 346, /* STORE_DEREF */
+		[112] = 347, /* STORE_FAST */
+		[113] = 348, /* STORE_FAST_LOAD_FAST */
+		[114] = 349, /* STORE_FAST_STORE_FAST */
+		[115] = 352, /* STORE_GLOBAL */
+		[116] = 353, /* STORE_NAME */
+		[117] = 359, /* SWAP */
+		[118] = 372, /* UNPACK_EX */
+		[119] = 373, /* UNPACK_SEQUENCE */
+		[120] = 382, /* YIELD_VALUE */
+		[128] = 319, /* RESUME */
+		[129] = 14, /* BINARY_OP_ADD_FLOAT */
+		[130] = 15, /* BINARY_OP_ADD_INT */
+		[131] = 16, /* BINARY_OP_ADD_UNICODE */
+		[132] = 17, /* BINARY_OP_EXTEND */
+		[133] = 19, /* BINARY_OP_MULTIPLY_FLOAT */
+		[134] = 20, /* BINARY_OP_MULTIPLY_INT */
+		[135] = 21, /* BINARY_OP_SUBSCR_DICT */
+		[136] = 22, /* BINARY_OP_SUBSCR_GETITEM */
+		[137] = 23, /* BINARY_OP_SUBSCR_LIST_INT */
+		[138] = 24, /* BINARY_OP_SUBSCR_LIST_SLICE */
+		[139] = 25, /* BINARY_OP_SUBSCR_STR_INT */
+		[140] = 26, /* BINARY_OP_SUBSCR_TUPLE_INT */
+		[141] = 28, /* BINARY_OP_SUBTRACT_FLOAT */
+		[142] = 29, /* BINARY_OP_SUBTRACT_INT */
+		[143] = 62, /* CALL_ALLOC_AND_ENTER_INIT */
+		[144] = 63, /* CALL_BOUND_METHOD_EXACT_ARGS */
+		[145] = 64, /* CALL_BOUND_METHOD_GENERAL */
+		[146] = 65, /* CALL_BUILTIN_CLASS */
+		[147] = 66, /* CALL_BUILTIN_FAST */
+		[148] = 67, /* CALL_BUILTIN_FAST_WITH_KEYWORDS */
+		[149] = 68, /* CALL_BUILTIN_O */
+		[150] = 77, /* CALL_ISINSTANCE */
+		[151] = 79, /* CALL_KW_BOUND_METHOD */
+		[152] = 80, /* CALL_KW_NON_PY */
+		[153] = 81, /* CALL_KW_PY */
+		[154] = 82, /* CALL_LEN */
+		[155] = 83, /* CALL_LIST_APPEND */
+		[156] = 85, /* CALL_METHOD_DESCRIPTOR_FAST */
+		[157] = 86, /* CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS */
+		[158] = 87, /* CALL_METHOD_DESCRIPTOR_NOARGS */
+		[159] = 88, /* CALL_METHOD_DESCRIPTOR_O */
+		[160] = 89, /* CALL_NON_PY_GENERAL */
+		[161] = 101, /* CALL_PY_EXACT_ARGS */
+		[162] = 102, /* CALL_PY_GENERAL */
+		[163] = 104, /* CALL_STR_1 */
+		[164] = 105, /* CALL_TUPLE_1 */
+		[165] = 106, /* CALL_TYPE_1 */
+		[166] = 112, /* COMPARE_OP_FLOAT */
+		[167] = 114, /* COMPARE_OP_INT */
+		[168] = 116, /* COMPARE_OP_STR */
+		[169] = 119, /* CONTAINS_OP_DICT */
+		[170] = 120, /* CONTAINS_OP_SET */
+		[171] = 147, /* FOR_ITER_GEN */
+		[172] = 148, /* FOR_ITER_LIST */
+		[173] = 149, /* FOR_ITER_RANGE */
+		[174] = 150, /* FOR_ITER_TUPLE */
+		[175] = 203, /* JUMP_BACKWARD_JIT */
+		[176] = 205, /* JUMP_BACKWARD_NO_JIT */
+		[177] = 218, /* LOAD_ATTR_CLASS */
+		[178] = 219, /* LOAD_ATTR_CLASS_WITH_METACLASS_CHECK */
+		[179] = 220, /* LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN */
+		[180] = 221, /* LOAD_ATTR_INSTANCE_VALUE */
+		[181] = 222, /* LOAD_ATTR_METHOD_LAZY_DICT */
+		[182] = 223, /* LOAD_ATTR_METHOD_NO_DICT */
+		[183] = 224, /* LOAD_ATTR_METHOD_WITH_VALUES */
+		[184] = 225, /* LOAD_ATTR_MODULE */
+		[185] = 226, /* LOAD_ATTR_NONDESCRIPTOR_NO_DICT */
+		[186] = 227, /* LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES */
+		[187] = 228, /* LOAD_ATTR_PROPERTY */
+		[188] = 229, /* LOAD_ATTR_SLOT */
+		[189] = 230, /* LOAD_ATTR_WITH_HINT */
+		[190] = 236, /* LOAD_CONST_IMMORTAL */
+		[191] = 237, /* LOAD_CONST_MORTAL */
+		[192] = 252, /* LOAD_GLOBAL_BUILTIN */
+		[193] = 253, /* LOAD_GLOBAL_MODULE */
+		[194] = 266, /* LOAD_SUPER_ATTR_ATTR */
+		[195] = 267, /* LOAD_SUPER_ATTR_METHOD */
+		[196] = 320, /* RESUME_CHECK */
+		[197] = 332, /* SEND_GEN */
+		[198] = 343, /* STORE_ATTR_INSTANCE_VALUE */
+		[199] = 344, /* STORE_ATTR_SLOT */
+		[200] = 345, /* STORE_ATTR_WITH_HINT */
+		[201] = 357, /* STORE_SUBSCR_DICT */
+		[202] = 358, /* STORE_SUBSCR_LIST_INT */
+		[203] = 361, /* TO_BOOL_ALWAYS_TRUE */
+		[204] = 362, /* TO_BOOL_BOOL */
+		[205] = 363, /* TO_BOOL_INT */
+		[206] = 364, /* TO_BOOL_LIST */
+		[207] = 365, /* TO_BOOL_NONE */
+		[208] = 366, /* TO_BOOL_STR */
+		[209] = 375, /* UNPACK_SEQUENCE_LIST */
+		[210] = 376, /* UNPACK_SEQUENCE_TUPLE */
+		[211] = 377, /* UNPACK_SEQUENCE_TWO_TUPLE */
+		[234] = 181, /* INSTRUMENTED_END_FOR */
+		[235] = 190, /* INSTRUMENTED_POP_ITER */
+		[236] = 182, /* INSTRUMENTED_END_SEND */
+		[237] = 183, /* INSTRUMENTED_FOR_ITER */
+		[238] = 184, /* INSTRUMENTED_INSTRUCTION */
+		[239] = 186, /* INSTRUMENTED_JUMP_FORWARD */
+		[240] = 189, /* INSTRUMENTED_NOT_TAKEN */
+		[241] = 194, /* INSTRUMENTED_POP_JUMP_IF_TRUE */
+		[242] = 191, /* INSTRUMENTED_POP_JUMP_IF_FALSE */
+		[243] = 192, /* INSTRUMENTED_POP_JUMP_IF_NONE */
+		[244] = 193, /* INSTRUMENTED_POP_JUMP_IF_NOT_NONE */
+		[245] = 195, /* INSTRUMENTED_RESUME */
+		[246] = 197, /* INSTRUMENTED_RETURN_VALUE */
+		[247] = 198, /* INSTRUMENTED_YIELD_VALUE */
+		[248] = 180, /* INSTRUMENTED_END_ASYNC_FOR */
+		[249] = 188, /* INSTRUMENTED_LOAD_SUPER_ATTR */
+		[250] = 177, /* INSTRUMENTED_CALL */
+		[251] = 179, /* INSTRUMENTED_CALL_KW */
+		[252] = 178, /* INSTRUMENTED_CALL_FUNCTION_EX */
+		[253] = 185, /* INSTRUMENTED_JUMP_BACKWARD */
+		[254] = 187, /* INSTRUMENTED_LINE */
+		[255] = 139, /* ENTER_EXECUTOR */
 	},
+	/* 3.15 */
 	{
-		.minor = 15,
-		.names =
-			{
-				[0] = "CACHE",
-				[1] = "BINARY_SLICE",
-				[2] = "BUILD_TEMPLATE",
-				[3] = "BINARY_OP_INPLACE_ADD_UNICODE",
-				[4] = "CALL_FUNCTION_EX",
-				[5] = "CHECK_EG_MATCH",
-				[6] = "CHECK_EXC_MATCH",
-				[7] = "CLEANUP_THROW",
-				[8] = "DELETE_SUBSCR",
-				[9] = "END_FOR",
-				[10] = "END_SEND",
-				[11] = "EXIT_INIT_CHECK",
-				[12] = "FORMAT_SIMPLE",
-				[13] = "FORMAT_WITH_SPEC",
-				[14] = "GET_AITER",
-				[15] = "GET_ANEXT",
-				[16] = "GET_LEN",
-				[17] = "RESERVED",
-				[18] = "INTERPRETER_EXIT",
-				[19] = "LOAD_BUILD_CLASS",
-				[20] = "LOAD_LOCALS",
-				[21] = "MAKE_FUNCTION",
-				[22] = "MATCH_KEYS",
-				[23] = "MATCH_MAPPING",
-				[24] = "MATCH_SEQUENCE",
-				[25] = "NOP",
-				[26] = "NOT_TAKEN",
-				[27] = "POP_EXCEPT",
-				[28] = "POP_ITER",
-				[29] = "POP_TOP",
-				[30] = "PUSH_EXC_INFO",
-				[31] = "PUSH_NULL",
-				[32] = "RETURN_GENERATOR",
-				[33] = "RETURN_VALUE",
-				[34] = "SETUP_ANNOTATIONS",
-				[35] = "STORE_SLICE",
-				[36] = "STORE_SUBSCR",
-				[37] = "TO_BOOL",
-				[38] = "UNARY_INVERT",
-				[39] = "UNARY_NEGATIVE",
-				[40] = "UNARY_NOT",
-				[41] = "WITH_EXCEPT_START",
-				[42] = "BINARY_OP",
-				[43] = "BUILD_INTERPOLATION",
-				[44] = "BUILD_LIST",
-				[45] = "BUILD_MAP",
-				[46] = "BUILD_SET",
-				[47] = "BUILD_SLICE",
-				[48] = "BUILD_STRING",
-				[49] = "BUILD_TUPLE",
-				[50] = "CALL",
-				[51] = "CALL_INTRINSIC_1",
-				[52] = "CALL_INTRINSIC_2",
-				[53] = "CALL_KW",
-				[54] = "COMPARE_OP",
-				[55] = "CONTAINS_OP",
-				[56] = "CONVERT_VALUE",
-				[57] = "COPY",
-				[58] = "COPY_FREE_VARS",
-				[59] = "DELETE_ATTR",
-				[60] = "DELETE_DEREF",
-				[61] = "DELETE_FAST",
-				[62] = "DELETE_GLOBAL",
-				[63] = "DELETE_NAME",
-				[64] = "DICT_MERGE",
-				[65] = "DICT_UPDATE",
-				[66] = "END_ASYNC_FOR",
-				[67] = "EXTENDED_ARG",
-				[68] = "FOR_ITER",
-				[69] = "GET_AWAITABLE",
-				[70] = "GET_ITER",
-				[71] = "IMPORT_FROM",
-				[72] = "IMPORT_NAME",
-				[73] = "IS_OP",
-				[74] = "JUMP_BACKWARD",
-				[75] = "JUMP_BACKWARD_NO_INTERRUPT",
-				[76] = "JUMP_FORWARD",
-				[77] = "LIST_APPEND",
-				[78] = "LIST_EXTEND",
-				[79] = "LOAD_ATTR",
-				[80] = "LOAD_COMMON_CONSTANT",
-				[81] = "LOAD_CONST",
-				[82] = "LOAD_DEREF",
-				[83] = "LOAD_FAST",
-				[84] = "LOAD_FAST_AND_CLEAR",
-				[85] = "LOAD_FAST_BORROW",
-				[86] = "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
-				[87] = "LOAD_FAST_CHECK",
-				[88] = "LOAD_FAST_LOAD_FAST",
-				[89] = "LOAD_FROM_DICT_OR_DEREF",
-				[90] = "LOAD_FROM_DICT_OR_GLOBALS",
-				[91] = "LOAD_GLOBAL",
-				[92] = "LOAD_NAME",
-				[93] = "LOAD_SMALL_INT",
-				[94] = "LOAD_SPECIAL",
-				[95] = "LOAD_SUPER_ATTR",
-				[96] = "MAKE_CELL",
-				[97] = "MAP_ADD",
-				[98] = "MATCH_CLASS",
-				[99] = "POP_JUMP_IF_FALSE",
-				[100] = "POP_JUMP_IF_NONE",
-				[101] = "POP_JUMP_IF_NOT_NONE",
-				[102] = "POP_JUMP_IF_TRUE",
-				[103] = "RAISE_VARARGS",
-				[104] = "RERAISE",
-				[105] = "SEND",
-				[106] = "SET_ADD",
-				[107] = "SET_FUNCTION_ATTRIBUTE",
-				[108] = "SET_UPDATE",
-				[109] = "STORE_ATTR",
-				[110] = "STORE_DEREF",
-				[111] = "STORE_FAST",
-				[112] = "STORE_FAST_LOAD_FAST",
-				[113] = "STORE_FAST_STORE_FAST",
-				[114] = "STORE_GLOBAL",
-				[115] = "STORE_NAME",
-				[116] = "SWAP",
-				[117] = "UNPACK_EX",
-				[118] = "UNPACK_SEQUENCE",
-				[119] = "YIELD_VALUE",
-				[128] = "RESUME",
-				[129] = "BINARY_OP_ADD_FLOAT",
-				[130] = "BINARY_OP_ADD_INT",
-				[131] = "BINARY_OP_ADD_UNICODE",
-				[132] = "BINARY_OP_EXTEND",
-				[133] = "BINARY_OP_MULTIPLY_FLOAT",
-				[134] = "BINARY_OP_MULTIPLY_INT",
-				[135] = "BINARY_OP_SUBSCR_DICT",
-				[136] = "BINARY_OP_SUBSCR_GETITEM",
-				[137] = "BINARY_OP_SUBSCR_LIST_INT",
-				[138] = "BINARY_OP_SUBSCR_LIST_SLICE",
-				[139] = "BINARY_OP_SUBSCR_STR_INT",
-				[140] = "BINARY_OP_SUBSCR_TUPLE_INT",
-				[141] = "BINARY_OP_SUBSCR_USTR_INT",
-				[142] = "BINARY_OP_SUBTRACT_FLOAT",
-				[143] = "BINARY_OP_SUBTRACT_INT",
-				[144] = "CALL_ALLOC_AND_ENTER_INIT",
-				[145] = "CALL_BOUND_METHOD_EXACT_ARGS",
-				[146] = "CALL_BOUND_METHOD_GENERAL",
-				[147] = "CALL_BUILTIN_CLASS",
-				[148] = "CALL_BUILTIN_FAST",
-				[149] = "CALL_BUILTIN_FAST_WITH_KEYWORDS",
-				[150] = "CALL_BUILTIN_O",
-				[151] = "CALL_EX_NON_PY_GENERAL",
-				[152] = "CALL_EX_PY",
-				[153] = "CALL_ISINSTANCE",
-				[154] = "CALL_KW_BOUND_METHOD",
-				[155] = "CALL_KW_NON_PY",
-				[156] = "CALL_KW_PY",
-				[157] = "CALL_LEN",
-				[158] = "CALL_LIST_APPEND",
-				[159] = "CALL_METHOD_DESCRIPTOR_FAST",
-				[160] = "CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS",
-				[161] = "CALL_METHOD_DESCRIPTOR_NOARGS",
-				[162] = "CALL_METHOD_DESCRIPTOR_O",
-				[163] = "CALL_NON_PY_GENERAL",
-				[164] = "CALL_PY_EXACT_ARGS",
-				[165] = "CALL_PY_GENERAL",
-				[166] = "CALL_STR_1",
-				[167] = "CALL_TUPLE_1",
-				[168] = "CALL_TYPE_1",
-				[169] = "COMPARE_OP_FLOAT",
-				[170] = "COMPARE_OP_INT",
-				[171] = "COMPARE_OP_STR",
-				[172] = "CONTAINS_OP_DICT",
-				[173] = "CONTAINS_OP_SET",
-				[174] = "FOR_ITER_GEN",
-				[175] = "FOR_ITER_LIST",
-				[176] = "FOR_ITER_RANGE",
-				[177] = "FOR_ITER_TUPLE",
-				[178] = "FOR_ITER_VIRTUAL",
-				[179] = "GET_ITER_SELF",
-				[180] = "GET_ITER_VIRTUAL",
-				[181] = "JUMP_BACKWARD_JIT",
-				[182] = "JUMP_BACKWARD_NO_JIT",
-				[183] = "LOAD_ATTR_CLASS",
-				[184] = "LOAD_ATTR_CLASS_WITH_METACLASS_CHECK",
-				[185] = "LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN",
-				[186] = "LOAD_ATTR_INSTANCE_VALUE",
-				[187] = "LOAD_ATTR_METHOD_LAZY_DICT",
-				[188] = "LOAD_ATTR_METHOD_NO_DICT",
-				[189] = "LOAD_ATTR_METHOD_WITH_VALUES",
-				[190] = "LOAD_ATTR_MODULE",
-				[191] = "LOAD_ATTR_NONDESCRIPTOR_NO_DICT",
-				[192] = "LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES",
-				[193] = "LOAD_ATTR_PROPERTY",
-				[194] = "LOAD_ATTR_SLOT",
-				[195] = "LOAD_ATTR_WITH_HINT",
-				[196] = "LOAD_GLOBAL_BUILTIN",
-				[197] = "LOAD_GLOBAL_MODULE",
-				[198] = "LOAD_SUPER_ATTR_ATTR",
-				[199] = "LOAD_SUPER_ATTR_METHOD",
-				[200] = "RESUME_CHECK",
-				[201] = "RESUME_CHECK_JIT",
-				[202] = "SEND_ASYNC_GEN",
-				[203] = "SEND_GEN",
-				[204] = "SEND_VIRTUAL",
-				[205] = "STORE_ATTR_INSTANCE_VALUE",
-				[206] = "STORE_ATTR_SLOT",
-				[207] = "STORE_ATTR_WITH_HINT",
-				[208] = "STORE_SUBSCR_DICT",
-				[209] = "STORE_SUBSCR_LIST_INT",
-				[210] = "TO_BOOL_ALWAYS_TRUE",
-				[211] = "TO_BOOL_BOOL",
-				[212] = "TO_BOOL_INT",
-				[213] = "TO_BOOL_LIST",
-				[214] = "TO_BOOL_NONE",
-				[215] = "TO_BOOL_STR",
-				[216] = "UNPACK_SEQUENCE_LIST",
-				[217] = "UNPACK_SEQUENCE_TUPLE",
-				[218] = "UNPACK_SEQUENCE_TWO_TUPLE",
-				[233] = "INSTRUMENTED_END_FOR",
-				[234] = "INSTRUMENTED_POP_ITER",
-				[235] = "INSTRUMENTED_END_SEND",
-				[236] = "INSTRUMENTED_FOR_ITER",
-				[237] = "INSTRUMENTED_INSTRUCTION",
-				[238] = "INSTRUMENTED_JUMP_FORWARD",
-				[239] = "INSTRUMENTED_NOT_TAKEN",
-				[240] = "INSTRUMENTED_POP_JUMP_IF_TRUE",
-				[241] = "INSTRUMENTED_POP_JUMP_IF_FALSE",
-				[242] = "INSTRUMENTED_POP_JUMP_IF_NONE",
-				[243] = "INSTRUMENTED_POP_JUMP_IF_NOT_NONE",
-				[244] = "INSTRUMENTED_RESUME",
-				[245] = "INSTRUMENTED_RETURN_VALUE",
-				[246] = "INSTRUMENTED_YIELD_VALUE",
-				[247] = "INSTRUMENTED_END_ASYNC_FOR",
-				[248] = "INSTRUMENTED_LOAD_SUPER_ATTR",
-				[249] = "INSTRUMENTED_CALL",
-				[250] = "INSTRUMENTED_CALL_KW",
-				[251] = "INSTRUMENTED_CALL_FUNCTION_EX",
-				[252] = "INSTRUMENTED_JUMP_BACKWARD",
-				[253] = "INSTRUMENTED_LINE",
-				[254] = "ENTER_EXECUTOR",
-				[255] = "TRACE_RECORD",
-			},
-		.bases =
-			{
-				[3] = 42,
-				[129] = 42,
-				[130] = 42,
-				[131] = 42,
-				[132] = 42,
-				[133] = 42,
-				[134] = 42,
-				[135] = 42,
-				[136] = 42,
-				[137] = 42,
-				[138] = 42,
-				[139] = 42,
-				[140] = 42,
-				[141] = 42,
-				[142] = 42,
-				[143] = 42,
-				[144] = 50,
-				[145] = 50,
-				[146] = 50,
-				[147] = 50,
-				[148] = 50,
-				[149] = 50,
-				[150] = 50,
-				[151] = 4,
-				[152] = 4,
-				[153] = 50,
-				[154] = 53,
-				[155] = 53,
-				[156] = 53,
-				[157] = 50,
-				[158] = 50,
-				[159] = 50,
-				[160] = 50,
-				[161] = 50,
-				[162] = 50,
-				[163] = 50,
-				[164] = 50,
-				[165] = 50,
-				[166] = 50,
-				[167] = 50,
-				[168] = 50,
-				[169] = 54,
-				[170] = 54,
-				[171] = 54,
-				[172] = 55,
-				[173] = 55,
-				[174] = 68,
-				[175] = 68,
-				[176] = 68,
-				[177] = 68,
-				[178] = 68,
-				[179] = 70,
-				[180] = 70,
-				[181] = 74,
-				[182] = 74,
-				[183] = 79,
-				[184] = 79,
-				[185] = 79,
-				[186] = 79,
-				[187] = 79,
-				[188] = 79,
-				[189] = 79,
-				[190] = 79,
-				[191] = 79,
-				[192] = 79,
-				[193] = 79,
-				[194] = 79,
-				[195] = 79,
-				[196] = 91,
-				[197] = 91,
-				[198] = 95,
-				[199] = 95,
-				[200] = 128,
-				[201] = 128,
-				[202] = 105,
-				[203] = 105,
-				[204] = 105,
-				[205] = 109,
-				[206] = 109,
-				[207] = 109,
-				[208] = 36,
-				[209] = 36,
-				[210] = 37,
-				[211] = 37,
-				[212] = 37,
-				[213] = 37,
-				[214] = 37,
-				[215] = 37,
-				[216] = 118,
-				[217] = 118,
-				[218] = 118,
-				[233] = 9,
-				[234] = 28,
-				[235] = 10,
-				[236] = 68,
-				[238] = 76,
-				[239] = 26,
-				[240] = 102,
-				[241] = 99,
-				[242] = 100,
-				[243] = 101,
-				[244] = 128,
-				[245] = 33,
-				[246] = 119,
-				[247] = 66,
-				[248] = 95,
-				[249] = 50,
-				[250] = 53,
-				[251] = 4,
-				[252] = 74,
-			},
+		[0] = 59, /* CACHE */
+		[1] = 33, /* BINARY_SLICE */
+		[2] = 55, /* BUILD_TEMPLATE */
+		[3] = 18, /* BINARY_OP_INPLACE_ADD_UNICODE */
+		[4] = 73, /* CALL_FUNCTION_EX */
+		[5] = 107, /* CHECK_EG_MATCH */
+		[6] = 108, /* CHECK_EXC_MATCH */
+		[7] = 109, /* CLEANUP_THROW */
+		[8] = 130, /* DELETE_SUBSCR */
+		[9] = 137, /* END_FOR */
+		[10] = 138, /* END_SEND */
+		[11] = 140, /* EXIT_INIT_CHECK */
+		[12] = 143, /* FORMAT_SIMPLE */
+		[13] = 145, /* FORMAT_WITH_SPEC */
+		[14] = 153, /* GET_AITER */
+		[15] = 154, /* GET_ANEXT */
+		[16] = 159, /* GET_LEN */
+		[17] = 318, /* RESERVED */
+		[18] = 199, /* INTERPRETER_EXIT */
+		[19] = 231, /* LOAD_BUILD_CLASS */
+		[20] = 254, /* LOAD_LOCALS */
+		[21] = 269, /* MAKE_FUNCTION */
+		[22] = 272, /* MATCH_KEYS */
+		[23] = 273, /* MATCH_MAPPING */
+		[24] = 274, /* MATCH_SEQUENCE */
+		[25] = 275, /* NOP */
+		[26] = 276, /* NOT_TAKEN */
+		[27] = 278, /* POP_EXCEPT */
+		[28] = 280, /* POP_ITER */
+		[29] = 293, /* POP_TOP */
+		[30] = 314, /* PUSH_EXC_INFO */
+		[31] = 315, /* PUSH_NULL */
+		[32] = 324, /* RETURN_GENERATOR */
+		[33] = 325, /* RETURN_VALUE */
+		[34] = 334, /* SETUP_ANNOTATIONS */
+		[35] = 354, /* STORE_SLICE */
+		[36] = 355, /* STORE_SUBSCR */
+		[37] = 360, /* TO_BOOL */
+		[38] = 368, /* UNARY_INVERT */
+		[39] = 369, /* UNARY_NEGATIVE */
+		[40] = 370, /* UNARY_NOT */
+		[41] = 380, /* WITH_EXCEPT_START */
+		[42] = 12, /* BINARY_OP */
+		[43] = 45, /* BUILD_INTERPOLATION */
+		[44] = 46, /* BUILD_LIST */
+		[45] = 48, /* BUILD_MAP */
+		[46] = 51, /* BUILD_SET */
+		[47] = 53, /* BUILD_SLICE */
+		[48] = 54, /* BUILD_STRING */
+		[49] = 56, /* BUILD_TUPLE */
+		[50] = 60, /* CALL */
+		[51] = 75, /* CALL_INTRINSIC_1 */
+		[52] = 76, /* CALL_INTRINSIC_2 */
+		[53] = 78, /* CALL_KW */
+		[54] = 110, /* COMPARE_OP */
+		[55] = 118, /* CONTAINS_OP */
+		[56] = 121, /* CONVERT_VALUE */
+		[57] = 122, /* COPY */
+		[58] = 124, /* COPY_FREE_VARS */
+		[59] = 125, /* DELETE_ATTR */
+		[60] = 126, /* DELETE_DEREF */
+		[61] = 127, /* DELETE_FAST */
+		[62] = 128, /* DELETE_GLOBAL */
+		[63] = 129, /* DELETE_NAME */
+		[64] = 131, /* DICT_MERGE */
+		[65] = 132, /* DICT_UPDATE */
+		[66] = 135, /* END_ASYNC_FOR */
+		[67] = 141, /* EXTENDED_ARG */
+		[68] = 146, /* FOR_ITER */
+		[69] = 155, /* GET_AWAITABLE */
+		[70] = 156, /* GET_ITER */
+		[71] = 161, /* IMPORT_FROM */
+		[72] = 162, /* IMPORT_NAME */
+		[73] = 200, /* IS_OP */
+		[74] = 202, /* JUMP_BACKWARD */
+		[75] = 204, /* JUMP_BACKWARD_NO_INTERRUPT */
+		[76] = 207, /* JUMP_FORWARD */
+		[77] = 212, /* LIST_APPEND */
+		[78] = 213, /* LIST_EXTEND */
+		[79] = 216, /* LOAD_ATTR */
+		[80] = 234, /* LOAD_COMMON_CONSTANT */
+		[81] = 235, /* LOAD_CONST */
+		[82] = 239, /* LOAD_DEREF */
+		[83] = 240, /* LOAD_FAST */
+		[84] = 241, /* LOAD_FAST_AND_CLEAR */
+		[85] = 242, /* LOAD_FAST_BORROW */
+		[86] = 243, /* LOAD_FAST_BORROW_LOAD_FAST_BORROW */
+		[87] = 244, /* LOAD_FAST_CHECK */
+		[88] = 245, /* LOAD_FAST_LOAD_FAST */
+		[89] = 248, /* LOAD_FROM_DICT_OR_DEREF */
+		[90] = 249, /* LOAD_FROM_DICT_OR_GLOBALS */
+		[91] = 250, /* LOAD_GLOBAL */
+		[92] = 262, /* LOAD_NAME */
+		[93] = 263, /* LOAD_SMALL_INT */
+		[94] = 264, /* LOAD_SPECIAL */
+		[95] = 265, /* LOAD_SUPER_ATTR */
+		[96] = 268, /* MAKE_CELL */
+		[97] = 270, /* MAP_ADD */
+		[98] = 271, /* MATCH_CLASS */
+		[99] = 289, /* POP_JUMP_IF_FALSE */
+		[100] = 290, /* POP_JUMP_IF_NONE */
+		[101] = 291, /* POP_JUMP_IF_NOT_NONE */
+		[102] = 292, /* POP_JUMP_IF_TRUE */
+		[103] = 316, /* RAISE_VARARGS */
+		[104] = 317, /* RERAISE */
+		[105] = 330, /* SEND */
+		[106] = 338, /* SET_ADD */
+		[107] = 339, /* SET_FUNCTION_ATTRIBUTE */
+		[108] = 340, /* SET_UPDATE */
+		[109] = 341, /* STORE_ATTR */
+		[110] = 346, /* STORE_DEREF */
+		[111] = 347, /* STORE_FAST */
+		[112] = 348, /* STORE_FAST_LOAD_FAST */
+		[113] = 349, /* STORE_FAST_STORE_FAST */
+		[114] = 352, /* STORE_GLOBAL */
+		[115] = 353, /* STORE_NAME */
+		[116] = 359, /* SWAP */
+		[117] = 372, /* UNPACK_EX */
+		[118] = 373, /* UNPACK_SEQUENCE */
+		[119] = 382, /* YIELD_VALUE */
+		[128] = 319, /* RESUME */
+		[129] = 14, /* BINARY_OP_ADD_FLOAT */
+		[130] = 15, /* BINARY_OP_ADD_INT */
+		[131] = 16, /* BINARY_OP_ADD_UNICODE */
+		[132] = 17, /* BINARY_OP_EXTEND */
+		[133] = 19, /* BINARY_OP_MULTIPLY_FLOAT */
+		[134] = 20, /* BINARY_OP_MULTIPLY_INT */
+		[135] = 21, /* BINARY_OP_SUBSCR_DICT */
+		[136] = 22, /* BINARY_OP_SUBSCR_GETITEM */
+		[137] = 23, /* BINARY_OP_SUBSCR_LIST_INT */
+		[138] = 24, /* BINARY_OP_SUBSCR_LIST_SLICE */
+		[139] = 25, /* BINARY_OP_SUBSCR_STR_INT */
+		[140] = 26, /* BINARY_OP_SUBSCR_TUPLE_INT */
+		[141] = 27, /* BINARY_OP_SUBSCR_USTR_INT */
+		[142] = 28, /* BINARY_OP_SUBTRACT_FLOAT */
+		[143] = 29, /* BINARY_OP_SUBTRACT_INT */
+		[144] = 62, /* CALL_ALLOC_AND_ENTER_INIT */
+		[145] = 63, /* CALL_BOUND_METHOD_EXACT_ARGS */
+		[146] = 64, /* CALL_BOUND_METHOD_GENERAL */
+		[147] = 65, /* CALL_BUILTIN_CLASS */
+		[148] = 66, /* CALL_BUILTIN_FAST */
+		[149] = 67, /* CALL_BUILTIN_FAST_WITH_KEYWORDS */
+		[150] = 68, /* CALL_BUILTIN_O */
+		[151] = 69, /* CALL_EX_NON_PY_GENERAL */
+		[152] = 70, /* CALL_EX_PY */
+		[153] = 77, /* CALL_ISINSTANCE */
+		[154] = 79, /* CALL_KW_BOUND_METHOD */
+		[155] = 80, /* CALL_KW_NON_PY */
+		[156] = 81, /* CALL_KW_PY */
+		[157] = 82, /* CALL_LEN */
+		[158] = 83, /* CALL_LIST_APPEND */
+		[159] = 85, /* CALL_METHOD_DESCRIPTOR_FAST */
+		[160] = 86, /* CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS */
+		[161] = 87, /* CALL_METHOD_DESCRIPTOR_NOARGS */
+		[162] = 88, /* CALL_METHOD_DESCRIPTOR_O */
+		[163] = 89, /* CALL_NON_PY_GENERAL */
+		[164] = 101, /* CALL_PY_EXACT_ARGS */
+		[165] = 102, /* CALL_PY_GENERAL */
+		[166] = 104, /* CALL_STR_1 */
+		[167] = 105, /* CALL_TUPLE_1 */
+		[168] = 106, /* CALL_TYPE_1 */
+		[169] = 112, /* COMPARE_OP_FLOAT */
+		[170] = 114, /* COMPARE_OP_INT */
+		[171] = 116, /* COMPARE_OP_STR */
+		[172] = 119, /* CONTAINS_OP_DICT */
+		[173] = 120, /* CONTAINS_OP_SET */
+		[174] = 147, /* FOR_ITER_GEN */
+		[175] = 148, /* FOR_ITER_LIST */
+		[176] = 149, /* FOR_ITER_RANGE */
+		[177] = 150, /* FOR_ITER_TUPLE */
+		[178] = 151, /* FOR_ITER_VIRTUAL */
+		[179] = 157, /* GET_ITER_SELF */
+		[180] = 158, /* GET_ITER_VIRTUAL */
+		[181] = 203, /* JUMP_BACKWARD_JIT */
+		[182] = 205, /* JUMP_BACKWARD_NO_JIT */
+		[183] = 218, /* LOAD_ATTR_CLASS */
+		[184] = 219, /* LOAD_ATTR_CLASS_WITH_METACLASS_CHECK */
+		[185] = 220, /* LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN */
+		[186] = 221, /* LOAD_ATTR_INSTANCE_VALUE */
+		[187] = 222, /* LOAD_ATTR_METHOD_LAZY_DICT */
+		[188] = 223, /* LOAD_ATTR_METHOD_NO_DICT */
+		[189] = 224, /* LOAD_ATTR_METHOD_WITH_VALUES */
+		[190] = 225, /* LOAD_ATTR_MODULE */
+		[191] = 226, /* LOAD_ATTR_NONDESCRIPTOR_NO_DICT */
+		[192] = 227, /* LOAD_ATTR_NONDESCRIPTOR_WITH_VALUES */
+		[193] = 228, /* LOAD_ATTR_PROPERTY */
+		[194] = 229, /* LOAD_ATTR_SLOT */
+		[195] = 230, /* LOAD_ATTR_WITH_HINT */
+		[196] = 252, /* LOAD_GLOBAL_BUILTIN */
+		[197] = 253, /* LOAD_GLOBAL_MODULE */
+		[198] = 266, /* LOAD_SUPER_ATTR_ATTR */
+		[199] = 267, /* LOAD_SUPER_ATTR_METHOD */
+		[200] = 320, /* RESUME_CHECK */
+		[201] = 321, /* RESUME_CHECK_JIT */
+		[202] = 331, /* SEND_ASYNC_GEN */
+		[203] = 332, /* SEND_GEN */
+		[204] = 333, /* SEND_VIRTUAL */
+		[205] = 343, /* STORE_ATTR_INSTANCE_VALUE */
+		[206] = 344, /* STORE_ATTR_SLOT */
+		[207] = 345, /* STORE_ATTR_WITH_HINT */
+		[208] = 357, /* STORE_SUBSCR_DICT */
+		[209] = 358, /* STORE_SUBSCR_LIST_INT */
+		[210] = 361, /* TO_BOOL_ALWAYS_TRUE */
+		[211] = 362, /* TO_BOOL_BOOL */
+		[212] = 363, /* TO_BOOL_INT */
+		[213] = 364, /* TO_BOOL_LIST */
+		[214] = 365, /* TO_BOOL_NONE */
+		[215] = 366, /* TO_BOOL_STR */
+		[216] = 375, /* UNPACK_SEQUENCE_LIST */
+		[217] = 376, /* UNPACK_SEQUENCE_TUPLE */
+		[218] = 377, /* UNPACK_SEQUENCE_TWO_TUPLE */
+		[233] = 181, /* INSTRUMENTED_END_FOR */
+		[234] = 190, /* INSTRUMENTED_POP_ITER */
+		[235] = 182, /* INSTRUMENTED_END_SEND */
+		[236] = 183, /* INSTRUMENTED_FOR_ITER */
+		[237] = 184, /* INSTRUMENTED_INSTRUCTION */
+		[238] = 186, /* INSTRUMENTED_JUMP_FORWARD */
+		[239] = 189, /* INSTRUMENTED_NOT_TAKEN */
+		[240] = 194, /* INSTRUMENTED_POP_JUMP_IF_TRUE */
+		[241] = 191, /* INSTRUMENTED_POP_JUMP_IF_FALSE */
+		[242] = 192, /* INSTRUMENTED_POP_JUMP_IF_NONE */
+		[243] = 193, /* INSTRUMENTED_POP_JUMP_IF_NOT_NONE */
+		[244] = 195, /* INSTRUMENTED_RESUME */
+		[245] = 197, /* INSTRUMENTED_RETURN_VALUE */
+		[246] = 198, /* INSTRUMENTED_YIELD_VALUE */
+		[247] = 180, /* INSTRUMENTED_END_ASYNC_FOR */
+		[248] = 188, /* INSTRUMENTED_LOAD_SUPER_ATTR */
+		[249] = 177, /* INSTRUMENTED_CALL */
+		[250] = 179, /* INSTRUMENTED_CALL_KW */
+		[251] = 178, /* INSTRUMENTED_CALL_FUNCTION_EX */
+		[252] = 185, /* INSTRUMENTED_JUMP_BACKWARD */
+		[253] = 187, /* INSTRUMENTED_LINE */
+		[254] = 139, /* ENTER_EXECUTOR */
+		[255] = 367, /* TRACE_RECORD */
 	},
 };

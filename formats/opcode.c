@@ -1,37 +1,56 @@
 #include "formats/opcode.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct opcode_table *opcode_table_of(const char *python)
+#define FIRST_MINOR 8
+/* Added to opcodes that have no name. */
+#define NAMELESS (1u << 16)
+
+static const uint16_t *numbers_of(const char *python)
 {
+	unsigned long minor;
+
 	if (strncmp(python, "3.", 2) != 0)
 		return NULL;
-	for (size_t i = 0; i < OPCODE_TABLES; i++)
-		if (strtoul(python + 2, NULL, 10) == opcode_tables[i].minor)
-			return &opcode_tables[i];
-	return NULL;
+	minor = strtoul(python + 2, NULL, 10);
+	return minor >= FIRST_MINOR && minor - FIRST_MINOR < OPCODE_VERSIONS
+		       ? opcode_numbers[minor - FIRST_MINOR]
+		       : NULL;
 }
 
-const char *opcode_name(const struct opcode_table *t, int opcode)
+uint32_t opcode_number(const char *python, uint32_t opcode_plus_1)
 {
-	return t && opcode >= 0 && opcode < 256 ? t->names[opcode] : NULL;
+	const uint16_t *numbers = numbers_of(python);
+	uint32_t opcode = opcode_plus_1 - 1;
+
+	if (opcode_plus_1 == 0)
+		return 0;
+	if (numbers && opcode < 256 && numbers[opcode])
+		return numbers[opcode];
+	return NAMELESS + opcode;
 }
 
-const char *opcode_base(const struct opcode_table *t, int opcode)
+const char *opcode_name(uint32_t number)
 {
-	if (!t || opcode < 0 || opcode >= 256)
-		return NULL;
-	return t->names[t->bases[opcode] ? t->bases[opcode] : opcode];
+	return number < opcode_count ? opcodes[number].name : NULL;
 }
 
-const char *opcode_text(const struct opcode_table *t, int opcode, char *buf, size_t size)
+const char *opcode_base(uint32_t number)
 {
-	const char *name = opcode_name(t, opcode), *base = opcode_base(t, opcode);
+	return number < opcode_count ? opcodes[opcodes[number].base].name : NULL;
+}
 
-	if (!name)
-		snprintf(buf, size, "<%d>", opcode);
+const char *opcode_text(uint32_t number, char *buf, size_t size)
+{
+	const char *name = opcode_name(number), *base = opcode_base(number);
+
+	if (number == 0)
+		snprintf(buf, size, "%s", "");
+	else if (!name)
+		snprintf(buf, size, "<%" PRIu32 ">", number - NAMELESS);
 	else if (base != name)
 		snprintf(buf, size, "%s (%s)", name, base);
 	else

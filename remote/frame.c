@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "remote/sampler.h"
+#include "remote/state.h"
 #include "remote/thread.h"
 #include "remote/window.h"
 
@@ -113,9 +114,20 @@ void walker_set_still(struct walker *w, bool still)
 	w->still = still;
 }
 
-uint64_t walker_generator(const struct walker *w)
+void walker_generators(const struct walker *w, struct generators *ret)
 {
-	return w->n_known ? w->known[w->n_known - 1].generator : 0;
+	uint64_t generator = 0;
+
+	ret->n = 0;
+	ret->more = false;
+	for (size_t i = w->n_known; i-- > 0 && w->known[i].generator;) {
+		if (w->known[i].generator == generator)
+			continue;
+		ret->more = ret->n == HANDLING_MAX;
+		if (ret->more)
+			return;
+		ret->frames[ret->n++] = generator = w->known[i].generator;
+	}
 }
 
 const uint8_t *walker_words(const struct walker *w)
@@ -1048,7 +1060,7 @@ bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
 	int error;
 
 	if (w->layout->frame.owner != ABSENT)
-		return walker_generator(w) != 0;
+		return w->n_known && w->known[w->n_known - 1].generator;
 	for (size_t i = w->n_known; i > 0; i--) {
 		const struct code *code = code_of(w, c, w->known[i - 1].code, &error);
 

@@ -23,6 +23,8 @@
 #include "remote/tables.h"
 #include "remote/target.h"
 
+struct generators;
+
 #define WALKER_REST_RANGES 3
 #define FRAME_MAX_HEAD	   512 /* bytes of a frame without its locals: layout.frame.size at most */
 
@@ -97,9 +99,9 @@ void walker_set_still(struct walker *w, bool still);
  * that is 0. The stack as it is when that frame is not in it, or memory is short. */
 uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack);
 
-/* The address of the innermost frame of the last walk that a generator or coroutine owns; 0 none,
- * or the version does not tell. */
-uint64_t walker_generator(const struct walker *w);
+/* The frames of the last walk that generators and coroutines own: none where the version does not
+ * tell. */
+void walker_generators(const struct walker *w, struct generators *ret);
 
 /* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
  * none.

@@ -88,8 +88,7 @@ struct attempt {
 	uint64_t run_ns; /* CPU time of the thread, where known */
 	bool held;	 /* the thread could not move while it was read */
 	bool plain;	 /* the stack is proven, but not which task runs */
-	bool chased;	 /* whether an exception is handled is known, in handling */
-	uint16_t handling;
+	bool chased;	 /* the chain of exceptions was followed meanwhile */
 };
 
 static bool failed(const struct attempt *a)
@@ -140,17 +139,24 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 	return th->cpu;
 }
 
-/* The chain of exceptions that are handled, once an attempt: while the thread stands still if it is
- * held. */
-static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a,
-			     uint64_t generator, bool still)
+/* The chain of exceptions that are handled, while the thread stands still. */
+static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	if (a->chased)
-		return;
 	a->chased = true;
-	a->handling =
-		state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
-			       walker_words(th->walker), th->addr, generator, still);
+	state_follow(&th->handling, &s->handling, &s->target->layout, s->target->memory,
+		     walker_words(th->walker), th->addr);
+}
+
+static uint16_t handling(struct sampler *s, struct thread *th, const struct attempt *a)
+{
+	bool known = a->sample.how != HOW_MOVING;
+	struct generators on_stack;
+
+	if (known)
+		walker_generators(th->walker, &on_stack);
+	return state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
+			      walker_words(th->walker), th->addr, known ? &on_stack : NULL,
+			      a->chased, th->rested && walker_rests(th->walker));
 }
 
 /* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
@@ -191,7 +197,7 @@ static void read_it(void *arg)
 	g->r = gather_own(g);
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
-		chase_exceptions(g->s, g->th, g->a, 0, false);
+		chase_exceptions(g->s, g->th, g->a);
 }
 
 static void read_there(struct reading *g)
@@ -329,7 +335,7 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 	a->held = false;
 	a->chased = false;
 	if (a->result == WALK_OK)
-		chase_exceptions(s, th, a, 0, false);
+		chase_exceptions(s, th, a);
 	sampler_count_stop(s, stop_resume(&s->stops, &stop));
 	a->sample.how = HOW_STOP;
 	return true;
@@ -381,9 +387,7 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	else if (state & STATE_GIL)
 		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
 	a->sample.state |= state;
-	chase_exceptions(s, th, a, a->sample.how == HOW_MOVING ? 0 : walker_generator(th->walker),
-			 th->rested && walker_rests(th->walker));
-	a->sample.state |= a->handling;
+	a->sample.state |= handling(s, th, a);
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
 }

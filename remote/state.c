@@ -256,40 +256,144 @@ static enum answer follow(struct handling *h, uint64_t *none, const struct layou
 	return UNKNOWN;
 }
 
+/* What the chain says that begins at exc_info. */
+static enum answer of_chain(struct handling *h, struct handling_known *known,
+			    const struct layout *l, struct memory *m, const uint8_t *words,
+			    uint64_t addr)
+{
+	uint64_t item = word_at(words, l->tstate.exc_info);
+
+	if (l->tstate.exc_state != ABSENT && item == addr + (uint64_t)l->tstate.exc_state)
+		return is_exception(&known->none, l, m, word_at(words, l->tstate.exc_state));
+	return follow(h, &known->none, l, m, words, addr, item);
+}
+
+/* ---- links by the generators on the stack ---- */
+
 /* In a generator its link stands less than this before its frame, and no other's does. */
 #define LINK_BEFORE 64
 
-/* Where the chain begins. base: its last link; 0 not known. */
-static uint64_t first_link(struct handling_known *known, uint64_t item, uint64_t base,
-			   uint64_t generator)
+static bool is_generator_type(struct handling_known *known, const struct layout *l,
+			      struct memory *m, uint64_t type)
 {
-	if (!generator || !base)
-		return item;
-	if (generator - item < LINK_BEFORE)
-		known->before = (uint32_t)(generator - item);
-	return item == base && known->before ? generator - known->before : item;
+	static const char *const names[GENERATOR_TYPES] = {"generator", "coroutine",
+							   "async_generator"};
+	char text[16];
+	uint64_t name;
+
+	for (size_t i = 0; i < GENERATOR_TYPES; i++)
+		if (type && known->types[i] == type)
+			return true;
+	if (type % 8 || MEMORY_READ(m, type + (uint64_t)l->type.tp_name, &name) < 0 ||
+	    MEMORY_READ(m, name, &text) < 0)
+		return false;
+	for (size_t i = 0; i < GENERATOR_TYPES; i++)
+		if (memcmp(text, names[i], strlen(names[i]) + 1) == 0) {
+			known->types[i] = type;
+			return true;
+		}
+	return false;
+}
+
+/* Whether the link is of a generator whose frame is Python's: other compilers have links of their
+ * own. */
+static bool is_of_generator(struct handling_known *known, const struct layout *l, struct memory *m,
+			    uint64_t item)
+{
+	uint64_t object = item + known->before - (uint64_t)l->gen.iframe, type;
+
+	return MEMORY_READ(m, object + (uint64_t)l->object.ob_type, &type) == 0 &&
+	       is_generator_type(known, l, m, type);
+}
+
+static bool is_on_stack(const struct handling_known *known, uint64_t item,
+			const struct generators *on_stack)
+{
+	for (size_t i = 0; i < on_stack->n; i++)
+		if (on_stack->frames[i] == item + known->before)
+			return true;
+	return false;
+}
+
+/* The links of all generators on the stack, and the last one. */
+static enum answer of_stack(struct handling_known *known, const struct layout *l, struct memory *m,
+			    const uint8_t *words, const struct generators *on_stack)
+{
+	enum answer all = is_exception(&known->none, l, m, word_at(words, l->tstate.exc_state));
+	struct memory_range ranges[HANDLING_MAX] = {{0}};
+	uint64_t values[HANDLING_MAX] = {0};
+
+	for (size_t i = 0; i < on_stack->n; i++)
+		ranges[i] = (struct memory_range){.addr = on_stack->frames[i] - known->before +
+							  (uint64_t)l->err_stackitem.value,
+						  .len = 8,
+						  .buf = &values[i]};
+	if (on_stack->more && all == NO)
+		all = UNKNOWN;
+	if (on_stack->n && memory_gather(m, ranges, on_stack->n) < 0)
+		return all == YES ? YES : UNKNOWN;
+	for (size_t i = 0; i < on_stack->n && all != YES; i++) {
+		enum answer answer =
+			ranges[i].failed ? UNKNOWN : is_exception(&known->none, l, m, values[i]);
+
+		if (answer != NO)
+			all = answer;
+	}
+	return all;
+}
+
+/* Whether the stack says it better than the chain. A generator's link enters the chain before its
+ * frame is on the stack, and leaves it before that or, to 3.11, behind it; one that throws into
+ * another has no link at all. followed: the chain was, while the thread stood still. */
+static bool ask_stack(struct handling_known *known, const struct layout *l, struct memory *m,
+		      uint64_t item, uint64_t base, const struct generators *on_stack,
+		      bool followed)
+{
+	if (!on_stack || !base || l->gen.iframe == ABSENT)
+		return false;
+	if (on_stack->n && on_stack->frames[0] - item < LINK_BEFORE)
+		known->before = (uint32_t)(on_stack->frames[0] - item);
+	if (!known->before)
+		return false;
+	if (item == base ? on_stack->n == 0
+			 : on_stack->n && item + known->before == on_stack->frames[0])
+		return !followed;
+	return item == base || is_on_stack(known, item, on_stack) ||
+	       is_of_generator(known, l, m, item);
+}
+
+static bool tells_handling(const struct layout *l)
+{
+	return l->tstate.exc_info != ABSENT && l->tstate.current_exception != ABSENT &&
+	       l->err_stackitem.previous + 8 <= HANDLING_ITEM;
+}
+
+static uint16_t bits_of(enum answer answer)
+{
+	return answer == UNKNOWN ? 0 : STATE_EXCEPTION_KNOWN | (answer == YES ? STATE_HANDLING : 0);
+}
+
+void state_follow(struct handling *h, struct handling_known *known, const struct layout *l,
+		  struct memory *m, const uint8_t *thread_words, uint64_t addr)
+{
+	h->chain = tells_handling(l) ? bits_of(of_chain(h, known, l, m, thread_words, addr)) : 0;
 }
 
 uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,
 			struct memory *m, const uint8_t *thread_words, uint64_t addr,
-			uint64_t generator, bool still)
+			const struct generators *on_stack, bool followed, bool still)
 {
 	uint64_t base = l->tstate.exc_state == ABSENT ? 0 : addr + (uint64_t)l->tstate.exc_state;
-	enum answer answer;
-	uint64_t item;
 
-	if (l->tstate.exc_info == ABSENT || l->tstate.current_exception == ABSENT ||
-	    l->err_stackitem.previous + 8 > HANDLING_ITEM)
+	if (!tells_handling(l))
 		return 0;
 	if (still && h->state)
 		return h->state;
-	item = first_link(known, word_at(thread_words, l->tstate.exc_info), base, generator);
-	if (item == base && base)
-		answer = is_exception(&known->none, l, m,
-				      word_at(thread_words, l->tstate.exc_state));
+	if (ask_stack(known, l, m, word_at(thread_words, l->tstate.exc_info), base, on_stack,
+		      followed))
+		h->state = bits_of(of_stack(known, l, m, thread_words, on_stack));
 	else
-		answer = follow(h, &known->none, l, m, thread_words, addr, item);
-	h->state = answer == UNKNOWN ? 0
-				     : STATE_EXCEPTION_KNOWN | (answer == YES ? STATE_HANDLING : 0);
+		h->state =
+			followed ? h->chain : bits_of(of_chain(h, known, l, m, thread_words, addr));
 	return h->state;
 }

@@ -48,10 +48,12 @@ bool state_collects(const struct state_words *w, uint16_t state, uint64_t *ret_f
 #define HANDLING_MAX  32 /* links that are remembered: coroutines that await each other */
 #define HANDLING_ITEM 32 /* bytes of a _PyErr_StackItem: four words to 3.10, two later */
 
+#define GENERATOR_TYPES 3
 /* What is known of all threads of a process. Zeroed it is new. */
 struct handling_known {
 	uint64_t none;	 /* address of None */
 	uint32_t before; /* how far before the frame of a generator its own link stands */
+	uint64_t types[GENERATOR_TYPES];
 };
 
 /* What is remembered of one thread. Zeroed it is new. */
@@ -59,6 +61,14 @@ struct handling {
 	uint64_t addrs[HANDLING_MAX]; /* the links seen last, from exc_info on */
 	size_t n;
 	uint16_t state; /* the last answer */
+	uint16_t chain; /* what state_follow() found */
+};
+
+/* The frames on a stack that generators and coroutines own, innermost first. */
+struct generators {
+	uint64_t frames[HANDLING_MAX];
+	size_t n;
+	bool more; /* than that */
 };
 
 /* STATE_EXCEPTION_KNOWN and STATE_HANDLING, by the thread's words as they were gathered.
@@ -66,13 +76,19 @@ struct handling {
  * _PyErr_GetTopmostException(): the first link with an exception in the chain that begins at
  * exc_info. Its last link is in the thread state itself, and is all there is outside of generators
  * and coroutines. Links in those are read now, some microseconds after the words; a chain that does
- * not hold any more is not known. generator: the address of the innermost frame on the stack that a
- * generator or coroutine owns, 0 for none or not known. Its link leaves the chain some instructions
- * before the frame leaves the stack, and two words are not copied at one instant: where there is
- * such a frame, but no link of any, the chain begins at its own. still: the words are those of the
+ * not hold any more is not known.
+ *
+ * A generator's link and its frame do not come and go at one instant. What counts is the stack: an
+ * exception is handled where one of its frames does. on_stack: NULL when the stack is not known,
+ * and without frames to 3.10, which does not tell; then the chain counts. followed: state_follow()
+ * was asked, for the same words, while the thread stood still. still: the words are those of the
  * last time, and the thread did not move since. */
 uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,
 			struct memory *m, const uint8_t *thread_words, uint64_t addr,
-			uint64_t generator, bool still);
+			const struct generators *on_stack, bool followed, bool still);
+
+/* Follows the chain for a call of that to come. */
+void state_follow(struct handling *h, struct handling_known *known, const struct layout *l,
+		  struct memory *m, const uint8_t *thread_words, uint64_t addr);
 
 #endif

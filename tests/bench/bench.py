@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import costs  # noqa: E402
+import modes  # noqa: E402
 import rates  # noqa: E402
 import truth  # noqa: E402
 from peers import Austin, Failed, Pyprof, Tachyon  # noqa: E402
@@ -23,7 +24,7 @@ SECTIONS = {
     "rate": rates.rate, "raw": rates.raw, "versions": rates.versions, "blocking": rates.blocking,
     "size": rates.size, "threads": costs.threads, "cpu": costs.cpu, "slowdown": costs.slowdown,
     "spin": costs.spin, "dump": costs.dump, "replay": costs.replay, "service": truth.service,
-    "truth": truth.truth, "long": truth.long,
+    "truth": truth.truth, "modes": modes.modes, "long": truth.long,
 }
 NOT_BY_DEFAULT = {"long"}
 

@@ -214,6 +214,53 @@ def test_of_500_short_lived_children_none_is_missed(version, workdir):
     assert len(glob.glob(os.path.join(workdir, "p_*.txt"))) == 500
 
 
+# What Yama refuses at 1 to those who have no CAP_SYS_PTRACE is what the kernel refuses of processes that
+# are not dumpable; where there is no Yama, a file that says 1 makes it its doing.
+YAMA = """\
+set -e
+cap=$(cat /proc/sys/kernel/cap_last_cap) boot=$(cat /proc/sys/kernel/random/boot_id)
+mount -t tmpfs none /proc/sys/kernel
+mkdir /proc/sys/kernel/yama /proc/sys/kernel/random
+echo 1 > /proc/sys/kernel/yama/ptrace_scope
+echo $cap > /proc/sys/kernel/cap_last_cap
+echo $boot > /proc/sys/kernel/random/boot_id
+mount -t tmpfs none /run
+if test -n "$PYPROFD"; then
+    "$PYPROFD" --socket /run/pyprofd.sock & trap "kill $!" EXIT
+    while ! test -e /run/pyprofd.sock; do sleep 0.01; done
+fi
+setpriv --bounding-set=-sys_ptrace --inh-caps=-all -- "$@"
+"""
+
+
+def run_under_yama(entry, workdir, pyprofd=""):
+    return run(entry, workdir, "undumpable", 6, program=["unshare", "-m", "sh", "-c", YAMA, "sh"],
+               env={**os.environ, "PYPROFD": pyprofd})
+
+
+@root_only
+def test_what_yama_keeps_from_us_is_told_once_and_counted(workdir, python3):
+    status, _, err, worked, _ = run_under_yama(python3, workdir)
+    assert status == 0, err
+    (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
+    told_of = [line for line in err.splitlines() if "ptrace_scope" in line]
+    assert len(told_of) == 1, err
+    assert re.match(r"pyprof: process \d+ cannot be read: kernel.yama.ptrace_scope is 1, ", told_of[0])
+    assert "only the target itself can be read; start the container with" in told_of[0]
+    assert "pyprof: 6 descendants could not be read" in err.splitlines()
+    assert glob.glob(os.path.join(workdir, "p*.txt")) == [os.path.join(workdir, "p.txt")]
+    check_profile(read(workdir, "p.txt"), target, worked[target], coverage(err, target))
+
+
+@root_only
+def test_what_yama_keeps_from_us_a_daemon_shows(workdir, python3):
+    status, _, err, worked, _ = run_under_yama(python3, workdir, PYPROFD)
+    assert status == 0, err
+    assert "ptrace_scope" not in err
+    (target,) = [pid for pid, numbers in worked.items() if 0 in numbers]
+    check_files(workdir, worked, target, err)
+
+
 # ---- one recording ----
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,28 @@
 """Each mode shows what the target measured itself: asked of a recording, and while recording."""
+import json
 import os
-import signal
 import subprocess
 import textwrap
 import time
+from collections import Counter
 
 import pytest
 
 import pyprof_reader
+import states
 from conftest import find_interpreter
 from support import (PYPROF, VERSIONS, Result, alone, collapsed, counts, leaf_counts, pyprof, pythons,
                      version_of, wait_for)
 
 GIL, CPU_KNOWN, CPU, WAIT_KNOWN, WAIT, CPU_TIME = 2, 4, 8, 0x400, 0x800, 0x4000
-
-
-def sums(target):
-    """The time, and what was spent until then: wall and CPU by function."""
-    os.kill(target.pid, signal.SIGUSR1)
-    moment, *words = target.expect("sums").split()
-    return int(moment), {name: tuple(int(n) for n in both.split("/"))
-                       for name, _, both in (word.partition("=") for word in words)}
+RATE = 2000
 
 
 def function_shares(stacks):
     """The share of each part of the target among all samples, in percent."""
     found = {}
     for _, frames, count in stacks:
-        names = [name.rpartition(".")[2] for _, name, _ in frames]
-        part = names[2] if len(names) > 2 else "loop"
+        part = states.part([name for _, name, _ in frames])
         found[part] = found.get(part, 0) + count
     total = sum(found.values())
     return {name: 100 * n / total for name, n in found.items()}
@@ -51,13 +45,11 @@ class Recorded:
         for attempt in range(attempts):
             part = f"{path}.{attempt}"
             recorder = subprocess.Popen(
-                [PYPROF, "attach", "-r", "2khz", "-d", "2.2", "--binary", "-o", part, *options,
+                [PYPROF, "attach", "-r", str(RATE), "-d", "2.2", "--binary", "-o", part, *options,
                  str(target.pid)], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: alone(1))
             wait_for(lambda: os.path.exists(part) and os.path.getsize(part) > 0, "a recording")
             time.sleep(0.2)
-            start, before = sums(target)
-            time.sleep(1.6)
-            end, after = sums(target)
+            measured = states.Measured(target.pid, target.line, 1.6)
             err = recorder.communicate(timeout=30)[1]
             assert recorder.returncode == 0, err
             found = counts(Result(0, b"", err))
@@ -65,9 +57,8 @@ class Recorded:
             if missed < best:
                 best = missed
                 os.rename(part, path)
-                self.start, self.end = start, end
-                self.wall, self.cpu = ({n: after[n][i] - before[n][i] for n in before}
-                                       for i in (0, 1))
+                self.measured = measured
+                self.wall, self.cpu = measured.wall, measured.cpu
             if missed < 0.5:
                 break
             print(f"attempt {attempt}: {missed:.1f} % missed")
@@ -75,11 +66,20 @@ class Recorded:
         with open(path, "rb") as f:
             (self.stream,), _ = pyprof_reader.read(f.read())
 
-    def shares(self, *options):
+    def stacks(self, *options):
         """Of the time that was measured."""
-        first = self.stream.first
-        return function_shares(replay(self.path, "--from", (self.start - first) / 1e9,
-                                      "--to", (self.end - first) / 1e9, *options))
+        first, measured = self.stream.first, self.measured
+        return replay(self.path, "--from", (measured.start - first) / 1e9,
+                      "--to", (measured.end - first) / 1e9, *options)
+
+    def shares(self, *options):
+        return function_shares(self.stacks(*options))
+
+    def states(self):
+        """Percent of the time, by state."""
+        expected = RATE * (self.measured.end - self.measured.start) / 1e9
+        return states.of_replays(lambda *options: [
+            ([name for _, name, _ in frames], n) for _, frames, n in self.stacks(*options)], expected)
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +88,22 @@ def recorded_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def recorded(interpreter, start, recorded_cache):
+def recorded(interpreter, start, recorded_cache, workdir):
     """One a version: the tests below ask it."""
     name = interpreter["name"]
     if name not in recorded_cache:
         target = start(interpreter, "modes.py")
         target.expect("ready")
-        recorded_cache[name] = Recorded(
+        found = recorded_cache[name] = Recorded(
             target, os.path.join(recorded_cache["directory"], name + ".pyprof"))
+        if name == "3.15":
+            try:
+                found.tachyon = states.of_tachyon(
+                    lambda *args: ["nsenter", "-t", str(target.pid), "-m", "-r",
+                                   interpreter["exe"], *args],
+                    target, os.path.join(workdir, "tachyon.bin"))
+            except (RuntimeError, OSError) as e:
+                found.tachyon = str(e)
     return recorded_cache[name]
 
 
@@ -127,9 +135,32 @@ def test_cpu_mode_takes_cpu_time(recorded):
 def test_cpu_time_of_a_thread_is_all_that_it_used(recorded):
     stream = recorded.stream
     (used,) = stream.cpu.values()
-    rate = sum(recorded.cpu.values()) / (recorded.end - recorded.start)
+    rate = sum(recorded.cpu.values()) / (recorded.measured.end - recorded.measured.start)
     assert used / (stream.last - stream.first) == pytest.approx(rate, abs=0.02)
     assert {"cpu", "cpu-time"} <= set(stream.header["collected"].split())
+
+
+@pytest.mark.timing
+def test_states_take_the_share_of_time_that_they_have(recorded):
+    truth = recorded.measured.truth()
+    found = recorded.states()
+    for state in states.STATES:
+        assert found[state] == pytest.approx(truth[state], abs=2), (state, found, truth)
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("interpreter", ["3.15"], indirect=True)
+def test_the_figures_of_profiling_sampling_are_printed_beside_ours(recorded, capsys):
+    """For comparison: nothing is asked of them."""
+    if isinstance(recorded.tachyon, str):
+        pytest.skip(recorded.tachyon)
+    truth, (theirs, their_truth) = recorded.measured.truth(), recorded.tachyon
+    ours = recorded.states()
+    with capsys.disabled():
+        print("\n  percent of the time     truth  pyprof   truth  profiling.sampling")
+        for state in states.STATES:
+            print(f"  {state:<22} {truth[state]:6.1f}  {ours[state]:6.1f}  "
+                  f"{their_truth[state]:6.1f}  {theirs[state]:6.1f}")
 
 
 # What follows is known of each part of the target by what it does, whatever the machine does
@@ -186,6 +217,39 @@ def test_cpu_mode_takes_nothing_that_sleeps(recorded):
     found = part_counts(replay(recorded.path, "--mode", "cpu"))
     assert found.get("sleeping", 0) < 0.08 * found["pure"]  # it goes to sleep, and wakes
     assert all(found[name] > 0 for name in PARTS - {"sleeping"})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_generators_handle_their_exceptions_as_long_as_they_stand_on_the_stack(version, start,
+                                                                               workdir):
+    """Whoever else is on it. To 3.10 the frames do not tell whose they are."""
+    target = start(find_interpreter(version), "generators.py")
+    target.expect("ready")
+    out = os.path.join(workdir, "out.pyprof")
+    pyprof("attach", "-r", "4khz", "-d", "1.5", "--stop-budget", "20", "--binary", "-o", out,
+           target.pid, check=True)
+
+    def counts(*options):
+        found = Counter()
+        for _, frames, count in replay(out, *options):
+            names = [name.rpartition(".")[2] for _, name, _ in frames]
+            if len(names) > 2 and names[-1] != "<moving>":
+                handles = not {"handler", "around_calm"}.isdisjoint(names)
+                found[names[2], handles] += count
+        return found
+
+    whole, taken = counts(), counts("--mode", "exception")
+    rates = {key: 100 * taken[key] / whole[key] for key in whole}
+    for (part, handles), rate in rates.items():
+        if whole[part, handles] < 20:
+            continue
+        if handles:
+            assert rate > 90, rates  # a machine that others use can stand still at its begin
+        elif part == "calm_through" or (version_of(version) >= (3, 11)
+                                        and part != "handler_in_coroutines"):
+            # An asynchronous generator raises exceptions to tell its values.
+            assert rate < 1, rates
+    assert len(whole) >= 8
 
 
 def leaf_total(stacks):
@@ -524,6 +588,13 @@ def test_a_thread_can_be_named_by_its_id(threads):
     target, path = threads
     for tid in {tid for tid, *_ in replay(path)}:
         assert {found for found, *_ in replay(path, "--thread", tid)} == {tid}
+    dump = json.loads(pyprof("dump", "-a", "--json", target.pid, check=True).out)
+    (thread,) = [t for t in dump["threads"] if t["name"] == "worker-4"]
+    for number in thread["tid"], thread["ident"]:
+        assert {found for found, *_ in replay(path, "--thread", number)} == {thread["tid"]}
+        live = pyprof("attach", "-d", "0.2", "--collapsed", "-o", "-", "--thread", number,
+                      target.pid, check=True)
+        assert {found for found, *_ in collapsed(live.out)} == {thread["tid"]}
 
 
 def test_a_dump_shows_only_what_is_asked_for(threads):
@@ -581,3 +652,33 @@ def test_cpu_mode_of_a_recording_without_cpu_time_is_refused(start, workdir):
            check=True)
     assert "<native>" in pyprof("replay", "--native", "--collapsed", "-o", "-", out,
                                 check=True).out
+
+
+# ---- several interpreters ----
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.13t", "3.14", "3.15"])
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+def test_each_interpreter_has_the_gil_that_it_has(version, kind, start, workdir):
+    """Two that compute: with a GIL each, both hold theirs all the time; with one together they hold
+    it in turn, half of the time at most."""
+    target = start(find_interpreter(version), "interpreters_busy.py", kind)
+    tids = [int(tid) for tid in target.expect("ready").split()]
+    out = os.path.join(workdir, "out.pyprof")
+    pyprof("attach", "-a", "-d", "1", "--binary", "-o", out, target.pid, check=True)
+
+    def counts(*options):
+        found = Counter()
+        for tid, frames, count in replay(out, *options):
+            # The thread has a state in the main interpreter too, which waits in run() meanwhile.
+            if any(name == "compute" for _, name, _ in frames):
+                found[tid] += count
+        return found
+
+    whole, taken = counts(), counts("--mode", "gil")
+    shares = [100 * taken[tid] / whole[tid] for tid in tids]
+    if kind == "isolated":
+        assert min(shares) > 95, shares
+    else:
+        assert min(shares) > 15, shares
+        assert sum(shares) < (125 if version.endswith("t") else 103), shares
+    assert {tid for tid, *_ in replay(out, "--mode", "gil")} >= set(tids)

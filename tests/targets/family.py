@@ -3,7 +3,7 @@
 The functions of a number call only those of the same number. Each process appends to REPORT, when it
 has worked: pid, its parent's, its number, and for how many seconds it did. MODE: fork, spawn,
 forkserver (multiprocessing), pool (ProcessPoolExecutor), subprocess, exec, daemon, shell,
-"short COUNT SECONDS", "work NUMBER SECONDS", "wait NUMBER", "idle COUNT", hidden. Works a
+"short COUNT SECONDS", "work NUMBER SECONDS", "wait NUMBER", "idle COUNT", "undumpable COUNT", hidden. Works a
 little itself, by the number 0. The exit status of "short" is 7.
 """
 import os
@@ -147,6 +147,18 @@ def hidden():
     sys.stdin.readline()
 
 
+def undumpable(count):
+    import ctypes
+    prctl = ctypes.CDLL(None).prctl
+
+    def hide_and_work(number):
+        prctl(4, 0, 0, 0, 0)       # PR_SET_DUMPABLE
+        work(number, 0.6)
+
+    for pid in [fork(hide_and_work, n + 1) for n in range(count)]:
+        os.waitpid(pid, 0)
+
+
 def main(mode, args):
     if mode in ("fork", "spawn", "forkserver"):
         multiprocessing_mode(mode)
@@ -170,6 +182,8 @@ def main(mode, args):
     elif mode == "hidden":
         hidden()
         return
+    elif mode == "undumpable":
+        undumpable(int(args[0]))
     elif mode == "idle":
         idle(int(args[0]))
         return

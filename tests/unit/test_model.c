@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "formats/opcode.h"
 #include "tests/unit/stream_fixture.h"
 
 struct sum {
@@ -641,10 +642,68 @@ static void special_frames_and_instructions_are_there_when_asked_for(void **stat
 
 		assert_in_range(node->depth, 1, 3);
 		if (m->functions[frame->function].kind == STREAM_FRAME_PYTHON)
-			assert_int_equal(frame->op, 41);
+			assert_string_equal(opcode_text(frame->op, why, sizeof(why)), "<40>");
 		else
 			assert_int_equal(node->depth, 2);
 	}
+	model_free(m);
+}
+
+/* Frame 1 is at opcode 2, the others at 100. */
+static bool numbered_frame(void *arg, uint32_t id, struct stream_frame *ret)
+{
+	*ret = (struct stream_frame){1, 1, 1, -1, -1, id == 1 ? 3 : 101};
+	return true;
+}
+
+static bool flat_stack(void *arg, uint32_t id, struct stream_stack *ret)
+{
+	*ret = (struct stream_stack){0, id};
+	return true;
+}
+
+static void instructions_are_those_of_the_version_that_each_was_recorded_of(void **state)
+{
+	static const char *const names[] = {"ROT_TWO", "LOAD_CONST", "PUSH_NULL"};
+	struct stream_header h = {.time_unit_ns = 1, .rate_hz = 1000};
+	struct stream_definitions d = fixture_definitions;
+	struct stream_summary end = {.end = "stopped"};
+	const uint32_t expected[] = {1, 2, 1};
+	struct stream_writer *w;
+	struct bytes b = {0};
+	struct model *m;
+	char text[80];
+
+	d.frame = numbered_frame;
+	d.stack = flat_stack;
+	for (unsigned i = 0; i < 2; i++) {
+		h.stream_id = i + 1;
+		strcpy(h.python, i ? "3.12.1" : "3.8.18");
+		assert_int_equal(stream_writer_new(&w, &h, &d, &(struct stream_writer_options){0},
+						   fixture_sink, &b),
+				 0);
+		for (uint32_t stack = 1; stack < 3; stack++)
+			stream_writer_sample(w, &(struct stream_sample){.time_ns = stack * 1000000,
+									.thread = 1,
+									.stack = stack});
+		assert_int_equal(stream_writer_finish(w, &end), 0);
+		stream_writer_free(w);
+	}
+	m = fixture_model(b.data, b.len, &(struct model_options){.opcodes = true});
+	bytes_done(&b);
+	/* What is the same in both is one, what has only the opcode in common is not. */
+	for (size_t i = 0; i < 3; i++) {
+		uint64_t count = 0;
+
+		for (uint32_t k = 0; k < m->count_count; k++) {
+			uint32_t op = m->frames[m->nodes[m->counts[k].node].frame].op;
+
+			if (strcmp(opcode_text(op, text, sizeof(text)), names[i]) == 0)
+				count += m->counts[k].count;
+		}
+		assert_int_equal(count, expected[i]);
+	}
+	assert_int_equal(m->samples, 4);
 	model_free(m);
 }
 
@@ -825,6 +884,7 @@ int main(void)
 		cmocka_unit_test(a_mode_takes_its_samples_with_their_time),
 		cmocka_unit_test(a_recording_of_a_mode_answers_that_mode_only),
 		cmocka_unit_test(special_frames_and_instructions_are_there_when_asked_for),
+		cmocka_unit_test(instructions_are_those_of_the_version_that_each_was_recorded_of),
 		cmocka_unit_test(a_task_stands_on_those_that_await_it),
 		cmocka_unit_test(reports_of_a_long_recording_are_fewer),
 		cmocka_unit_test(a_selection_takes_stacks_with_the_function_anywhere),

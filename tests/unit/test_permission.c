@@ -139,6 +139,19 @@ static void each_cause_is_found_and_named(void **state)
 	}
 }
 
+static void a_descendant_of_what_named_us_is_another_cause_than_a_stranger(void **state)
+{
+	struct permission_caller c = plain_caller(true);
+	enum permission_cause cause = find_in("yama-1", &c);
+	char line[512];
+
+	assert_int_equal(permission_of_descendant(cause), PERMISSION_YAMA_DESCENDANT);
+	assert_int_equal(permission_of_descendant(PERMISSION_YAMA_ADMIN), PERMISSION_YAMA_ADMIN);
+	permission_explain(PERMISSION_YAMA_DESCENDANT, PID, &c, line, sizeof(line));
+	assert_non_null(strstr(line, "ptrace_scope is 1"));
+	assert_non_null(strstr(line, "type: sudo pyprof run --subprocesses"));
+}
+
 static void a_filtered_caller_is_told_of_seccomp(void **state)
 {
 	struct permission_caller c = plain_caller(true);
@@ -207,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_cause_is_found_and_named),
+		cmocka_unit_test(a_descendant_of_what_named_us_is_another_cause_than_a_stranger),
 		cmocka_unit_test(a_filtered_caller_is_told_of_seccomp),
 		cmocka_unit_test(yama_3_holds_for_root_too),
 		cmocka_unit_test(root_with_every_capability_is_told_of_security_modules),

@@ -44,6 +44,7 @@ static void begin(struct fixture *f)
 	l->tstate.current_exception = EXC_INFO - 8;
 	l->err_stackitem.value = 0;
 	l->err_stackitem.previous = 8;
+	l->gen.iframe = 72;
 	put_type(&f->s, NONE, NONE_TYPE, "NoneType");
 	put_type(&f->s, ERROR, ERROR_TYPE, "ValueError");
 	synthetic_put(&f->s, f->s.tstate + EXC_INFO, f->s.tstate + EXC_STATE);
@@ -52,17 +53,25 @@ static void begin(struct fixture *f)
 }
 
 /* As the words are now, and what they were when `words` is given. */
-static uint16_t ask_of(struct fixture *f, const uint8_t *words, uint64_t generator, bool still)
+static uint16_t ask_stack(struct fixture *f, const uint8_t *words,
+			  const struct generators *on_stack, bool followed, bool still)
 {
 	const uint8_t *now = f->s.image + (f->s.tstate - SYNTHETIC_BASE);
 
 	return state_handling(&f->h, &f->known, &f->s.target.layout, f->s.target.memory,
-			      words ? words : now, f->s.tstate, generator, still);
+			      words ? words : now, f->s.tstate, on_stack, followed, still);
+}
+
+static uint16_t ask_of(struct fixture *f, const uint8_t *words, uint64_t generator, bool still)
+{
+	const struct generators on_stack = {.frames = {generator}, .n = generator != 0};
+
+	return ask_stack(f, words, &on_stack, false, still);
 }
 
 static uint16_t ask(struct fixture *f, const uint8_t *words, bool still)
 {
-	return ask_of(f, words, 0, still);
+	return ask_stack(f, words, NULL, false, still);
 }
 
 static void put_item(struct fixture *f, unsigned i, uint64_t value, uint64_t previous)
@@ -177,6 +186,116 @@ static void a_generators_frame_without_its_link_has_it_all_the_same(void **state
 	synthetic_done(&f.s);
 }
 
+/* Generators of which each has its link 32 bytes from its begin, and its frame at 72. */
+#define LINK(i)	 ITEM(8 + 8u * (i))
+#define FRAME(i) (LINK(i) + 40)
+#define TYPE	 AT(0x180)
+
+static void put_generator(struct fixture *f, unsigned i, uint64_t value, uint64_t previous)
+{
+	put_type(&f->s, LINK(i) - 32, TYPE, "generator");
+	synthetic_put(&f->s, LINK(i), value);
+	synthetic_put(&f->s, LINK(i) + 8, previous);
+}
+
+/* Generator 0 is called by 1, and so on; 3 is not on the stack. */
+static void begin_generators(struct fixture *f, struct generators *on_stack)
+{
+	begin(f);
+	put_generator(f, 0, 0, LINK(1));
+	put_generator(f, 1, 0, LINK(2));
+	put_generator(f, 2, 0, f->s.tstate + EXC_STATE);
+	put_generator(f, 3, ERROR, LINK(0));
+	*on_stack = (struct generators){.frames = {FRAME(0), FRAME(1), FRAME(2)}, .n = 3};
+	synthetic_put(&f->s, f->s.tstate + EXC_INFO, LINK(0));
+	assert_int_equal(ask_stack(f, NULL, on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	assert_int_equal(f->known.before, 40);
+}
+
+static void a_generator_that_yields_to_another_handles_its_exception_still(void **state)
+{
+	struct generators on_stack;
+	struct fixture f;
+
+	begin_generators(&f, &on_stack);
+	synthetic_put(&f.s, LINK(0), ERROR);
+	synthetic_put(&f.s, LINK(0) + 8, 0);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, LINK(1));
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN);
+	for (int followed = 0; followed < 2; followed++) {
+		state_follow(&f.h, &f.known, &f.s.target.layout, f.s.target.memory,
+			     f.s.image + (f.s.tstate - SYNTHETIC_BASE), f.s.tstate);
+		assert_int_equal(ask_stack(&f, NULL, &on_stack, followed, false),
+				 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	}
+	/* And so does one further out, wherever the links lead meanwhile. */
+	synthetic_put(&f.s, LINK(0), 0);
+	synthetic_put(&f.s, LINK(1) + 8, 0);
+	synthetic_put(&f.s, LINK(2), ERROR);
+	assert_int_equal(ask(&f, NULL, false), 0);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_put(&f.s, LINK(2), NONE);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, f.s.tstate + EXC_STATE, ERROR);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_done(&f.s);
+}
+
+static void a_generator_that_is_not_on_the_stack_handles_nothing(void **state)
+{
+	struct generators on_stack, none = {.n = 0};
+	struct fixture f;
+
+	begin_generators(&f, &on_stack);
+	synthetic_put(&f.s, f.s.tstate + EXC_INFO, LINK(3));
+	assert_int_equal(ask(&f, NULL, false), STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	synthetic_put(&f.s, LINK(3) + 8, f.s.tstate + EXC_STATE);
+	assert_int_equal(ask_stack(&f, NULL, &none, false, false), STATE_EXCEPTION_KNOWN);
+	/* Unless the link is of something that has no frame. */
+	f.known.types[0] = 0;
+	put_type(&f.s, LINK(3) - 32, ERROR_TYPE, "ValueError");
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_done(&f.s);
+}
+
+static void what_was_followed_while_the_thread_stood_still_counts(void **state)
+{
+	struct generators on_stack;
+	struct fixture f;
+
+	begin_generators(&f, &on_stack);
+	synthetic_put(&f.s, LINK(1), ERROR);
+	state_follow(&f.h, &f.known, &f.s.target.layout, f.s.target.memory,
+		     f.s.image + (f.s.tstate - SYNTHETIC_BASE), f.s.tstate);
+	synthetic_put(&f.s, LINK(1), 0);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, true, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	synthetic_done(&f.s);
+}
+
+static void of_more_generators_than_are_looked_at_nothing_is_known(void **state)
+{
+	struct generators on_stack;
+	struct fixture f;
+
+	begin_generators(&f, &on_stack);
+	on_stack.more = true;
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), 0);
+	synthetic_put(&f.s, LINK(1), ERROR);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	/* Nor of one that cannot be read. */
+	begin_generators(&f, &on_stack);
+	on_stack.frames[1] = 0xfff0000000000000ull;
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), 0);
+	synthetic_done(&f.s);
+}
+
 static void chains_that_do_not_hold_are_not_known_and_end(void **state)
 {
 	struct fixture f;
@@ -225,6 +344,10 @@ int main(void)
 		cmocka_unit_test(the_chain_is_followed_through_generators),
 		cmocka_unit_test(a_generator_that_was_left_leads_to_where_the_chain_begins_now),
 		cmocka_unit_test(a_generators_frame_without_its_link_has_it_all_the_same),
+		cmocka_unit_test(a_generator_that_yields_to_another_handles_its_exception_still),
+		cmocka_unit_test(a_generator_that_is_not_on_the_stack_handles_nothing),
+		cmocka_unit_test(what_was_followed_while_the_thread_stood_still_counts),
+		cmocka_unit_test(of_more_generators_than_are_looked_at_nothing_is_known),
 		cmocka_unit_test(chains_that_do_not_hold_are_not_known_and_end),
 		cmocka_unit_test(who_holds_the_gil_while_garbage_is_collected_collects_it),
 	};
