@@ -139,7 +139,7 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libtests.a $(LIBS)
 unit-tests: $(UNIT_BINARIES)
 
 # Recordings with known answers, for the tests of pages.
-$(B)/browser/recordings: $(B)/obj/tests/browser/recordings.o $(B)/libformats.a
+$(B)/browser/recordings: $(B)/obj/tests/browser/recordings.o $(B)/libtests.a $(B)/libformats.a
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -129,9 +129,9 @@ static int replay(const struct options *o)
 const struct command command_replay = {
 	.name = "replay",
 	.usage = "[options] FILE...",
-	.about =
-		"Turn recordings, pyprof's and those of Python's profiling.sampling, into another\n"
-		"format; several become one profile. - is the standard input.",
+	.about = "Turn recordings into another format; several become one profile.\n"
+		 "They are pyprof's or those of Python's profiling.sampling; - is the standard\n"
+		 "input.",
 	.examples = "  pyprof replay service.pyprof\n"
 		    "  pyprof replay --collapsed -o stacks.txt service.pyprof\n"
 		    "  pyprof replay --pid 1240 service.pyprof\n"

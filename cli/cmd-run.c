@@ -250,7 +250,8 @@ static int check_script(const struct options *o)
 {
 	if (o->any_command || o->module || access(o->operands[0], R_OK) == 0)
 		return 0;
-	message("cannot run %s: %s", message_text(o->operands[0]), strerror(errno));
+	message("cannot run %s: %s%s", message_text(o->operands[0]), strerror(errno),
+		strpbrk(o->operands[0], "./") ? "" : "; a command that is no script follows --");
 	return STATUS_RUN_FAILED;
 }
 

@@ -7,7 +7,7 @@ struct options;
 struct command {
 	const char *name;
 	const char *usage;		/* what follows the name, in a usage line */
-	const char *about;		/* one line */
+	const char *about;		/* lines; the first is a sentence by itself */
 	const char *examples;		/* lines ended by newlines */
 	unsigned groups;		/* of options that it takes: enum option_group */
 	int operands_min, operands_max; /* max -1: any number */

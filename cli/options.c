@@ -262,8 +262,9 @@ static int set_module(struct options *o, const char *v, const char **why)
 
 static int set_python(struct options *o, const char *v, const char **why)
 {
+	*why = "an interpreter: its path, or its name on PATH";
 	o->python = v;
-	return 0;
+	return v[0] ? 0 : -EINVAL;
 }
 
 static int set_json(struct options *o, const char *v, const char **why)
@@ -373,8 +374,9 @@ static int set_no_daemon(struct options *o, const char *v, const char **why)
 
 static int set_socket(struct options *o, const char *v, const char **why)
 {
+	*why = "the path of pyprofd's socket";
 	o->socket = v;
-	return 0;
+	return v[0] ? 0 : -EINVAL;
 }
 
 /* ---- the table ---- */
@@ -544,6 +546,18 @@ static bool begins_another(unsigned groups, size_t other)
 	return false;
 }
 
+/* Whether a long option was cut so short that it can be several. */
+static bool begins_several(unsigned groups, const char *word)
+{
+	size_t len, n = 0;
+
+	word += strspn(word, "-");
+	len = strcspn(word, "=");
+	for (size_t i = 0; i < LENGTH(rows); i++)
+		n += (rows[i].groups & groups) && strncmp(rows[i].name, word, len) == 0;
+	return n > 1;
+}
+
 int options_parse(struct options *ret, const struct command *command, int argc, char **argv)
 {
 	struct option longs[MAX_ROWS] = {{0}};
@@ -596,14 +610,16 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 					command->name, message_text(argv[optind - 1]),
 					command->name);
 			else
-				message("%s: unknown option %s; see: pyprof %s -h", command->name,
+				message("%s: %s option %s; see: pyprof %s -h", command->name,
+					begins_several(groups, argv[optind - 1]) ? "ambiguous"
+										 : "unknown",
 					message_text(argv[optind - 1]), command->name);
 			return STATUS_USAGE;
 		}
 		if ((row->set ? row->set(&o, optarg, &why)
 			      : set_format(&o, format_find(row->name), &why)) < 0) {
-			message("%s: --%s %s: %s", command->name, row->name,
-				optarg ? message_text(optarg) : "", why);
+			message("%s: --%s%s%s: %s", command->name, row->name, optarg ? " " : "",
+				optarg ? message_text(optarg[0] ? optarg : "\"\"") : "", why);
 			return STATUS_USAGE;
 		}
 	}

@@ -17,19 +17,23 @@
 #include "cli/output.h"
 #include "formats/format.h"
 
-/* What the original calls its files. */
-static void default_name(const struct options *o, pid_t pid, char *buf, size_t size)
+/* What the original calls its files; a folder has no extension. */
+static void format_name(const struct options *o, const char *format, const char *whose, char *buf,
+			size_t size)
 {
-	const char *name = o->format ? o->format->name : "binary";
 	const char *extension = o->format ? o->format->extension : "pyprof";
 
-	/* A folder has no extension. */
+	snprintf(buf, size, "%s_%s%s%s", format, whose, extension ? "." : "",
+		 extension ? extension : "");
+}
+
+static void default_name(const struct options *o, pid_t pid, char *buf, size_t size)
+{
+	char whose[16] = "merged";
+
 	if (pid)
-		snprintf(buf, size, "%s_%d%s%s", name, (int)pid, extension ? "." : "",
-			 extension ? extension : "");
-	else
-		snprintf(buf, size, "%s_merged%s%s", name, extension ? "." : "",
-			 extension ? extension : "");
+		snprintf(whose, sizeof(whose), "%d", (int)pid);
+	format_name(o, o->format ? o->format->name : "binary", whose, buf, size);
 }
 
 static bool is_folder(const struct options *o)
@@ -42,15 +46,23 @@ static void default_name_without_pid(const struct options *o, const struct model
 				     size_t size)
 {
 	const char *path = o->operands[0], *slash = strrchr(path, '/'), *dot;
+	char whose[NAME_MAX + 1];
 
 	default_name(o, 0, buf, size);
 	if (o->operand_count != 1 || model_has_several_processes(m) || strcmp(path, "-") == 0)
 		return;
 	path = slash ? slash + 1 : path;
 	dot = strrchr(path, '.');
-	snprintf(buf, size, "%s_%.*s.%s", o->format->name,
-		 (int)(dot && dot > path ? (size_t)(dot - path) : strlen(path)), path,
-		 o->format->extension);
+	snprintf(whose, sizeof(whose), "%.*s",
+		 (int)(dot && dot > path ? (size_t)(dot - path) : strlen(path)), path);
+	format_name(o, o->format->name, whose, buf, size);
+}
+
+/* name: what it is called in a directory. */
+static int open_at(struct output **ret, const struct options *o, const char *path, const char *name)
+{
+	return is_folder(o) ? output_open_folder(ret, path, o->format)
+			    : output_open(ret, path, name, !o->format);
 }
 
 int report_open(struct output **ret, const struct options *o, pid_t pid)
@@ -64,13 +76,9 @@ int report_open(struct output **ret, const struct options *o, pid_t pid)
 	if (e)
 		return e;
 	default_name(o, pid, name, sizeof(name));
-	if (is_folder(o) && (o->outfile || pid))
-		return output_open_folder(ret, o->outfile ? o->outfile : name, o->format);
-	if (o->outfile)
-		return output_open(ret, o->outfile, name, !o->format);
-	if (o->format == &format_pstats || !pid)
+	if (!o->outfile && (o->format == &format_pstats || !pid))
 		return 0;
-	return output_open(ret, name, name, !o->format);
+	return open_at(ret, o, o->outfile ? o->outfile : name, name);
 }
 
 /* FILE.EXT to FILE_PID.EXT. name: what its file would be called by itself. */
@@ -98,9 +106,8 @@ static void descendant_name(const struct options *o, const char *pid, char *buf,
 {
 	char name[96];
 
-	snprintf(name, sizeof(name), "%s_%s%s%s",
-		 o->format != &format_pstats ? o->format->name : "profile", pid,
-		 o->format->extension ? "." : "", o->format->extension ? o->format->extension : "");
+	format_name(o, o->format != &format_pstats ? o->format->name : "profile", pid, name,
+		    sizeof(name));
 	descendant_path(o, pid, name, buf, size);
 }
 
@@ -119,9 +126,7 @@ int report_open_descendant(struct output **ret, const struct options *o, pid_t p
 	else
 		snprintf(text, sizeof(text), "%d", (int)pid);
 	descendant_name(o, text, path, sizeof(path));
-	if (is_folder(o))
-		return output_open_folder(ret, path, o->format);
-	return output_open(ret, path, path, false);
+	return open_at(ret, o, path, path);
 }
 
 static const struct format *choose_format(const struct options *o, bool to_file)
@@ -343,7 +348,7 @@ int report_write(const struct options *o, const struct model *m, struct output *
 			e = report_open(&out, o, pid);
 		} else {
 			default_name_without_pid(o, m, name, sizeof(name));
-			e = output_open(&out, name, name, false);
+			e = open_at(&out, o, name, name);
 		}
 		if (e)
 			return e;

@@ -254,7 +254,7 @@ static int parse(int argc, char **argv, const char **ret_path)
 	int value;
 
 	opterr = 0;
-	while ((value = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	while ((value = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
 		switch (value) {
 		case 'h':
 			print_help();
@@ -265,13 +265,20 @@ static int parse(int argc, char **argv, const char **ret_path)
 		case OPTION_SOCKET:
 			*ret_path = optarg;
 			break;
+		case ':':
+			say("option %s needs a value; see: pyprofd -h", argv[optind - 1]);
+			return STATUS_USAGE;
 		default:
-			say("unknown option, or one without its value; see: pyprofd -h");
+			if (strncmp(argv[optind - 1], "--", 2) == 0)
+				say("unknown option %s; see: pyprofd -h", argv[optind - 1]);
+			else
+				say("unknown option -%c; see: pyprofd -h", optopt);
 			return STATUS_USAGE;
 		}
 	}
-	if (optind < argc) {
-		say("there is nothing to give but options; see: pyprofd -h");
+	if (optind < argc || !**ret_path) {
+		say("%s; see: pyprofd -h",
+		    optind < argc ? "there is nothing to give but options" : "--socket is empty");
 		return STATUS_USAGE;
 	}
 	return -1;

@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "formats/bytes.h"
+#include "formats/grow.h"
 #include "formats/stream-column.h"
 #include "formats/stream-format.h"
 #include "formats/stream-json.h"
@@ -71,7 +72,7 @@ struct stream_writer {
 	uint32_t last_cap;
 	size_t splits[MAX_SPLITS]; /* where in raw new blocks begin */
 	unsigned split_count;
-	struct bytes json, column_head, column_data, raw, out;
+	struct bytes payload, column_head, column_data, raw, out;
 	ZSTD_CCtx *zstd;
 };
 
@@ -205,14 +206,8 @@ static int put_samples(struct stream_writer *w)
 {
 	struct column_threads threads = {w->thread, NULL, w->maps[DEF_THREAD].next - 1};
 
-	if (threads.max >= w->last_cap) {
-		uint64_t *last = reallocarray(w->last, 2 * (threads.max + 1), sizeof(*last));
-
-		if (!last)
-			return fail(w, -ENOMEM);
-		w->last = last;
-		w->last_cap = 2 * (threads.max + 1);
-	}
+	if (grow(&w->last, &w->last_cap, (size_t)threads.max + 1, sizeof(*w->last)) < 0)
+		return fail(w, -ENOMEM);
 	threads.last = w->last;
 	w->column_head.len = w->column_data.len = 0;
 	bytes_varint(&w->column_head, w->rows);
@@ -357,20 +352,9 @@ static struct id_entry *entry_of(struct stream_writer *w, enum definition kind, 
 {
 	struct id_map *m = &w->maps[kind];
 
-	if (id >= m->cap) {
-		size_t cap = m->cap ? m->cap : 1024;
-		struct id_entry *entries;
-
-		while (cap <= id)
-			cap *= 2;
-		entries = reallocarray(m->entries, cap, sizeof(*entries));
-		if (!entries) {
-			fail(w, -ENOMEM);
-			return NULL;
-		}
-		memset(entries + m->cap, 0, (cap - m->cap) * sizeof(*entries));
-		m->entries = entries;
-		m->cap = cap > UINT32_MAX ? UINT32_MAX : cap;
+	if (id >= m->cap && grow(&m->entries, &m->cap, (size_t)id + 1, sizeof(*m->entries)) < 0) {
+		fail(w, -ENOMEM);
+		return NULL;
 	}
 	return &m->entries[id];
 }
@@ -606,82 +590,85 @@ int stream_writer_sample(struct stream_writer *w, const struct stream_sample *s)
 	return 0;
 }
 
+/* A record of what happened at a time; end_record() puts it in once all ids in it are local. */
+static struct bytes *begin_record(struct stream_writer *w, uint64_t time_ns)
+{
+	opened(w);
+	w->payload.len = 0;
+	bytes_varint(&w->payload, time_ns / w->unit_ns);
+	return &w->payload;
+}
+
+static int end_record(struct stream_writer *w, enum record_type type)
+{
+	if (w->error)
+		return w->error;
+	put_record(&w->records, type, &w->payload);
+	return w->payload.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+}
+
 int stream_writer_gap(struct stream_writer *w, uint64_t time_ns, uint32_t thread, uint64_t count,
 		      enum stream_lost reason)
 {
+	struct bytes *b;
+
 	if (begin(w, time_ns) < 0)
 		return w->error;
 	thread = local_thread(w, thread);
-	if (w->error)
-		return w->error;
-	opened(w);
-	w->json.len = 0;
-	bytes_varint(&w->json, time_ns / w->unit_ns);
-	bytes_varint(&w->json, thread);
-	bytes_varint(&w->json, count);
-	bytes_varint(&w->json, reason);
-	put_record(&w->records, RECORD_GAP, &w->json);
-	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+	b = begin_record(w, time_ns);
+	bytes_varint(b, thread);
+	bytes_varint(b, count);
+	bytes_varint(b, reason);
+	return end_record(w, RECORD_GAP);
 }
 
 int stream_writer_task(struct stream_writer *w, const struct stream_task_state *s)
 {
 	uint32_t task, stack, n = s->n_awaiters < MAX_AWAITERS ? s->n_awaiters : MAX_AWAITERS;
+	struct bytes *b;
 
 	if (begin(w, s->time_ns) < 0)
 		return w->error;
 	task = local_task(w, s->task);
 	stack = local_stack(w, s->stack);
-	if (w->error)
-		return w->error;
-	opened(w);
-	w->json.len = 0;
-	bytes_varint(&w->json, s->time_ns / w->unit_ns);
-	bytes_varint(&w->json, task);
-	bytes_varint(&w->json, stack);
-	bytes_varint(&w->json, s->state);
-	bytes_varint(&w->json, s->problem);
+	b = begin_record(w, s->time_ns);
+	bytes_varint(b, task);
+	bytes_varint(b, stack);
+	bytes_varint(b, s->state);
+	bytes_varint(b, s->problem);
 	for (uint32_t i = 0; i < n; i++)
-		bytes_varint(&w->json, local_task(w, s->awaiters[i]));
-	if (w->error)
-		return w->error;
-	put_record(&w->records, RECORD_TASK_STATE, &w->json);
-	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+		bytes_varint(b, local_task(w, s->awaiters[i]));
+	return end_record(w, RECORD_TASK_STATE);
 }
 
 int stream_writer_wait(struct stream_writer *w, const struct stream_wait *s)
 {
 	uint32_t thread, stack;
+	struct bytes *b;
 
 	if (begin(w, s->time_ns) < 0)
 		return w->error;
 	thread = local_thread(w, s->thread);
 	stack = local_stack(w, s->stack);
-	if (w->error)
-		return w->error;
-	opened(w);
-	w->json.len = 0;
-	bytes_varint(&w->json, s->time_ns / w->unit_ns);
-	bytes_varint(&w->json, thread);
-	bytes_varint(&w->json, stack);
-	bytes_varint(&w->json, s->count);
-	bytes_varint(&w->json, s->ns);
-	put_record(&w->records, RECORD_WAIT, &w->json);
-	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+	b = begin_record(w, s->time_ns);
+	bytes_varint(b, thread);
+	bytes_varint(b, stack);
+	bytes_varint(b, s->count);
+	bytes_varint(b, s->ns);
+	return end_record(w, RECORD_WAIT);
 }
 
 int stream_writer_tasks(struct stream_writer *w, const struct stream_tasks *t)
 {
+	struct bytes *b;
+
 	if (begin(w, t->time_ns) < 0)
 		return w->error;
-	opened(w);
-	w->json.len = 0;
-	bytes_varint(&w->json, t->time_ns / w->unit_ns);
-	bytes_varint(&w->json, t->total);
-	bytes_varint(&w->json, t->found);
-	bytes_varint(&w->json, t->more);
-	put_record(&w->records, RECORD_TASKS, &w->json);
-	return w->json.failed || w->records.failed ? fail(w, -ENOMEM) : 0;
+	b = begin_record(w, t->time_ns);
+	bytes_varint(b, t->total);
+	bytes_varint(b, t->found);
+	bytes_varint(b, t->more);
+	return end_record(w, RECORD_TASKS);
 }
 
 int stream_writer_statistics(struct stream_writer *w, const struct stream_statistics *s)
@@ -689,11 +676,10 @@ int stream_writer_statistics(struct stream_writer *w, const struct stream_statis
 	if (begin(w, 0) < 0)
 		return w->error;
 	opened(w);
-	w->json.len = 0;
-	if (json_statistics(&w->json, s) < 0)
+	w->payload.len = 0;
+	if (json_statistics(&w->payload, s) < 0)
 		return fail(w, -ENOMEM);
-	put_record(&w->records, RECORD_STATISTICS, &w->json);
-	return w->records.failed ? fail(w, -ENOMEM) : 0;
+	return end_record(w, RECORD_STATISTICS);
 }
 
 int stream_writer_redefine(struct stream_writer *w, const struct stream_definitions *definitions)
@@ -725,11 +711,11 @@ int stream_writer_finish(struct stream_writer *w, const struct stream_summary *s
 	if (close_chunk(w) < 0)
 		return w->error;
 	opened(w);
-	w->json.len = 0;
-	r = json_summary(&w->json, summary);
+	w->payload.len = 0;
+	r = json_summary(&w->payload, summary);
 	if (r < 0)
 		return fail(w, r);
-	put_record(&w->records, RECORD_SUMMARY, &w->json);
+	put_record(&w->records, RECORD_SUMMARY, &w->payload);
 	return close_chunk(w);
 }
 
@@ -744,11 +730,11 @@ static int put_head(struct stream_writer *w, const struct stream_header *header)
 	put16(prologue + 10, VERSION_MINOR);
 	put32(prologue + 12, (uint32_t)XXH3_64bits(prologue, 12));
 	bytes_put(&w->out, prologue, sizeof(prologue));
-	r = json_header(&w->json, &h);
+	r = json_header(&w->payload, &h);
 	if (r < 0)
 		return fail(w, r);
 	/* A chunk of its own: what keeps only the last segments keeps it too. */
-	put_record(&w->raw, RECORD_HEADER, &w->json);
+	put_record(&w->raw, RECORD_HEADER, &w->payload);
 	r = put_chunk(w, 0);
 	return r < 0 ? r : send(w);
 }
@@ -805,7 +791,7 @@ void stream_writer_free(struct stream_writer *w)
 	}
 	bytes_done(&w->ops);
 	bytes_done(&w->records);
-	bytes_done(&w->json);
+	bytes_done(&w->payload);
 	bytes_done(&w->column_head);
 	bytes_done(&w->column_data);
 	bytes_done(&w->raw);

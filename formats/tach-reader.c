@@ -1,4 +1,4 @@
-#include "formats/tach-reader.h"
+#include "formats/tach-parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-#include <zstd.h>
-
-#include "formats/bytes.h"
-#include "formats/stream-format.h"
-#include "formats/table.h"
 
 #define TACH_MAGIC   0x54414348u
 #define TACH_VERSION 1
@@ -61,11 +56,8 @@ enum status {
 	STATUS_EXCEPTION = 1 << 4,
 	STATUS_MAIN = 1 << 5,
 };
-#define NO_OPCODE  255
-#define TACH_DEPTH 256	/* frames of a stack; the format's own bound */
-#define RECORD_MAX 4096 /* bytes of a record with a whole stack, more than any has */
-#define BUFFER	   (256u << 10)
-#define ROWS	   4096
+#define TACH_DEPTH 256	      /* frames of a stack; the format's own bound */
+#define RECORD_MAX 4096	      /* bytes of a record with a whole stack, more than any has */
 #define PUSHES	   (1u << 17) /* that are remembered */
 #define PUSH_FROM  4	      /* frames; fewer are looked up one by one */
 #define LOST	   UINT32_MAX
@@ -73,27 +65,6 @@ enum status {
  * the memory there is. */
 #define MIN_NODES    (1u << 20)
 #define NODES_A_BYTE 32
-
-/* Bytes of a part of the file, unpacked where they are packed. */
-struct feed {
-	const struct tach_input *in;
-	uint64_t next, end; /* in the file */
-	uint8_t *buffer, *at, *stop;
-	ZSTD_DCtx *zstd; /* NULL: they are not packed */
-	uint8_t *packed;
-	ZSTD_inBuffer input;
-	bool ended, damaged;
-	int error;
-};
-
-/* What a name says about the frame that has it. */
-enum { NAME_NATIVE = 1, NAME_GC = 2, NAME_NOWHERE = 4, NAME_INTERNAL = 8 };
-enum { FRAME_LOST, FRAME_FINE, FRAME_INTERNAL };
-
-/* A function, by what its frames say of it. */
-struct function_key {
-	uint32_t file, name, kind;
-};
 
 /* A stack as the file builds them; the callers are its parent's. */
 struct node {
@@ -125,47 +96,17 @@ struct thread {
 	bool told;
 };
 
-struct reader {
-	const struct stream_handler *h;
-	void *arg;
-	int error;
-
-	bool swapped; /* numbers are in the other byte order */
-	uint64_t start_us, promised, strings_at, frames_at;
-	uint32_t string_count, frame_count; /* as the footer has them */
-	bool has_footer;
-
-	uint8_t *names, *frames; /* flags by number */
-	uint32_t name_count, names_cap, known_frames, frames_cap;
-	struct table functions, nodes, threads;
-	struct push *pushes;
-	uint32_t last_thread;
-	uint32_t ids; /* stacks told to the handler */
-	uint64_t max_nodes;
-
-	uint64_t times[ROWS], cpu[ROWS];
-	uint32_t row_threads[ROWS], row_stacks[ROWS];
-	uint16_t states[ROWS];
-	uint8_t how[ROWS];
-	uint32_t no_task[ROWS]; /* what these files do not tell: zeros */
-	size_t rows;
-	uint64_t delivered, lost;
-	uint16_t state_of[256];
-};
-
-#define CALL(r, name, ...)                                                                         \
-	((r)->h->name ? stop(r, (r)->h->name((r)->arg, 0, __VA_ARGS__)) : (r)->error)
-
-static int stop(struct reader *r, int error)
+int tach_stop(struct tach_reader *r, int error)
 {
 	if (r->error == 0)
 		r->error = error;
 	return r->error;
 }
 
-static void warn(struct reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(struct tach_reader *r, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
-static void warn(struct reader *r, const char *format, ...)
+static void warn(struct tach_reader *r, const char *format, ...)
 {
 	char text[256];
 	va_list ap;
@@ -178,7 +119,7 @@ static void warn(struct reader *r, const char *format, ...)
 	r->h->warning(r->arg, text);
 }
 
-static uint32_t get32(const struct reader *r, const uint8_t *p)
+static uint32_t get32(const struct tach_reader *r, const uint8_t *p)
 {
 	uint32_t v;
 
@@ -186,7 +127,7 @@ static uint32_t get32(const struct reader *r, const uint8_t *p)
 	return r->swapped ? __builtin_bswap32(v) : v;
 }
 
-static uint64_t get64(const struct reader *r, const uint8_t *p)
+static uint64_t get64(const struct tach_reader *r, const uint8_t *p)
 {
 	uint64_t v;
 
@@ -194,7 +135,7 @@ static uint64_t get64(const struct reader *r, const uint8_t *p)
 	return r->swapped ? __builtin_bswap64(v) : v;
 }
 
-static double get_double(const struct reader *r, const uint8_t *p)
+static double get_double(const struct tach_reader *r, const uint8_t *p)
 {
 	uint64_t bits = get64(r, p);
 	double v;
@@ -209,94 +150,6 @@ bool tach_begins(const void *bytes)
 
 	memcpy(&magic, bytes, sizeof(magic));
 	return magic == TACH_MAGIC || magic == __builtin_bswap32(TACH_MAGIC);
-}
-
-/* ---- bytes of the file ---- */
-
-static int feed_init(struct feed *f, const struct tach_input *in, uint64_t from, uint64_t to,
-		     bool packed)
-{
-	*f = (struct feed){.in = in, .next = from, .end = to};
-	f->buffer = malloc(BUFFER);
-	f->at = f->stop = f->buffer;
-	if (packed) {
-		f->packed = malloc(BUFFER);
-		f->zstd = ZSTD_createDCtx();
-	}
-	return f->buffer && (!packed || (f->packed && f->zstd)) ? 0 : -ENOMEM;
-}
-
-static void feed_done(struct feed *f)
-{
-	free(f->buffer);
-	free(f->packed);
-	ZSTD_freeDCtx(f->zstd);
-}
-
-/* Up to n more bytes of the part: how many; 0 at its end, or where the file ends before that. */
-static size_t read_part(struct feed *f, uint8_t *to, size_t n)
-{
-	ssize_t got;
-
-	if (n > f->end - f->next)
-		n = f->end - f->next;
-	if (n == 0)
-		return 0;
-	got = f->in->read(f->in->arg, f->next, to, n);
-	if (got < 0)
-		f->error = (int)got;
-	if (got <= 0) {
-		f->end = f->next;
-		return 0;
-	}
-	f->next += (uint64_t)got;
-	return (size_t)got;
-}
-
-/* Into the rest of the buffer. */
-static void unpack(struct feed *f)
-{
-	ZSTD_outBuffer output = {f->stop, BUFFER - (size_t)(f->stop - f->buffer), 0};
-
-	while (output.pos < output.size && !f->ended) {
-		size_t before = output.pos, left;
-
-		if (f->input.pos == f->input.size) {
-			f->input = (ZSTD_inBuffer){f->packed, read_part(f, f->packed, BUFFER), 0};
-			/* What the decoder still holds comes without more input. */
-			f->ended = f->input.size == 0;
-		}
-		left = ZSTD_decompressStream(f->zstd, &output, &f->input);
-		if (ZSTD_isError(left)) {
-			f->ended = f->damaged = true;
-		} else if (f->ended && output.pos > before) {
-			f->ended = false;
-		}
-	}
-	f->stop += output.pos;
-}
-
-/* Makes n bytes lie behind at, as far as there are so many: how many do. */
-static size_t feed_want(struct feed *f, size_t n)
-{
-	size_t have = (size_t)(f->stop - f->at);
-
-	if (have >= n || f->ended)
-		return have;
-	memmove(f->buffer, f->at, have);
-	f->at = f->buffer;
-	f->stop = f->buffer + have;
-	while (!f->ended && (size_t)(f->stop - f->at) < n) {
-		if (f->zstd) {
-			unpack(f);
-		} else {
-			size_t got = read_part(f, f->stop, BUFFER - (size_t)(f->stop - f->buffer));
-
-			f->stop += got;
-			f->ended = got == 0;
-		}
-	}
-	return (size_t)(f->stop - f->at);
 }
 
 static inline bool get_varint(struct cursor *c, uint64_t *ret)
@@ -319,202 +172,15 @@ static inline bool get_number(struct cursor *c, uint32_t *ret)
 	return true;
 }
 
-/* ---- the tables ---- */
-
-static bool put_flag(uint8_t **array, uint32_t *cap, uint32_t i, uint8_t flag)
-{
-	if (i >= *cap) {
-		uint32_t more = *cap ? 2 * *cap : 1024;
-		uint8_t *bytes = realloc(*array, more);
-
-		if (!bytes)
-			return false;
-		*array = bytes;
-		*cap = more;
-	}
-	(*array)[i] = flag;
-	return true;
-}
-
-static bool is_text(const uint8_t *bytes, size_t len, const char *text)
-{
-	return len == strlen(text) && memcmp(bytes, text, len) == 0;
-}
-
-/* The sampler's own frames below a program that it started; it does not show them either. */
-static bool is_internal(const uint8_t *bytes, size_t len)
-{
-	static const char suffix[] = "_sync_coordinator.py";
-	size_t n = sizeof(suffix) - 1;
-
-	return len >= n && memcmp(bytes + len - n, suffix, n) == 0;
-}
-
-static uint8_t name_flags(const uint8_t *bytes, size_t len)
-{
-	if (is_text(bytes, len, "~"))
-		return NAME_NOWHERE;
-	if (is_text(bytes, len, "<native>"))
-		return NAME_NATIVE;
-	if (is_text(bytes, len, "<GC>"))
-		return NAME_GC;
-	return is_internal(bytes, len) ? NAME_INTERNAL : 0;
-}
-
-/* How many of a table's entries there may be: what the footer says, if there is one. */
-static uint32_t table_limit(const struct reader *r, uint32_t count)
-{
-	return r->has_footer && count < MAX_TOTAL_IDS ? count : MAX_TOTAL_IDS;
-}
-
-/* 0, or an error. What is behind a string that is no string is not defined. */
-static int read_strings(struct reader *r, struct feed *f)
-{
-	uint32_t limit = table_limit(r, r->string_count);
-
-	while (r->name_count < limit) {
-		size_t have = feed_want(f, MAX_STRING + VARINT_MAX);
-		struct cursor c = {f->at, f->at + have, false};
-		struct stream_string s;
-		uint32_t len;
-
-		if (have == 0 || !get_number(&c, &len))
-			return f->error;
-		have = (size_t)(c.end - c.at);
-		s = (struct stream_string){(const char *)c.at, len < MAX_STRING ? len : MAX_STRING};
-		if (s.len > have)
-			return f->error;
-		if (!put_flag(&r->names, &r->names_cap, r->name_count, name_flags(c.at, s.len)))
-			return -ENOMEM;
-		if (CALL(r, string, ++r->name_count, &s) != 0)
-			return r->error;
-		f->at = (uint8_t *)c.at + s.len;
-		/* One that is longer than strings may be loses its end. */
-		for (uint32_t left = len - s.len; left > 0;) {
-			size_t n = feed_want(f, 1);
-
-			if (n == 0)
-				return f->error;
-			n = n < left ? n : left;
-			f->at += n;
-			left -= (uint32_t)n;
-		}
-	}
-	return f->error;
-}
-
-/* The id of the function; 0 when memory is short or the handler stops. */
-static uint32_t tell_function(struct reader *r, uint32_t file, uint32_t name)
-{
-	struct function_key key = {file + 1, name + 1, STREAM_FRAME_PYTHON};
-	struct stream_function function;
-	uint32_t before = r->functions.count, id;
-
-	if (r->names[file] & NAME_NOWHERE) {
-		key.file = 0;
-		if (r->names[name] & NAME_NATIVE)
-			key.kind = STREAM_FRAME_NATIVE;
-		if (r->names[name] & NAME_GC)
-			key.kind = STREAM_FRAME_GC;
-	}
-	id = table_intern(&r->functions, &key);
-	if (id == 0) {
-		stop(r, -ENOMEM);
-		return 0;
-	}
-	function = (struct stream_function){key.name, key.file, 0, (uint8_t)key.kind};
-	if (r->functions.count > before && CALL(r, function, id, &function) != 0)
-		return 0;
-	return id;
-}
-
-static int32_t position(int64_t v)
-{
-	return v >= 0 && v <= INT32_MAX ? (int32_t)v : -1;
-}
-
-/* One frame: whether there is one. */
-static bool read_frame(struct cursor *c, uint32_t *ret_file, uint32_t *ret_name,
-		       struct stream_frame *ret)
-{
-	uint64_t numbers[4];
-	int64_t line, column;
-	const uint8_t *op;
-
-	if (!get_number(c, ret_file) || !get_number(c, ret_name))
-		return false;
-	for (int i = 0; i < 4; i++)
-		if (!get_varint(c, &numbers[i]) || numbers[i] > UINT32_MAX)
-			return false;
-	op = cursor_take(c, 1);
-	if (!op)
-		return false;
-	line = unzigzag(numbers[0]);
-	column = unzigzag(numbers[2]);
-	ret->line = position(line);
-	ret->end_line = line < 0 ? -1 : position(line + unzigzag(numbers[1]));
-	ret->column = position(column);
-	ret->end_column = column < 0 ? -1 : position(column + unzigzag(numbers[3]));
-	ret->op = *op == NO_OPCODE ? 0 : *op + 1;
-	return true;
-}
-
-static int read_frames(struct reader *r, struct feed *f)
-{
-	uint32_t limit = table_limit(r, r->frame_count);
-
-	while (r->known_frames < limit) {
-		size_t have = feed_want(f, 6 * VARINT_MAX + 1);
-		struct cursor c = {f->at, f->at + have, false};
-		struct stream_frame frame = {0};
-		uint8_t flag = FRAME_LOST;
-		uint32_t file, name;
-
-		if (have == 0 || !read_frame(&c, &file, &name, &frame))
-			return f->error;
-		f->at = (uint8_t *)c.at;
-		if (file < r->name_count && name < r->name_count) {
-			flag = r->names[file] & NAME_INTERNAL ? FRAME_INTERNAL : FRAME_FINE;
-			frame.function = tell_function(r, file, name);
-			if (r->error || CALL(r, frame, r->known_frames + 1, &frame) != 0)
-				return r->error;
-			if (frame.op && CALL(r, op, r->known_frames + 1, frame.op) != 0)
-				return r->error;
-		}
-		if (!put_flag(&r->frames, &r->frames_cap, r->known_frames++, flag))
-			return -ENOMEM;
-	}
-	return f->error;
-}
-
-/* Strings lie between the two tables' beginnings, frames behind them. */
-static int read_tables(struct reader *r, const struct tach_input *in)
-{
-	uint64_t end = in->size - (r->has_footer ? FOOTER_LEN : 0);
-	struct feed f;
-	int e = feed_init(&f, in, r->strings_at, r->frames_at < end ? r->frames_at : end, false);
-
-	if (e == 0)
-		e = read_strings(r, &f);
-	feed_done(&f);
-	if (e < 0 || r->frames_at > end)
-		return e;
-	e = feed_init(&f, in, r->frames_at, end, false);
-	if (e == 0)
-		e = read_frames(r, &f);
-	feed_done(&f);
-	return e;
-}
-
 /* ---- stacks ---- */
 
-static const struct node *node_at(const struct reader *r, uint32_t i)
+static const struct node *node_at(const struct tach_reader *r, uint32_t i)
 {
 	return (const struct node *)(const void *)r->nodes.items + i;
 }
 
 /* The node of a frame that was called by parent; 0 when there is an error, or too many of them. */
-static uint32_t add_node(struct reader *r, uint32_t parent, uint32_t frame)
+static uint32_t add_node(struct tach_reader *r, uint32_t parent, uint32_t frame)
 {
 	struct node key = {.parent = parent, .frame = frame}, *n;
 	uint32_t before = r->nodes.count, i, caller = node_at(r, parent)->id;
@@ -525,7 +191,7 @@ static uint32_t add_node(struct reader *r, uint32_t parent, uint32_t frame)
 		return 0;
 	i = table_intern(&r->nodes, &key);
 	if (i == 0) {
-		stop(r, -ENOMEM);
+		tach_stop(r, -ENOMEM);
 		return 0;
 	}
 	if (r->nodes.count == before)
@@ -562,7 +228,7 @@ static const uint8_t *numbers_end(const uint8_t *at, const uint8_t *end, uint32_
 }
 
 /* Where it is remembered what so many frames from at to end make on top of node. */
-static struct push *find_push(struct reader *r, const uint8_t *at, const uint8_t *end,
+static struct push *find_push(struct tach_reader *r, const uint8_t *at, const uint8_t *end,
 			      uint32_t count, uint32_t node)
 {
 	XXH128_hash_t hash =
@@ -580,7 +246,7 @@ static struct push *find_push(struct reader *r, const uint8_t *at, const uint8_t
 
 /* count frames, the leaf first, on top of a node: the stack that they make. False: they are none,
  * or the error of the reader is set. */
-static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint32_t node,
+static bool push_frames(struct tach_reader *r, struct cursor *c, uint32_t count, uint32_t node,
 			struct place *ret)
 {
 	uint32_t frames[TACH_DEPTH];
@@ -612,7 +278,7 @@ static bool push_frames(struct reader *r, struct cursor *c, uint32_t count, uint
 	return true;
 }
 
-static uint32_t pop_frames(const struct reader *r, uint32_t node, uint32_t count)
+static uint32_t pop_frames(const struct tach_reader *r, uint32_t node, uint32_t count)
 {
 	for (; count > 0 && node; count--)
 		node = node_at(r, node)->parent;
@@ -620,7 +286,7 @@ static uint32_t pop_frames(const struct reader *r, uint32_t node, uint32_t count
 }
 
 /* The stack that a record makes of the thread's last one. False: it is damaged, or an error. */
-static bool read_stack(struct reader *r, struct cursor *c, uint8_t kind, struct place *at)
+static bool read_stack(struct tach_reader *r, struct cursor *c, uint8_t kind, struct place *at)
 {
 	uint32_t first = 0, count, base = 0;
 
@@ -664,7 +330,7 @@ static uint16_t state_of_status(uint8_t status)
 	return state;
 }
 
-static int flush_rows(struct reader *r)
+static int flush_rows(struct tach_reader *r)
 {
 	const struct stream_batch b = {.n = r->rows,
 				       .time_ns = r->times,
@@ -681,7 +347,7 @@ static int flush_rows(struct reader *r)
 	return n ? CALL(r, samples, &b) : r->error;
 }
 
-static int tell_thread(struct reader *r, uint32_t id, struct thread *t, uint8_t status)
+static int tell_thread(struct tach_reader *r, uint32_t id, struct thread *t, uint8_t status)
 {
 	const struct stream_thread thread = {.tid = t->key.tid,
 					     .interpreter = t->key.interpreter,
@@ -693,7 +359,7 @@ static int tell_thread(struct reader *r, uint32_t id, struct thread *t, uint8_t 
 }
 
 /* One sample, delta_us after the thread's last. */
-static int put_row(struct reader *r, uint32_t thread, struct thread *t, uint32_t id,
+static int put_row(struct tach_reader *r, uint32_t thread, struct thread *t, uint32_t id,
 		   uint64_t delta_us, uint8_t status)
 {
 	size_t i = r->rows;
@@ -717,8 +383,8 @@ static int put_row(struct reader *r, uint32_t thread, struct thread *t, uint32_t
 }
 
 /* The same stack so many times more. False as of read_stack(). */
-static bool read_repeats(struct reader *r, struct feed *f, struct cursor *c, uint32_t index,
-			 struct thread *t)
+static bool read_repeats(struct tach_reader *r, struct tach_feed *f, struct cursor *c,
+			 uint32_t index, struct thread *t)
 {
 	uint32_t count, id = t->at.id;
 
@@ -732,7 +398,7 @@ static bool read_repeats(struct reader *r, struct feed *f, struct cursor *c, uin
 			size_t have;
 
 			f->at = (uint8_t *)c->at;
-			have = feed_want(f, RECORD_MAX);
+			have = tach_feed_want(f, RECORD_MAX);
 			*c = (struct cursor){f->at, f->at + have, false};
 		}
 		if (!get_varint(c, &delta))
@@ -745,7 +411,7 @@ static bool read_repeats(struct reader *r, struct feed *f, struct cursor *c, uin
 }
 
 /* The index of a thread, its state in *ret; 0 when there is an error, or there are too many. */
-static uint32_t find_thread(struct reader *r, const uint8_t *p, struct thread **ret)
+static uint32_t find_thread(struct tach_reader *r, const uint8_t *p, struct thread **ret)
 {
 	struct thread_key key = {get64(r, p), get32(r, p + 8), 0};
 	uint32_t before = r->threads.count, i = r->last_thread;
@@ -755,7 +421,7 @@ static uint32_t find_thread(struct reader *r, const uint8_t *p, struct thread **
 		return i;
 	r->last_thread = i = table_intern(&r->threads, &key);
 	if (i == 0)
-		stop(r, -ENOMEM);
+		tach_stop(r, -ENOMEM);
 	if (i == 0 || i > MAX_THREAD_IDS)
 		return 0;
 	*ret = (struct thread *)(void *)r->threads.items + i;
@@ -765,7 +431,7 @@ static uint32_t find_thread(struct reader *r, const uint8_t *p, struct thread **
 }
 
 /* One record. False: it is damaged or cut, or the reader's error is set. */
-static bool read_record(struct reader *r, struct feed *f, struct cursor *c)
+static bool read_record(struct tach_reader *r, struct tach_feed *f, struct cursor *c)
 {
 	const uint8_t *head = cursor_take(c, 13);
 	struct thread *t = NULL;
@@ -786,13 +452,13 @@ static bool read_record(struct reader *r, struct feed *f, struct cursor *c)
 	       put_row(r, i, t, t->at.id, delta, *status) == 0;
 }
 
-static int read_samples(struct reader *r, const struct tach_input *in, bool packed)
+static int read_samples(struct tach_reader *r, const struct tach_input *in, bool packed)
 {
-	struct feed f;
-	int e = feed_init(&f, in, HEADER_LEN, r->strings_at, packed);
+	struct tach_feed f;
+	int e = tach_feed_init(&f, in, HEADER_LEN, r->strings_at, packed);
 	size_t have;
 
-	while (e == 0 && (have = feed_want(&f, RECORD_MAX)) > 0) {
+	while (e == 0 && (have = tach_feed_want(&f, RECORD_MAX)) > 0) {
 		struct cursor c = {f.at, f.at + have, false};
 
 		/* Records are short: many lie in what is there. */
@@ -808,7 +474,7 @@ static int read_samples(struct reader *r, const struct tach_input *in, bool pack
 		e = f.error;
 	if (e == 0)
 		e = flush_rows(r);
-	feed_done(&f);
+	tach_feed_done(&f);
 	return e;
 }
 
@@ -822,7 +488,7 @@ static const char *mode_name(uint32_t flags)
 	return names[i < sizeof(names) / sizeof(names[0]) ? i : 0];
 }
 
-static int tell_header(struct reader *r, const uint8_t *head, struct tach_facts *facts)
+static int tell_header(struct tach_reader *r, const uint8_t *head, struct tach_facts *facts)
 {
 	struct stream_header *h = calloc(1, sizeof(*h));
 	uint32_t flags = get32(r, head + HEADER_FLAGS);
@@ -857,7 +523,7 @@ static int read_exactly(const struct tach_input *in, uint64_t at, void *buf, siz
 	return got < 0 ? (int)got : (size_t)got == n ? 0 : -EINVAL;
 }
 
-static int read_header(struct reader *r, const struct tach_input *in, uint8_t head[HEADER_LEN])
+static int read_header(struct tach_reader *r, const struct tach_input *in, uint8_t head[HEADER_LEN])
 {
 	uint32_t magic;
 	int e = read_exactly(in, 0, head, HEADER_LEN);
@@ -883,7 +549,7 @@ static int read_header(struct reader *r, const struct tach_input *in, uint8_t he
 }
 
 /* The counts of the tables, and what the recorder measured. A file that is cut has neither. */
-static int read_footer(struct reader *r, const struct tach_input *in, struct tach_facts *facts,
+static int read_footer(struct tach_reader *r, const struct tach_input *in, struct tach_facts *facts,
 		       struct stream_summary *summary)
 {
 	uint8_t end[STATISTICS_LEN + FOOTER_LEN], *footer = end + STATISTICS_LEN;
@@ -916,7 +582,7 @@ static int read_footer(struct reader *r, const struct tach_input *in, struct tac
 }
 
 /* What is not as the header says. */
-static int tell_damage(struct reader *r)
+static int tell_damage(struct tach_reader *r)
 {
 	uint64_t missing = r->promised > r->delivered ? r->promised - r->delivered : 0;
 
@@ -940,7 +606,7 @@ static int tell_damage(struct reader *r)
 	return missing ? CALL(r, damage, missing) : 0;
 }
 
-static int read_all(struct reader *r, const struct tach_input *in, struct tach_facts *facts)
+static int read_all(struct tach_reader *r, const struct tach_input *in, struct tach_facts *facts)
 {
 	uint8_t head[HEADER_LEN];
 	struct stream_summary *summary = calloc(1, sizeof(*summary));
@@ -953,7 +619,7 @@ static int read_all(struct reader *r, const struct tach_input *in, struct tach_f
 	if (e == 0)
 		e = CALL(r, segment, 0);
 	if (e == 0)
-		e = read_tables(r, in);
+		e = tach_read_tables(r, in, in->size - (r->has_footer ? FOOTER_LEN : 0));
 	if (e == 0)
 		e = read_samples(r, in, get32(r, head + HEADER_CODEC) != 0);
 	if (e == 0)
@@ -971,7 +637,7 @@ static int read_all(struct reader *r, const struct tach_input *in, struct tach_f
 int tach_read(const struct tach_input *in, const struct stream_handler *h, void *arg,
 	      struct tach_facts *ret_facts)
 {
-	struct reader *r = calloc(1, sizeof(*r));
+	struct tach_reader *r = calloc(1, sizeof(*r));
 	struct tach_facts facts = {.failed = -1};
 	int e = -ENOMEM;
 

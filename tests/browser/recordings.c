@@ -8,6 +8,7 @@
 
 #include "formats/bytes.h"
 #include "formats/stream.h"
+#include "tests/unit/stream_tables.h"
 
 #define MAX_ITEMS 210000
 
@@ -21,42 +22,8 @@ struct made {
 	uint32_t n_strings, n_functions, n_frames, n_stacks, n_threads;
 };
 static struct made made;
-
-static bool get_string(void *arg, uint32_t id, struct stream_string *ret)
-{
-	*ret = made.strings[id];
-	return true;
-}
-
-static bool get_function(void *arg, uint32_t id, struct stream_function *ret)
-{
-	*ret = made.functions[id];
-	return true;
-}
-
-static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
-{
-	*ret = made.frames[id];
-	return true;
-}
-
-static bool get_stack(void *arg, uint32_t id, struct stream_stack *ret)
-{
-	*ret = made.stacks[id];
-	return true;
-}
-
-static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
-{
-	*ret = made.threads[id];
-	return true;
-}
-
-static const struct stream_definitions definitions = {.string = get_string,
-						      .function = get_function,
-						      .frame = get_frame,
-						      .stack = get_stack,
-						      .thread = get_thread};
+static struct stream_tables tables = {made.strings, made.functions, made.frames, made.stacks,
+				      made.threads};
 
 static uint32_t add_bytes(const char *bytes, size_t len)
 {
@@ -129,6 +96,7 @@ static void begin(struct recording *r, const char *folder, const char *name, con
 				  .pyprof = "test",
 				  .start_monotonic_ns = 5000000000,
 				  .start_real_ns = 1700000000000000000};
+	const struct stream_definitions definitions = stream_tables_definitions(&tables);
 	struct stream_writer_options o = {
 		.codec = STREAM_ZSTD, .segment_ns = 1000000000000, .segment_bytes = 1u << 28};
 

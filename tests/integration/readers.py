@@ -3,7 +3,6 @@
 Each reader returns a Profile, in samples or nanoseconds: the functions, the total, how much each
 function is the leaf of a stack and how much it is on one, and how much is in a call of one function
 by another. What a reader does not tell is None."""
-import fcntl
 import functools
 import gzip
 import json
@@ -20,7 +19,6 @@ import support
 SPEEDSCOPE = "speedscope@1.25.0"
 PROFILER = "@firefox-devtools/profiler-cli@0.10.0"
 NODE = 18   # what the readers are known to start with
-CACHE = os.path.join(os.path.dirname(support.pythons.cache()), "npm")
 SCRIPT = os.path.join(support.TESTS, "readers", "speedscope.js")
 
 
@@ -55,21 +53,9 @@ def packages():
     version = subprocess.run(["node", "--version"], stdout=subprocess.PIPE, text=True, check=True)
     if int(version.stdout.lstrip("v").split(".")[0]) < NODE:
         return None, f"node is {version.stdout.strip()}: the readers need {NODE}"
-    modules = os.path.join(CACHE, "node_modules")
-    os.makedirs(CACHE, exist_ok=True)
-    with open(os.path.join(CACHE, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not all(os.path.isdir(os.path.join(modules, package.rpartition("@")[0]))
-                   for package in (SPEEDSCOPE, PROFILER)):
-            result = subprocess.run(
-                ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts",
-                 "--fetch-retries=1", "--fetch-timeout=30000",
-                 "--prefix", CACHE, SPEEDSCOPE, PROFILER],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if result.returncode:
-                return None, (f"npm cannot install {SPEEDSCOPE} and {PROFILER}: "
-                              f"{result.stdout.strip().splitlines()[-1:]}")
-    return modules, None
+    result = subprocess.run([os.path.join(support.TESTS, "packages"), "npm", SPEEDSCOPE, PROFILER],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return result.stdout.strip(), result.stderr.strip()
 
 
 def npm():

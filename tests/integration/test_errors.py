@@ -190,35 +190,56 @@ def test_full_device_does_not_take_the_target_down_with_run(workdir):
 
 @pytest.mark.parametrize("args", [["--no-such"], ["no-such"], []])
 def test_unknown_command_is_a_usage_error(args):
-    result = pyprof(*args)
-    assert result.status == USAGE, result
-    assert result.out == "" and result.messages
+    refuses(pyprof(*args), USAGE, *args, "pyprof -h")
 
 
 @pytest.mark.parametrize("command", ["run", "attach", "dump", "replay", "ps"])
 def test_unknown_option_is_a_usage_error(command):
     for option in "--no-such-option", "-Q":
-        result = pyprof(command, option)
-        assert result.status == USAGE, result
-        assert option in result.messages[0]
+        refuses(pyprof(command, option), USAGE, option, f"pyprof {command} -h")
 
 
 @pytest.mark.parametrize("options", [
     ["-r", "0"], ["-r", "-5"], ["-r", "fast"], ["-r", "nan"], ["-d", "-1"], ["-d", "x"],
     ["-d", "0"], ["--stop-budget", "101%"], ["--stop-budget", "-1"], ["--mode", "no-such"],
     ["--sort", "no-such"], ["-l", "0"], ["--compression", "rar"], ["--pstats", "--collapsed"],
-    ["-r"], ["--json"], ["-o", ""]])
+    ["-r"], ["--json"], ["-o", ""], ["--thread", ""], ["--socket", ""]])
 def test_value_that_makes_no_sense_is_a_usage_error(options, target):
-    result = pyprof("attach", *options, target.pid)
-    assert result.status == USAGE, result
-    assert result.messages and result.out == ""
+    refuses(pyprof("attach", *options, target.pid), USAGE)
 
 
-def test_operand_that_is_missing_or_too_many():
-    assert pyprof("attach").status == USAGE
-    assert pyprof("dump", 1, 2).status == USAGE
-    assert pyprof("dump", "0").status == USAGE
-    assert pyprof("ps", "1").status == USAGE
+@pytest.mark.parametrize("line, status, words", [
+    (["attach"], USAGE, "attach [options] PID"),
+    (["dump", 1, 2], USAGE, "too many arguments"),
+    (["dump", "0"], USAGE, '"0" is no process id'),
+    (["ps", "1"], USAGE, "too many arguments"),
+    (["attach", "--flamegraph", "--svg", 1], USAGE, "--svg: only one output format"),
+    (["attach", "--thread", "", 1], USAGE, '--thread "": a pattern'),
+    (["attach", "--s", 1], USAGE, "ambiguous option --s"),
+    (["attach", "--all-threads=yes", 1], USAGE, "takes no value"),
+    (["dump", "-o", "x", 1], USAGE, "unknown option -o"),
+    (["dump", "--async-mode", "all", 1], USAGE, "a mode of --async-aware"),
+    (["replay", "-d", "5", "x"], USAGE, "unknown option -d"),
+    (["replay", "--from", "2", "--to", "1", "x"], USAGE, "--from is not before --to"),
+    (["replay", "--pid", "1,,2", "x"], USAGE, "separated by commas"),
+    (["run"], USAGE, "SCRIPT [ARG...]"),
+    (["run", "-m"], USAGE, "-m MODULE"),
+    (["run", "--python", "", "x.py"], USAGE, '--python ""'),
+    (["run", "python3", "x.py"], 125, "a command that is no script follows --"),
+    (["run", "./python3"], 125, "./python3: No such file"),
+], ids=str)
+def test_what_people_type_wrong_is_told_in_one_line(line, status, words):
+    refuses(pyprof(*line), status, words)
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--no-such"], "unknown option --no-such"), (["-x"], "unknown option -x"),
+    (["--socket"], "--socket needs a value"), (["--socket", ""], "--socket is empty"),
+    (["x"], "nothing to give but options")])
+def test_what_people_type_wrong_for_the_daemon(options, words):
+    result = pyprof(*options, program=PYPROFD)
+    assert result.status == USAGE and len(result.messages) == 1, result
+    assert words in result.err and result.err.endswith("; see: pyprofd -h\n")
 
 
 # ---- recordings ----

@@ -371,6 +371,9 @@ def test_the_default_name_tells_what_is_in_it(two, workdir):
         f.write(made())
     pyprof("replay", "--collapsed", "made.bin", check=True, cwd=workdir)
     assert "collapsed_made.txt" in os.listdir(workdir)
+    for paths, folder in ((two, "heatmap_merged"), (["made.bin"], "heatmap_made")):
+        pyprof("replay", "--heatmap", *paths, check=True, cwd=workdir)
+        assert "index.html" in os.listdir(os.path.join(workdir, folder))
 
 
 # ---- what is no recording ----

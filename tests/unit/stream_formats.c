@@ -7,9 +7,12 @@
 #include <cmocka.h>
 
 #include "tests/unit/stream_fixture.h"
+#include "tests/unit/stream_tables.h"
 
-static const char *const strings[] = {
-	"", "/app/a.py", "/lib/b.py", "main", "C.work", "<moving>", "x;y.py", "na\nme\xff", "Main",
+static const struct stream_string strings[] = {
+	STREAM_TEXT(""),       STREAM_TEXT("/app/a.py"),  STREAM_TEXT("/lib/b.py"),
+	STREAM_TEXT("main"),   STREAM_TEXT("C.work"),	  STREAM_TEXT("<moving>"),
+	STREAM_TEXT("x;y.py"), STREAM_TEXT("na\nme\xff"), STREAM_TEXT("Main"),
 };
 static const struct stream_function functions[] = {
 	{0}, {3, 1, 9, 0}, {4, 2, 2, 0}, {5, 0, 0, STREAM_FRAME_MOVING}, {7, 6, 1, 0},
@@ -26,50 +29,17 @@ static const struct stream_frame frames[] = {
 static const struct stream_stack stacks[] = {
 	{0}, {0, 1}, {1, 2}, {1, 3}, {2, 3}, {1, 4}, {0, 5},
 };
+static const struct stream_thread threads[] = {
+	{0},
+	{.tid = 100, .ident = 0xfedcba9876543210, .name = 8, .main = true},
+	{.tid = 101, .ident = 0xfedcba9876543210},
+};
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
-static bool get_string(void *arg, uint32_t id, struct stream_string *ret)
-{
-	if (id >= COUNT(strings))
-		return false;
-	*ret = (struct stream_string){strings[id], strlen(strings[id])};
-	return true;
-}
-
-static bool get_function(void *arg, uint32_t id, struct stream_function *ret)
-{
-	*ret = functions[id];
-	return true;
-}
-
-static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
-{
-	*ret = frames[id];
-	return true;
-}
-
-static bool get_stack(void *arg, uint32_t id, struct stream_stack *ret)
-{
-	*ret = stacks[id];
-	return true;
-}
-
-static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
-{
-	*ret = (struct stream_thread){.tid = 99 + id,
-				      .ident = 0xfedcba9876543210,
-				      .name = id == 1 ? 8 : 0,
-				      .main = id == 1};
-	return true;
-}
 
 static struct model *make_model(const struct model_options *options)
 {
-	static const struct stream_definitions d = {.string = get_string,
-						    .function = get_function,
-						    .frame = get_frame,
-						    .stack = get_stack,
-						    .thread = get_thread};
+	struct stream_tables tables = {strings, functions, frames, stacks, threads};
+	const struct stream_definitions d = stream_tables_definitions(&tables);
 	static const uint8_t samples[][2] = {
 		{1, 2}, {1, 3}, {1, 2}, {1, 4}, {1, 4}, {1, 1}, {1, 5}, {2, 3}, {2, 6},
 	};

@@ -10,23 +10,24 @@
 #include "formats/html.h"
 #include "tests/unit/stream_fixture.h"
 #include "tests/unit/stream_formats.h"
+#include "tests/unit/stream_tables.h"
 
 /* ---- a profile that is known by heart ---- */
 
-static const char *const strings[] = {
-	"",
-	"/srv/app/main.py",
-	"/srv/app/lib/util.py",
-	"/usr/lib/python3.13/json/decoder.py",
-	"/venv/lib/python3.13/site-packages/dep.py",
-	"/opt/elsewhere.py",
-	"<frozen runpy>",
-	"rel.py",
-	"<string>",
-	"<module>", /* 9 */
-	"work",
-	"walk",
-	"<moving>",
+static const struct stream_string strings[] = {
+	STREAM_TEXT(""),
+	STREAM_TEXT("/srv/app/main.py"),
+	STREAM_TEXT("/srv/app/lib/util.py"),
+	STREAM_TEXT("/usr/lib/python3.13/json/decoder.py"),
+	STREAM_TEXT("/venv/lib/python3.13/site-packages/dep.py"),
+	STREAM_TEXT("/opt/elsewhere.py"),
+	STREAM_TEXT("<frozen runpy>"),
+	STREAM_TEXT("rel.py"),
+	STREAM_TEXT("<string>"),
+	STREAM_TEXT("<module>"), /* 9 */
+	STREAM_TEXT("work"),
+	STREAM_TEXT("walk"),
+	STREAM_TEXT("<moving>"),
 };
 static const struct stream_function functions[] = {
 	{0},
@@ -63,44 +64,13 @@ static const struct stream_stack stacks[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
-static bool get_string(void *arg, uint32_t id, struct stream_string *ret)
-{
-	*ret = (struct stream_string){strings[id], strlen(strings[id])};
-	return true;
-}
-
-static bool get_function(void *arg, uint32_t id, struct stream_function *ret)
-{
-	*ret = functions[id];
-	return true;
-}
-
-static bool get_frame(void *arg, uint32_t id, struct stream_frame *ret)
-{
-	*ret = frames[id];
-	return true;
-}
-
-static bool get_stack(void *arg, uint32_t id, struct stream_stack *ret)
-{
-	*ret = stacks[id];
-	return true;
-}
-
-static bool get_thread(void *arg, uint32_t id, struct stream_thread *ret)
-{
-	*ret = (struct stream_thread){.tid = 99 + id, .main = true};
-	return true;
-}
+static const struct stream_thread threads[] = {{0}, {.tid = 100, .main = true}};
 
 /* times[i] samples of stack i, 10 ms apart. */
 static struct model *make_model(const unsigned *times, size_t n)
 {
-	static const struct stream_definitions d = {.string = get_string,
-						    .function = get_function,
-						    .frame = get_frame,
-						    .stack = get_stack,
-						    .thread = get_thread};
+	struct stream_tables tables = {strings, functions, frames, stacks, threads};
+	const struct stream_definitions d = stream_tables_definitions(&tables);
 	struct stream_header h = {.stream_id = 1,
 				  .time_unit_ns = 1000,
 				  .rate_hz = 100,
