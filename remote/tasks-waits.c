@@ -9,12 +9,13 @@
 #include "remote/sampler.h"
 #include "remote/tasks.h"
 
-#define FIND_NS	    50000000u  /* between two looks for asyncio, which may be imported later */
-#define FIND_AGAIN  2	       /* looks more once it was found: it may have been half imported */
-#define GREEN_NS    100000000u /* between two looks for greenlets at least */
-#define GREEN_SHARE 50u	       /* and so often as long as one takes */
-#define GREEN_CALLS 8192u      /* what one may cost for each list: some 12 ms */
-#define TELL_NS	    500000000u /* a stay is told in pieces of this: a recording may be cut */
+#define FIND_NS	    50000000u	/* between two looks for asyncio, which may be imported later */
+#define FIND_AGAIN  2		/* looks more once it was found: it may have been half imported */
+#define GREEN_NS    100000000u	/* between two looks for greenlets at least */
+#define NO_GREEN_NS 1000000000u /* where the module is not imported */
+#define GREEN_SHARE 50u		/* and so often as long as one takes */
+#define GREEN_CALLS 8192u	/* what one may cost for each list: some 12 ms */
+#define TELL_NS	    500000000u	/* a stay is told in pieces of this: a recording may be cut */
 #define FORGET	    1024u /* looks after which pages that are not needed any more are given up */
 #define MAX_CHAIN   64	  /* tasks above each other in one stack */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
@@ -444,7 +445,9 @@ static int refresh_greenlets(struct waits *w, uint64_t now)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
 	ns = (clock_ns() - begin) * GREEN_SHARE;
-	w->green_ns = now + (ns > GREEN_NS ? ns : GREEN_NS);
+	w->green_ns = now + (task_reader_knows_greenlets(w->reader) ? GREEN_NS : NO_GREEN_NS);
+	if (w->green_ns < now + ns)
+		w->green_ns = now + ns;
 	return r;
 }
 

@@ -468,6 +468,11 @@ enum tasks_found task_reader_found(const struct task_reader *r)
 	return readable ? TASKS_FOUND : r->found;
 }
 
+bool task_reader_knows_greenlets(const struct task_reader *r)
+{
+	return r->n_green > 0;
+}
+
 bool task_reader_lacks_greenlets(const struct task_reader *r)
 {
 	for (size_t i = 0; i < r->n_green; i++)
@@ -1555,13 +1560,14 @@ static int look_at_all(struct look *k)
 		k->out->more |= k->r->green[i].all.more;
 	for (size_t i = 0; i < k->n_threads && !k->error; i++)
 		read_running(k, &k->threads[i]);
-	for (size_t i = 0; i < k->out->n && !k->error; i++)
-		if (k->out->info[i].problem != TASK_FINE)
+	for (size_t i = 0; i < k->out->n && !k->error; i++) {
+		if (k->out->info[i].problem != TASK_FINE || k->work[i].on_stack)
 			continue;
-		else if (k->work[i].green)
+		if (k->work[i].green)
 			read_green_stack(k, i);
-		else if (!k->work[i].on_stack)
+		else
 			read_chain(k, i);
+	}
 	e = k->error ? k->error : read_awaiters(k);
 	for (size_t i = 0; i < k->out->n && e == 0; i++)
 		k->out->problems += k->out->info[i].problem != TASK_FINE;

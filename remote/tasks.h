@@ -98,7 +98,9 @@ bool task_reader_knows_asyncio(const struct task_reader *r);
  * greenlets_find(). */
 int task_reader_find_greenlets(struct task_reader *r, uint64_t calls);
 
-/* Whether there are greenlets that were not found, or cannot be read. */
+/* Whether the module greenlet was imported; whether there are greenlets that were not found, or
+ * cannot be read. */
+bool task_reader_knows_greenlets(const struct task_reader *r);
 bool task_reader_lacks_greenlets(const struct task_reader *r);
 
 /* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
