@@ -99,6 +99,13 @@ static int replay(const struct options *o)
 	struct model *m;
 	int status = 0;
 
+	if (o->fold_threads && o->format->tracks) {
+		message("%s shows each thread over time: --fold thread would put several at one "
+			"moment",
+			o->format->name);
+		return STATUS_USAGE;
+	}
+
 	if (overwrites_input(o))
 		return STATUS_USAGE;
 	options_question(o, &question);

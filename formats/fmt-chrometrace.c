@@ -365,5 +365,6 @@ const struct format format_chrometrace = {
 	.name = "chrometrace",
 	.extension = "json",
 	.timeline = true,
+	.tracks = true,
 	.write = chrometrace_write,
 };

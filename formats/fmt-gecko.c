@@ -1106,5 +1106,6 @@ const struct format format_gecko = {
 	.extension = "json",
 	.opcodes = true,
 	.timeline = true,
+	.tracks = true,
 	.write = gecko_write,
 };

@@ -65,6 +65,7 @@ struct format {
 	bool binary;		/* not for a terminal */
 	bool opcodes;		/* shows the instructions of frames */
 	bool timeline;		/* reads model_samples() */
+	bool tracks;		/* shows each thread over time: not several as one */
 	/* 0, -ENOMEM, -ENODATA when there are no samples (nothing is written then), or -errno of
 	 * the writing. Does not close or flush out. */
 	int (*write)(const struct model *m, const struct format_options *options, FILE *out);

@@ -1619,12 +1619,20 @@ static int find_owners(struct model *m, uint32_t *owner)
 	return 0;
 }
 
+/* arg: which thread each has become. */
+static int fold_sample(void *arg, struct model_sample *s)
+{
+	s->thread = ((const uint32_t *)arg)[s->thread];
+	return 0;
+}
+
 int model_fold_threads(struct model *m, bool all_processes)
 {
 	struct model_private *p = m->p;
+	uint32_t *became = calloc((size_t)m->thread_count + 1, sizeof(*became));
 	uint32_t *owner = calloc((size_t)m->process_count + 1, sizeof(*owner));
 	struct table threads = {0}, counts = {0};
-	int r = owner ? 0 : -ENOMEM;
+	int r = owner && became ? 0 : -ENOMEM;
 
 	if (r == 0 && !all_processes)
 		r = find_owners(m, owner);
@@ -1638,6 +1646,7 @@ int model_fold_threads(struct model *m, bool all_processes)
 		struct model_thread key = {.process = owner[m->threads[i].process]};
 		uint32_t thread = table_intern(&threads, &key);
 
+		became[i] = thread;
 		if (thread == 0)
 			r = -ENOMEM;
 		else
@@ -1646,8 +1655,7 @@ int model_fold_threads(struct model *m, bool all_processes)
 	}
 	for (uint32_t i = 0; r == 0 && i < m->count_count; i++) {
 		const struct model_count *c = &m->counts[i];
-		struct model_thread thread = {.process = owner[m->threads[c->thread].process]};
-		struct model_count key = {table_intern(&threads, &thread), c->node, 0, 0}, *to;
+		struct model_count key = {became[c->thread], c->node, 0, 0}, *to;
 		uint32_t count = table_intern(&counts, &key);
 
 		if (count == 0) {
@@ -1658,7 +1666,11 @@ int model_fold_threads(struct model *m, bool all_processes)
 		to->count += c->count;
 		to->ns += c->ns;
 	}
+	/* Its file's errors are for who reads it. */
+	if (r == 0)
+		(void)timeline_change(&p->timeline, fold_sample, became);
 	free(owner);
+	free(became);
 	if (r < 0) {
 		table_done(&threads);
 		table_done(&counts);

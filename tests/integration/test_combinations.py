@@ -246,6 +246,19 @@ def test_what_is_not_in_a_recording_is_refused_in_a_line(format, recordings, wor
     assert not os.path.exists(path)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("fold", ["thread", "process", "process,thread"])
+def test_what_is_folded_is_written_in_every_format(format, fold, recordings, workdir):
+    path = recordings["running", "all", "opcodes", "family"]
+    if "thread" in fold and format in ("gecko", "chrometrace"):
+        _, options = output(format, workdir)
+        assert "shows each thread over time" in refused("replay", *options, "--fold", fold, path)
+        return
+    count, _ = written(format, workdir, "replay", "--fold", fold, path)
+    if format in COUNTED_ALIKE:
+        assert count == written("collapsed", workdir, "replay", path)[0]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_tasks_that_wait_have_a_part_in_wall_mode_alone(mode, recordings, workdir):
     running, both = (written("collapsed", workdir, "replay", "--mode", mode, *ASYNC[tasks],
