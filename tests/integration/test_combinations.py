@@ -29,8 +29,9 @@ SETS = list(itertools.product(ASYNC, THREADS, OPCODES, PROCESSES))
 def of_collapsed(path):
     with open(path) as f:
         lines = f.read().splitlines()
-    assert all(line.split(";")[0].split(":")[0] in ("tid", "pid") for line in lines)
-    return sum(int(line.rpartition(" ")[2]) for line in lines)
+    stacks = [line.rpartition(" ") for line in lines]
+    assert all(all(stack.split(";")) and int(count) > 0 for stack, _, count in stacks)
+    return sum(int(count) for *_, count in stacks)
 
 
 def of_table(path):
