@@ -234,9 +234,9 @@ int model_fold_threads(struct model *m, bool all_processes);
 /* The interval asked for, ns, an hour at most; 0 when none was. */
 uint64_t model_interval(const struct stream_header *h);
 
-/* The samples one by one, with model_options.timeline: those of each thread in the order of time,
- * threads mixed as they came. 0, what take returned when not 0, or -errno when the file they are
- * kept in failed, now or earlier. May be called any number of times. */
+/* The samples one by one, with model_options.timeline: those of each thread in the order of time
+ * (unless it was folded), threads mixed as they came. 0, what take returned when not 0, or -errno
+ * when the file they are kept in failed, now or earlier. May be called any number of times. */
 int model_samples(const struct model *m, int (*take)(void *arg, const struct model_sample *s),
 		  void *arg);
 

@@ -29,8 +29,9 @@ SETS = list(itertools.product(ASYNC, THREADS, OPCODES, PROCESSES))
 def of_collapsed(path):
     with open(path) as f:
         lines = f.read().splitlines()
-    assert all(line.split(";")[0].split(":")[0] in ("tid", "pid") for line in lines)
-    return sum(int(line.rpartition(" ")[2]) for line in lines)
+    stacks = [line.rpartition(" ") for line in lines]
+    assert all(all(stack.split(";")) and int(count) > 0 for stack, _, count in stacks)
+    return sum(int(count) for *_, count in stacks)
 
 
 def of_table(path):
@@ -244,6 +245,15 @@ def test_what_is_not_in_a_recording_is_refused_in_a_line(format, recordings, wor
     assert "async-mode all" in refused("replay", *options, *ASYNC["all"],
                                        recordings["running", "", "", ""])
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("fold", ["thread", "process", "process,thread"])
+def test_what_is_folded_is_written_in_every_format(format, fold, recordings, workdir):
+    path = recordings["running", "all", "opcodes", "family"]
+    count, _ = written(format, workdir, "replay", "--fold", fold, path)
+    if format in COUNTED_ALIKE:
+        assert count == written("collapsed", workdir, "replay", path)[0]
 
 
 @pytest.mark.parametrize("mode", MODES)

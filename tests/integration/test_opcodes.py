@@ -1,6 +1,7 @@
 """Instructions are those that `dis` shows, specialised as they are, on every version."""
 import json
 import os
+import re
 
 import pytest
 
@@ -93,3 +94,46 @@ def test_the_tables_are_those_of_the_interpreters():
     if "no interpreter here" in run.stdout:
         pytest.skip(run.stdout.strip())
     assert run.returncode == 0, run.stdout
+
+
+def instructions_of(format, workdir, *recordings):
+    """The names of instructions that a file has."""
+    import shutil
+    from test_flamegraph import Data
+    path = os.path.join(workdir, "out")
+    shutil.rmtree(path, ignore_errors=True)
+    fold = "process" if format == "gecko" else "process,thread"
+    pyprof("replay", "--opcodes", "--fold", fold, f"--{format}", "-o", path, *recordings,
+           check=True)
+    if format == "gecko":
+        with open(path) as f:
+            found = {data["opname"] for thread in json.load(f)["threads"]
+                     for data in thread["markers"]["data"] if "opname" in data}
+    elif format == "flamegraph":
+        found = {text for text in Data(path).text if re.fullmatch(r"[A-Z_0-9]+( \([A-Z_0-9]+\))?", text)}
+    else:
+        pages = "".join(open(os.path.join(path, name)).read() for name in os.listdir(path))
+        found = {code for section in re.findall(r'<section class="ops">.*?</section>', pages, re.S)
+                 for code in re.findall(r"<code>(.*?)</code>", section)}
+        shutil.rmtree(path)
+        return found
+    os.unlink(path)
+    return found
+
+
+@pytest.mark.parametrize("format", ["gecko", "flamegraph", "heatmap"])
+def test_of_several_versions_each_has_its_own_names(format, start, workdir):
+    """Put together they are called as they are called alone."""
+    from conftest import find_interpreter
+    recordings, alone = [], []
+    for version in "3.8", "3.13":
+        target = start(find_interpreter(version), "hot.py")
+        target.expect("ready")
+        recordings.append(os.path.join(workdir, version + ".pyprof"))
+        pyprof("attach", "-d", "0.5", "--opcodes", "--binary", "-o", recordings[-1], target.pid,
+               check=True)
+        alone.append(instructions_of(format, workdir, recordings[-1]))
+        target.close()
+    assert all(len(names) > 5 for names in alone) and alone[0] != alone[1]
+    for order in (recordings, recordings[::-1]):
+        assert instructions_of(format, workdir, *order) == alone[0] | alone[1]

@@ -153,7 +153,7 @@ def undumpable(count):
 
     def hide_and_work(number):
         prctl(4, 0, 0, 0, 0)       # PR_SET_DUMPABLE
-        work(number, 0.6)
+        work(number, 1.5)
 
     for pid in [fork(hide_and_work, n + 1) for n in range(count)]:
         os.waitpid(pid, 0)

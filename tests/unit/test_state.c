@@ -289,6 +289,7 @@ static void of_more_generators_than_are_looked_at_nothing_is_known(void **state)
 	synthetic_put(&f.s, LINK(1), ERROR);
 	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
 			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_done(&f.s);
 	/* Nor of one that cannot be read. */
 	begin_generators(&f, &on_stack);
 	on_stack.frames[1] = 0xfff0000000000000ull;
