@@ -3,9 +3,9 @@ import json
 
 import pytest
 
+from async_stacks import impossible
 from conftest import find_interpreter
-from support import TARGETS, Target, pyprof, pythons
-from test_async import collapsed, impossible
+from support import TARGETS, Target, collapsed, pyprof, pythons
 from test_tasks import dump, edges, places
 
 VERSIONS = ["3.9", "3.11", "3.13", "3.14"]
