@@ -7,6 +7,7 @@ or an interpreter that is missing is named, and what needs it left out."""
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -119,7 +120,10 @@ def main():
             failed = True
         print(f"  ({name}: {time.monotonic() - began:.0f} s)", flush=True)
     for leftover in shared().glob("bench-*"):
-        leftover.unlink()
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
     if options.markdown:
         write_markdown(bench, options.markdown, about, "make bench")
     sys.exit(failed)

@@ -215,7 +215,9 @@ def _replay_generated(bench):
             raise Failed(f"gen_recording ended with {made.status}")
 
     def measure(command, path, n, kind):
-        out = shared() / f"bench-replay{kind}"
+        # A folder of one profiler's is nothing that the other would overwrite.
+        by = "pyprof" if command == [ours.exe] else "peer"
+        out = shared() / f"bench-replay-{by}{kind}"
         return lambda: _replayed([*command, "replay", kind, "-o", out, path], n)
 
     rows = {"pyprof": ([ours.exe], files[many][0], many),
