@@ -11,7 +11,8 @@ struct timeline {
 	FILE *(*open)(void);
 	FILE *file; /* owned, as its buffer is */
 	char *buffer;
-	int error; /* the first: nothing is kept from then on */
+	struct model_sample last; /* that was put */
+	int error;		  /* the first: nothing is kept from then on */
 };
 
 /* The file is opened with the first sample. Errors are kept for timeline_each(). */
@@ -19,7 +20,8 @@ void timeline_put(struct timeline *t, const struct model_sample *s);
 /* In the order of putting. 0, what take returned when not 0, or -errno of the file. */
 int timeline_each(struct timeline *t, int (*take)(void *arg, const struct model_sample *s),
 		  void *arg);
-/* The same, and what change makes of each sample takes its place. */
+/* The same, and what change makes of each sample takes its place, in a file that is opened anew. An
+ * error is kept. */
 int timeline_change(struct timeline *t, int (*change)(void *arg, struct model_sample *s),
 		    void *arg);
 void timeline_done(struct timeline *t);
