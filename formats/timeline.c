@@ -42,8 +42,8 @@ static const uint8_t *take_number(const uint8_t *from, uint64_t *ret)
 	return from;
 }
 
-static size_t pack(uint8_t record[RECORD_MAX], const struct model_sample *s,
-		   const struct model_sample *last)
+/* RECORD_MAX bytes at most. */
+static size_t pack(uint8_t *record, const struct model_sample *s, const struct model_sample *last)
 {
 	const uint64_t since = s->time_ns - last->time_ns;
 	uint8_t *to = put_number(record + 1, since << 1 ^ (uint64_t) - (int64_t)(since >> 63));
@@ -107,24 +107,33 @@ static const uint8_t *unpack(const uint8_t *from, struct model_sample *s)
 	return from;
 }
 
+static int write_out(struct timeline *t)
+{
+	if (t->used && fwrite_unlocked(t->buffer, t->used, 1, t->file) != 1)
+		return note_error(t);
+	t->used = 0;
+	return 0;
+}
+
 void timeline_put(struct timeline *t, const struct model_sample *s)
 {
-	uint8_t record[RECORD_MAX];
-	size_t len;
-
 	if (t->error || !t->open)
 		return;
 	errno = 0;
 	if (!t->file) {
 		t->file = t->open();
 		t->buffer = t->file ? malloc(BUFFER) : NULL;
-		if (t->buffer)
-			setvbuf(t->file, t->buffer, _IOFBF, BUFFER);
+		if (!t->buffer) {
+			note_error(t);
+			return;
+		}
+		/* What is written and read is whole blocks. */
+		setvbuf(t->file, NULL, _IONBF, 0);
 	}
-	len = pack(record, s, &t->last);
+	if (t->used > BUFFER - RECORD_MAX && write_out(t) < 0)
+		return;
+	t->used += pack(t->buffer + t->used, s, &t->last);
 	t->last = *s;
-	if (!t->file || fwrite_unlocked(record, len, 1, t->file) != 1)
-		note_error(t);
 }
 
 int timeline_each(struct timeline *t, int (*take)(void *arg, const struct model_sample *s),
@@ -138,13 +147,13 @@ int timeline_each(struct timeline *t, int (*take)(void *arg, const struct model_
 	int r = 0;
 
 	errno = 0;
-	if (t->error || !t->file)
+	if (t->error || !t->file || write_out(t) < 0)
 		return t->error;
 	for (bool more = true; more && r == 0;) {
 		const uint8_t *from = block, *end;
 		size_t n;
 
-		/* take may look at them, too. fseeko() also writes what is buffered. */
+		/* take may look at them, too. */
 		if (fseeko(t->file, at, SEEK_SET) < 0)
 			return note_error(t);
 		n = fread_unlocked(block + kept, 1, BLOCK - kept, t->file);

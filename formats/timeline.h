@@ -9,8 +9,9 @@
 
 struct timeline {
 	FILE *(*open)(void);
-	FILE *file; /* owned, as its buffer is */
-	char *buffer;
+	FILE *file;	 /* owned, as the buffer is */
+	uint8_t *buffer; /* what is not in it yet */
+	size_t used;
 	struct model_sample last; /* that was put */
 	int error;		  /* the first: nothing is kept from then on */
 };
