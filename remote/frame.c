@@ -45,7 +45,7 @@ struct walker {
 	const struct layout *layout;
 	uint64_t ident, interp;
 	bool still;    /* the kernel says that the thread sleeps */
-	bool resting;  /* its words and the top of its stack stood still lately */
+	bool resting;  /* its words and its stack stood still lately */
 	bool doubtful; /* of the last walk only that the thread was held says that it is true */
 	struct windows windows;
 	struct known *known; /* base first */
