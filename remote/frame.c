@@ -680,7 +680,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 
 		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
-			return r;
+			break;
 		if (f->generator)
 			generator = f->addr;
 		w->near[hash_addr(f->addr) & ((1 << NEAR_BITS) - 1)] = (uint16_t)w->n_known;
@@ -700,6 +700,8 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	/* A chain whose base was cut cannot be compared from its base. */
 	if (truncated)
 		w->n_known = 0;
+	if (r != WALK_OK)
+		return r;
 	w->has_walk = !truncated;
 	w->codes_stamp = c->stamp;
 	*ret_stack = stack;

@@ -9,8 +9,8 @@
 #define STOP_TRIES	 3
 #define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
 #define GATHER_TRIES	 3
-#define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
-#define GATHER_RANGE_NS	 2000u
+#define GATHER_NS	 10000u /* a gather takes no longer, and for each range: */
+#define GATHER_RANGE_NS	 1000u
 #define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
 #define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
