@@ -1003,7 +1003,7 @@ static size_t climb(struct walker *w, size_t same, size_t *ret_n)
 	uint64_t addr;
 
 	*ret_n = 0;
-	if (leaf_address(w, &addr) != WALK_OK)
+	if (leaf_address(w, &addr) != WALK_OK || !copied_enough(w, addr))
 		return 0;
 	for (size_t n = 0; addr && n < SAMPLER_MAX_DEPTH; n++) {
 		size_t place = known_index(w, addr, same);
