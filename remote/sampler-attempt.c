@@ -15,8 +15,8 @@
 #define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
-#define FAIL_SCALE	 65536u
-#define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
+#define FAIL_SCALE	 (1u << 24)
+#define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
 
@@ -492,8 +492,11 @@ void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uin
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
 		if (a.result != WALK_OK)
 			th->fail_rate += FAIL_SCALE >> FAIL_SHIFT;
-		if (th->fail_rate > FAIL_LIMIT)
+		/* Then it is at the limit: whether it stays there the next ones will tell. */
+		if (th->fail_rate > FAIL_LIMIT) {
+			th->fail_rate = FAIL_LIMIT;
 			th->stop_until = s->tick + FAIL_TICKS;
+		}
 	}
 	if (failed(&a) && s->options.hand && sampler_may_hold(s, th))
 		look_by_hand(s, th, &a);
