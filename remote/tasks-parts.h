@@ -127,8 +127,8 @@ struct look {
 int look_note(struct look *k, int r);
 /* Whether the look has cost what it may. */
 bool look_spent(const struct look *k);
-/* As memory_read(); a word of an object, at offset: -EBADMSG where it cannot be, since objects stand
- * at multiples of a word. */
+/* As memory_read(); a word of an object, at offset: -EBADMSG where it cannot be, since objects
+ * stand at multiples of a word. */
 int look_bytes(struct look *k, uint64_t addr, void *buf, size_t len);
 int look_word(struct look *k, uint64_t addr, int32_t offset, uint64_t *ret);
 void look_word_or_0(struct look *k, uint64_t addr, int32_t offset, uint64_t *ret);
