@@ -201,7 +201,7 @@ def record_500(entry, workdir):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("version", WHOLE)
+@pytest.mark.parametrize("version", ["3.9", "3.15"])
 def test_of_500_short_lived_children_none_is_missed(version, workdir):
     entry = find_interpreter(version)
     # Sessions start in milliseconds where there is a CPU to be had: a machine that others use gets

@@ -71,7 +71,7 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
     """What tells that a thread sleeps on must tell the lines of all its frames."""
     target = start(interpreter, "sleepers.py")
     target.expect("ready")
-    result = pyprof("attach", "-a", "-r", 400, "-d", 2, "--collapsed", "-o", "-", target.pid,
+    result = pyprof("attach", "-a", "-r", 400, "-d", 1, "--collapsed", "-o", "-", target.pid,
                     check=True)
     found = {}
     for thread, frames, count in collapsed(result.out):
@@ -91,7 +91,7 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
 def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):
     target = start(interpreter, "churn.py")
     target.expect("ready")
-    found, stacks, result = sample(target.pid, "-a", "-r", "5khz")
+    found, stacks, result = sample(target.pid, "-a", "-r", "5khz", "-d", "1")
     assert state(target.pid) in "RS"
     target.say("over")
     assert int(target.expect("started")) > 50
@@ -118,7 +118,7 @@ def test_recording_ends_well_when_the_target_does(interpreter, start, workdir):
     recorder = subprocess.Popen([PYPROF, "attach", "-a", "--binary", "-o", out, str(target.pid)],
                                 stderr=subprocess.PIPE, text=True)
     wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 0, "a recording")
-    time.sleep(1.2)  # something to record
+    time.sleep(0.6)  # something to record
     target.say("over")
     assert target.process.wait(30) == 0
     err = recorder.communicate(timeout=30)[1]
