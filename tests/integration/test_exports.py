@@ -420,7 +420,7 @@ WAITING = textwrap.dedent("""\
 @pytest.fixture(scope="module")
 def waited(directory):
     """A recording of tasks that do nothing but wait, and the seconds of each, by another format."""
-    script, recording = directory / "waiting.py", directory / "waiting.pyprof"
+    script, recording = directory / "sleepers.py", directory / "waiting.pyprof"
     script.write_text(WAITING)
     pyprof("run", "--async-aware", "--async-mode", "all", "--binary", "-o", recording, script,
            check=True)
