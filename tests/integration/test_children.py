@@ -15,8 +15,8 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import (PYPROF, PYPROFD, SANITIZED, TARGETS, VERSIONS, Target, children, collapsed, pyprof, pythons,
-                     state, wait_for)
+from support import (PYPROF, PYPROFD, SANITIZED, TARGETS, VERSIONS, Target, children, collapsed,
+                     pyprof, pythons, state, wait_for)
 
 WHOLE = ["3.9", "3.12", "3.15"]
 FAMILY = os.path.join(TARGETS, "family.py")
