@@ -12,6 +12,17 @@
 #define MAX_CLIMB 64 /* tasks one awaits the other, of which one runs */
 #define MAX_AHEAD 24 /* pages of the last look that are read at once */
 
+/* climbs: of one task and those that await it. */
+static struct look begin_look(struct task_reader *r, struct tasks *out, bool climbs)
+{
+	return (struct look){.r = r,
+			     .m = r->view.memory,
+			     .l = &r->view.layout,
+			     .out = out,
+			     .types = r->types,
+			     .climbs = climbs};
+}
+
 static int look_at_all(struct look *k)
 {
 	int e = look_add_all(k);
@@ -41,8 +52,7 @@ static int look_at_all(struct look *k)
 int task_reader_read(struct task_reader *r, struct tasks *ret)
 {
 	struct tasks out = {.found = task_reader_found(r)};
-	struct look k = {
-		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
+	struct look k = begin_look(r, &out, false);
 	int e = -ENOMEM;
 
 	/* The pages may be others than those that the code objects were read from. */
@@ -212,12 +222,7 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 {
 	struct tasks out = {.found = r->found};
 	struct task_chain chain = {0};
-	struct look k = {.r = r,
-			 .m = r->view.memory,
-			 .l = &r->view.layout,
-			 .out = &out,
-			 .types = r->types,
-			 .climbs = true};
+	struct look k = begin_look(r, &out, true);
 	const struct asyncio *a = NULL;
 	int e = 0;
 
@@ -250,8 +255,7 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 int task_reader_list(struct task_reader *r, struct task_list *ret)
 {
 	struct tasks out = {.found = r->found};
-	struct look k = {
-		.r = r, .m = r->view.memory, .l = &r->view.layout, .out = &out, .types = r->types};
+	struct look k = begin_look(r, &out, false);
 	struct task_list list = {0};
 	int e = 0;
 
@@ -353,12 +357,7 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 			struct task_waiting *ret)
 {
 	struct tasks out = {.found = r->found};
-	struct look k = {.r = r,
-			 .m = r->view.memory,
-			 .l = &r->view.layout,
-			 .out = &out,
-			 .types = r->types,
-			 .climbs = true};
+	struct look k = begin_look(r, &out, true);
 	int e = TASK_CHANGES;
 
 	*ret = (struct task_waiting){0};
