@@ -154,32 +154,19 @@ static int add_counts(struct flame *f, const struct flame_side *side)
 /* Depth first: a place, then all below it. */
 static int put_in_order(struct flame *f)
 {
-	uint32_t count = f->places.count, *first, *child, *next, at = 0, n = 0;
+	uint32_t count = f->places.count, *first, *child;
 	const struct flame_place *places = (const void *)f->places.items;
 	int r = children_of(&places->parent, sizeof(*places), count, &first, &child);
 
 	if (r < 0)
 		return r;
-	next = calloc(count, sizeof(*next));
 	f->order = calloc(count, sizeof(*f->order));
 	f->rank = calloc(count, sizeof(*f->rank));
-	r = next && f->order && f->rank ? 0 : -ENOMEM;
+	r = f->order && f->rank ? rank_depth_first(first, child, count, f->rank) : -ENOMEM;
 	for (uint32_t i = 0; i < count && r == 0; i++)
-		next[i] = first[i];
-	while (r == 0) {
-		if (next[at] < first[at + 1]) {
-			at = child[next[at]++];
-			f->order[++n] = at;
-			f->rank[at] = n;
-		} else if (at) {
-			at = places[at].parent;
-		} else {
-			break;
-		}
-	}
+		f->order[f->rank[i]] = i;
 	free(first);
 	free(child);
-	free(next);
 	return r;
 }
 

@@ -121,33 +121,21 @@ static int by_rank(const void *a, const void *b, void *arg)
 static int rank_places(struct collapsed *c)
 {
 	struct place *places = (void *)c->places.items;
-	uint32_t count = c->places.count, *first, *child, *next, rank = 0, at = 0;
+	uint32_t count = c->places.count, *first, *child, *rank;
 	int r = children_of(&places->parent, sizeof(*places), count, &first, &child);
 
 	if (r < 0)
 		return r;
-	next = calloc(count, sizeof(*next));
-	if (next) {
-		for (uint32_t i = 0; i < count; i++) {
-			next[i] = first[i];
-			qsort_r(child + first[i], first[i + 1] - first[i], sizeof(*child), by_rank,
-				c);
-		}
-		for (;;) {
-			if (next[at] < first[at + 1]) {
-				at = child[next[at]++];
-				places[at].rank = ++rank;
-			} else if (at) {
-				at = places[at].parent;
-			} else {
-				break;
-			}
-		}
-	}
+	for (uint32_t i = 0; i < count; i++)
+		qsort_r(child + first[i], first[i + 1] - first[i], sizeof(*child), by_rank, c);
+	rank = calloc(count, sizeof(*rank));
+	r = rank ? rank_depth_first(first, child, count, rank) : -ENOMEM;
+	for (uint32_t i = 0; i < count && r == 0; i++)
+		places[i].rank = rank[i];
 	free(first);
 	free(child);
-	free(next);
-	return next ? 0 : -ENOMEM;
+	free(rank);
+	return r;
 }
 
 /* The places of all nodes and what was counted at them. */

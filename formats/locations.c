@@ -64,3 +64,27 @@ int children_of(const uint32_t *parents, size_t stride, uint32_t count, uint32_t
 	*ret_child = child;
 	return 0;
 }
+
+int rank_depth_first(const uint32_t *first, const uint32_t *child, uint32_t count, uint32_t *rank)
+{
+	uint32_t *below = calloc(count, sizeof(*below)); /* nodes of each tree, with its root */
+
+	if (!below)
+		return -ENOMEM;
+	for (uint32_t i = count; i-- > 0;) {
+		below[i] = 1;
+		for (uint32_t k = first[i]; k < first[i + 1]; k++)
+			below[i] += below[child[k]];
+	}
+	rank[0] = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t next = rank[i] + 1;
+
+		for (uint32_t k = first[i]; k < first[i + 1]; k++) {
+			rank[child[k]] = next;
+			next += below[child[k]];
+		}
+	}
+	free(below);
+	return 0;
+}

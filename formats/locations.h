@@ -27,4 +27,8 @@ const struct location *locations_get(const struct locations *l, uint32_t i);
 int children_of(const uint32_t *parents, size_t stride, uint32_t count, uint32_t **ret_first,
 		uint32_t **ret_child);
 
+/* Numbers the nodes depth first, by their children: a node, then all below it; node 0 is 0. rank
+ * has count entries. 0, -ENOMEM. */
+int rank_depth_first(const uint32_t *first, const uint32_t *child, uint32_t count, uint32_t *rank);
+
 #endif

@@ -15,6 +15,10 @@
 
 #define LAYOUT_CACHE_UNKNOWN 255 /* the opcode stands for another, which has the cache */
 
+/* The structs that samplers copy whole, in bytes: a thread state is some hundred, in a
+ * free-threaded build some thousand. */
+#define LAYOUT_STRUCT_MAX 4096
+
 struct memory;
 
 enum frame_style {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remote/array.h"
+
 #define NEAR 256u /* pieces nearer to each other than this are read as one range */
 
 void memo_done(struct memo *m)
@@ -27,15 +29,8 @@ static int by_address(const void *a, const void *b)
 
 static struct memo_range *add_range(struct memo *m)
 {
-	if (m->n_ranges == m->room_ranges) {
-		size_t room = m->room_ranges ? m->room_ranges * 2 : 8;
-		struct memo_range *ranges = reallocarray(m->ranges, room, sizeof(*ranges));
-
-		if (!ranges)
-			return NULL;
-		m->ranges = ranges;
-		m->room_ranges = room;
-	}
+	if (array_reserve(&m->ranges, &m->room_ranges, m->n_ranges + 1, sizeof(*m->ranges)) < 0)
+		return NULL;
 	return &m->ranges[m->n_ranges++];
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "remote/array.h"
+
 /* The kernel takes so many ranges in one call (IOV_MAX, uapi's UIO_MAXIOV). */
 #define BATCH_MAX 1024
 
@@ -101,17 +103,14 @@ static size_t page_slot(const struct cache *c, uint64_t addr)
 
 static int cache_grow(struct cache *c)
 {
-	size_t room = c->room ? c->room * 2 : 64;
-	struct page *pages;
+	size_t room = c->room;
 	uint32_t *slots;
 
 	if (c->n_pages < c->room)
 		return 0;
-	pages = reallocarray(c->pages, room, sizeof(*pages));
-	if (!pages)
+	if (array_reserve(&c->pages, &room, c->n_pages + 1, sizeof(*c->pages)) < 0)
 		return -ENOMEM;
-	memset(pages + c->room, 0, (room - c->room) * sizeof(*pages));
-	c->pages = pages;
+	memset(c->pages + c->room, 0, (room - c->room) * sizeof(*c->pages));
 	slots = calloc(room * 2, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
@@ -328,28 +327,8 @@ static void add_remote(struct memory *m, uint64_t addr, size_t len)
 
 static bool log_reserve(struct memory_log *log, size_t len)
 {
-	if (log->n == log->room) {
-		size_t room = log->room ? log->room * 2 : 64;
-		struct memory_piece *pieces = reallocarray(log->pieces, room, sizeof(*pieces));
-
-		if (!pieces)
-			return false;
-		log->pieces = pieces;
-		log->room = room;
-	}
-	if (len > log->size - log->used) {
-		size_t size = log->size ? log->size * 2 : 4096;
-		uint8_t *bytes;
-
-		while (size - log->used < len)
-			size *= 2;
-		bytes = realloc(log->bytes, size);
-		if (!bytes)
-			return false;
-		log->bytes = bytes;
-		log->size = size;
-	}
-	return true;
+	return array_reserve(&log->pieces, &log->room, log->n + 1, sizeof(*log->pieces)) == 0 &&
+	       array_reserve(&log->bytes, &log->size, log->used + len, 1) == 0;
 }
 
 static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, size_t len)

@@ -11,13 +11,7 @@
 #include <unistd.h>
 
 #include "remote/elf.h"
-
-/* maps of a process at the default limit of 65530 mappings, with long names, is below this. */
-#define MAPS_FIRST_SIZE ((size_t)64 << 10)
-#define MAPS_MAX_SIZE	((size_t)32 << 20)
-
-/* Objects looked at: large applications load some thousand libraries. */
-#define OBJECTS_MAX 8192
+#include "remote/maps.h"
 
 /* Runtimes proven at most: an executable with one and a few libraries. */
 #define RUNTIMES_MAX 16
@@ -45,30 +39,6 @@
 
 #define COOKIE	   "xdebugpy"
 #define COOKIE_LEN 8
-
-struct mapping {
-	uint64_t start, end, offset;
-	uint64_t dev_major, dev_minor, inode;
-	bool readable, writable, executable;
-	const char *path; /* within the text of maps; "" when there is none */
-};
-
-/* A run of mappings of one file, with the anonymous ones that extend it (.bss). */
-struct object {
-	const struct mapping *first;
-	size_t count;
-	bool executable; /* some mapping of it is */
-	bool main;	 /* the process's own executable */
-	bool tried;
-};
-
-struct maps {
-	char *text;
-	struct mapping *mappings;
-	size_t mappings_count;
-	struct object *objects;
-	size_t objects_count;
-};
 
 /* What a search has come to, so that the best answer wins. */
 struct search {
@@ -156,153 +126,6 @@ static void note_errno(struct search *s, int r, const char *what)
 		note_problem(s, TARGET_UNPROVEN, "cannot read %s: %s", what, strerror(-r));
 		break;
 	}
-}
-
-/* --- maps --- */
-
-/* Reads a number of the given base at *text and steps over it and one character, end. */
-static bool take_number(char **text, int base, char end, uint64_t *ret)
-{
-	char *stop;
-
-	if (!isxdigit((unsigned char)**text))
-		return false;
-	errno = 0;
-	*ret = strtoull(*text, &stop, base);
-	if (errno != 0 || *stop != end)
-		return false;
-	*text = stop + 1;
-	return true;
-}
-
-/* One line of maps, NUL-terminated; the path stays in it. proc_pid_maps(5). */
-static bool parse_mapping(char *line, struct mapping *ret)
-{
-	struct mapping m;
-
-	if (!take_number(&line, 16, '-', &m.start) || !take_number(&line, 16, ' ', &m.end) ||
-	    m.end <= m.start || strnlen(line, 5) < 5)
-		return false;
-	m.readable = line[0] == 'r';
-	m.writable = line[1] == 'w';
-	m.executable = line[2] == 'x';
-	line += 5;
-	if (!take_number(&line, 16, ' ', &m.offset) || !take_number(&line, 16, ':', &m.dev_major) ||
-	    !take_number(&line, 16, ' ', &m.dev_minor))
-		return false;
-	if (!isdigit((unsigned char)*line))
-		return false;
-	errno = 0;
-	m.inode = strtoull(line, &line, 10);
-	if (errno != 0)
-		return false;
-	while (*line == ' ')
-		line++;
-	m.path = line;
-	*ret = m;
-	return true;
-}
-
-static bool same_file(const struct mapping *a, const struct mapping *b)
-{
-	return a->inode == b->inode && a->dev_major == b->dev_major &&
-	       a->dev_minor == b->dev_minor && a->inode != 0;
-}
-
-static bool is_anonymous(const struct mapping *m)
-{
-	return m->inode == 0 && m->path[0] == '\0';
-}
-
-/* Groups the mappings into objects. */
-static void group_objects(struct maps *maps)
-{
-	struct object *o = NULL;
-	const struct mapping *last = NULL; /* of o, with a file */
-
-	for (size_t i = 0; i < maps->mappings_count; i++) {
-		const struct mapping *m = &maps->mappings[i];
-
-		if (o && same_file(o->first, m) && m->offset >= last->offset) {
-			last = m;
-		} else if (m->inode != 0 && m->path[0] == '/') {
-			if (maps->objects_count == OBJECTS_MAX)
-				return;
-			o = &maps->objects[maps->objects_count++];
-			*o = (struct object){.first = m};
-			last = m;
-		} else if (!o || !is_anonymous(m) || m->start != (m - 1)->end) {
-			o = NULL;
-			continue;
-		}
-		o->count = (size_t)(m - o->first) + 1;
-		o->executable |= m->executable && m->inode != 0;
-	}
-}
-
-/* Cuts the text of maps into mappings and objects. The text is changed, and kept. */
-static int parse_maps(struct maps *maps, char *text)
-{
-	size_t lines = 0;
-
-	for (const char *p = text; (p = strchr(p, '\n')); p++)
-		lines++;
-	maps->text = text;
-	maps->mappings = calloc(lines + 1, sizeof(*maps->mappings));
-	maps->objects =
-		calloc(lines < OBJECTS_MAX ? lines + 1 : OBJECTS_MAX, sizeof(*maps->objects));
-	if (!maps->mappings || !maps->objects)
-		return -ENOMEM;
-	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
-		*end = '\0';
-		if (parse_mapping(line, &maps->mappings[maps->mappings_count]))
-			maps->mappings_count++;
-	}
-	group_objects(maps);
-	return 0;
-}
-
-static void free_maps(struct maps *maps)
-{
-	free(maps->text);
-	free(maps->mappings);
-	free(maps->objects);
-}
-
-static int read_maps(struct search *s)
-{
-	_cleanup_fd_ int fd = s->opener->open(s->opener->arg, PROC_MAPS, 0, 0);
-	size_t size = MAPS_FIRST_SIZE;
-	char *text = NULL;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	for (;;) {
-		char *larger = realloc(text, size);
-
-		if (!larger) {
-			free(text);
-			return -ENOMEM;
-		}
-		text = larger;
-		n = proc_read_text(fd, text, size);
-		if (n != -E2BIG)
-			break;
-		if (size >= MAPS_MAX_SIZE) {
-			/* What lies lowest has been read, and executables with their
-			 * libraries are there or are found by it. */
-			text[size - 1] = '\0';
-			n = (ssize_t)size - 1;
-			break;
-		}
-		size *= 4;
-	}
-	if (n < 0) {
-		free(text);
-		return (int)n;
-	}
-	return parse_maps(&s->maps, text);
 }
 
 /* Whether a process without memory has ended, or is on its way: kernel threads are the others. */
@@ -755,7 +578,7 @@ static void try_objects(struct search *s)
 
 static void search_process(struct search *s)
 {
-	int r = read_maps(s);
+	int r = maps_read(&s->maps, s->opener);
 	char probe;
 
 	if (r < 0) {
@@ -806,7 +629,7 @@ enum target_problem target_open(struct target **ret, pid_t pid, const struct pro
 		return s.problem;
 	}
 	search_process(&s);
-	free_maps(&s.maps);
+	maps_done(&s.maps);
 	if (!s.best) {
 		memory_free(s.m);
 		return s.problem;
@@ -853,7 +676,7 @@ int target_find_section(const struct target *t, const char *section, const char 
 			uint64_t *ret_addr, uint64_t *ret_size)
 {
 	struct search s = {.pid = t->pid, .m = t->memory, .opener = t->opener};
-	int r = read_maps(&s), result = r < 0 ? r : -ENOENT;
+	int r = maps_read(&s.maps, s.opener), result = r < 0 ? r : -ENOENT;
 
 	if (r == 0)
 		find_main_object(&s);
@@ -866,7 +689,7 @@ int target_find_section(const struct target *t, const char *section, const char 
 		if (r == 0 || r == -EACCES)
 			result = r;
 	}
-	free_maps(&s.maps);
+	maps_done(&s.maps);
 	return result;
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote/address-map.h"
+#include "remote/array.h"
 #include "remote/memo.h"
 #include "remote/sampler.h"
 #include "remote/tasks.h"
@@ -114,7 +116,7 @@ void waits_forget(struct waits *w, struct tables *tables)
 
 static uint32_t *slot_of(const struct waits *w, uint64_t addr)
 {
-	size_t s = (size_t)((addr >> 3) * 0x9e3779b97f4a7c15ull >> 24) & (w->n_slots - 1);
+	size_t s = address_hash(addr) & (w->n_slots - 1);
 
 	while (w->slots[s] && w->seen[w->slots[s] - 1]->addr != addr)
 		s = (s + 1) & (w->n_slots - 1);
@@ -137,16 +139,13 @@ static void fill_slots(struct waits *w)
 
 static int grow(struct waits *w)
 {
-	size_t room = w->room ? w->room * 2 : 64;
-	struct seen **seen;
+	size_t room = w->room;
 	uint32_t *slots;
 
 	if (w->n < w->room)
 		return 0;
-	seen = reallocarray(w->seen, room, sizeof(*seen));
-	if (!seen)
+	if (array_reserve(&w->seen, &room, w->n + 1, sizeof(*w->seen)) < 0)
 		return -ENOMEM;
-	w->seen = seen;
 	slots = calloc(room * 2, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "remote/array.h"
 #include "remote/object.h"
 
 #define MAX_TASKS      65536
@@ -134,17 +135,10 @@ int task_list(const struct target *t, struct task **ret)
 			at += d->d_reclen;
 			if (tid == 0 || tid > INT32_MAX || n == MAX_TASKS)
 				continue;
-			if (n == room) {
-				struct task *more;
-
-				room = room ? room * 2 : 64;
-				more = realloc(tasks, room * sizeof(*tasks));
-				if (!more) {
-					free(tasks);
-					close(fd);
-					return -ENOMEM;
-				}
-				tasks = more;
+			if (array_reserve(&tasks, &room, n + 1, sizeof(*tasks)) < 0) {
+				free(tasks);
+				close(fd);
+				return -ENOMEM;
 			}
 			tasks[n] = (struct task){(uint32_t)tid, (uint32_t)tid};
 			/* All tasks are in the pid namespace of the first. */
@@ -218,15 +212,8 @@ static int collect_thread(void *arg, uint64_t key, uint64_t value)
 
 	if (object_read_uint(c->target->memory, &c->target->layout, key, &ident) < 0)
 		return 0;
-	if (names->n_named == c->room) {
-		size_t room = c->room ? c->room * 2 : 64;
-		struct named *more = realloc(names->named, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		names->named = more;
-		c->room = room;
-	}
+	if (array_reserve(&names->named, &c->room, names->n_named + 1, sizeof(*names->named)) < 0)
+		return -ENOMEM;
 	names->named[names->n_named++] = (struct named){ident, value};
 	return 0;
 }

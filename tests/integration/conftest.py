@@ -18,9 +18,28 @@ def pytest_configure(config):
         "markers", "timing: judges rates or shares; to be run while nothing else is")
 
 
-def pytest_collection_modifyitems(items):
+# The same code reads these as reads 3.8, 3.12, 3.13t and 3.15, by other rows of numbers: a fault of
+# memory that is in one is in the other, and that is what a sanitized build is run for.
+LIKE_THEIR_NEIGHBOURS = {"3.9", "3.11", "3.13", "3.14"}
+
+
+def leave_out_alike(config, items):
+    """Of each test one case that is not like its neighbours is enough to leave out those that are."""
+    def alike(item):
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        return any(isinstance(v, str) and v in LIKE_THEIR_NEIGHBOURS for v in params)
+
+    kept = {item.function for item in items if not alike(item)}
+    dropped = [item for item in items if alike(item) and item.function in kept]
+    items[:] = [item for item in items if not (alike(item) and item.function in kept)]
+    config.hook.pytest_deselected(items=dropped)
+
+
+def pytest_collection_modifyitems(config, items):
     """What measures time comes last, so that `-m timing` and a plain run agree in order."""
     items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
+    if support.SANITIZED:
+        leave_out_alike(config, items)
 
 
 def find_interpreter(name):

@@ -11,6 +11,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 TESTS = os.path.dirname(HERE)
 TARGETS = os.path.join(TESTS, "targets")
 BUILD = os.path.join(os.path.dirname(TESTS), os.environ.get("PYPROF_BUILD", "build"))
+SANITIZED = "asan" in os.path.basename(BUILD.rstrip("/"))
 PYPROF = os.path.join(BUILD, "pyprof")
 PYPROFD = os.path.join(BUILD, "pyprofd")
 

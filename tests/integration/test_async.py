@@ -85,7 +85,7 @@ def test_waiting_tasks_of_the_documentations_example(name, start):
 def test_worker_pool(name, start):
     target = start(find_interpreter(name), "async_examples.py", "pool")
     target.expect("ready")
-    result = attach(target.pid, "-d", "1.5", "--async-mode", "all", check=True)
+    result = attach(target.pid, "-d", "1", "--async-mode", "all", check=True)
     stacks = collapsed(result.out)
     works, waits = {}, {}
     for _, stack, n in stacks:

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
+import pyprof_reader
 from support import (PYPROF, children, collapsed, pyprof, state, task_states, wait_for)
 
 CUT_STEP = 997
-FLIPS = 1000
+FLIPS = 250
 
 
 def tracer(pid):
@@ -101,11 +102,15 @@ def record(workdir):
         recorder.close()
 
 
-def seconds_in(path, rate):
+def seconds_in(path):
+    """How long it tells of: of the samples some are missed where the machine is busy."""
     result = pyprof("replay", "--collapsed", "-o", "-", path)
     assert result.status == 0, result
     assert "warning" in result.err, result
-    return sum(count for *_, count in collapsed(result.out)) / rate
+    with open(path, "rb") as f:
+        (stream,), _ = pyprof_reader.read(f.read())
+    assert sum(count for *_, count in collapsed(result.out)) == stream.samples
+    return (stream.last - stream.first) / 1e9
 
 
 def kill_all(recorder, victims):
@@ -116,21 +121,18 @@ def kill_all(recorder, victims):
 
 
 @pytest.mark.parametrize("victims, seconds", [
-    ("client monitor reader", 5), ("client", 2.5), ("monitor", 2.5), ("reader", 2.5)])
+    ("client monitor reader", 3), ("client", 2), ("monitor", 2), ("reader", 2)])
 @pytest.mark.parametrize("options", [[], ["--blocking"], ["--compression", "none", "-a"]],
                          ids=["plain", "blocking", "uncompressed"])
 def test_killed_recorder_leaves_all_but_the_last_second(victims, seconds, options, counter,
                                                         record):
-    if options and victims != "client monitor reader":
-        seconds = 2
     recorder = record(counter.pid, "-r", "1khz", *options)
     recorder.wait_for_bytes()
     time.sleep(seconds)  # what is to be recorded
     kill_all(recorder, victims)
     err = recorder.wait_until_gone()
     counter.runs()
-    # In samples: some are missed where the machine is busy.
-    assert seconds_in(recorder.path, 1000) >= (seconds - 1) * 0.9
+    assert seconds_in(recorder.path) >= (seconds - 1) * 0.9
     if "client" not in victims:
         # The client is there to say what happened, and not to call it a success.
         assert recorder.process.returncode == 1, (recorder.process.returncode, err)
@@ -213,7 +215,7 @@ def test_flipped_byte_changes_nothing_without_a_warning(whole, workdir):
     path = os.path.join(workdir, "flipped.pyprof")
     choose = random.Random(len(whole.bytes))
     warned = 0
-    for _ in range(FLIPS // 2):
+    for _ in range(FLIPS):
         content = bytearray(whole.bytes)
         place = choose.randrange(len(content))
         content[place] ^= 1 << choose.randrange(8)
@@ -224,7 +226,7 @@ def test_flipped_byte_changes_nothing_without_a_warning(whole, workdir):
             warned += 1
             if result.status == 0:
                 assert sum(c for *_, c in collapsed(result.out)) <= whole.total, place
-    assert warned > 0.9 * FLIPS / 2
+    assert warned > 0.9 * FLIPS
 
 
 def test_shuffled_and_repeated_parts_do_no_harm(whole, workdir):

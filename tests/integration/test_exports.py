@@ -420,7 +420,7 @@ WAITING = textwrap.dedent("""\
 @pytest.fixture(scope="module")
 def waited(directory):
     """A recording of tasks that do nothing but wait, and the seconds of each, by another format."""
-    script, recording = directory / "waiting.py", directory / "waiting.pyprof"
+    script, recording = directory / "sleepers.py", directory / "waiting.pyprof"
     script.write_text(WAITING)
     pyprof("run", "--async-aware", "--async-mode", "all", "--binary", "-o", recording, script,
            check=True)
@@ -502,7 +502,9 @@ def test_tasks_that_wait_are_slices_of_their_own(waited, workdir):
 
 @pytest.mark.parametrize("format", ["gecko", "chrometrace"])
 def test_of_tasks_that_wait_only_the_time_asked_for(format, waited, workdir):
-    _, profile = export_waits(waited, format, workdir, "--from", "0.2", "--to", "0.5")
+    events = export_waits(waited, "chrometrace", workdir)[1]["traceEvents"]
+    begin = min(e["ts"] for e in events if e.get("cat") == "waiting task") / 1e6
+    _, profile = export_waits(waited, format, workdir, "--from", begin + 0.1, "--to", begin + 0.4)
     if format == "gecko":
         markers = profile["threads"][0]["markers"]
         spans = [(b, e) for d, b, e in zip(markers["data"], markers["startTime"],

@@ -6,10 +6,11 @@ import pytest
 from conftest import find_interpreter
 from support import collapsed, counts, leaf_counts, pyprof
 
-SAMPLES = 50000
+# By how long each function loops: most where the stacks change as fast as they can.
+SAMPLES = {0: 50000, 100: 25000, 3000: 10000}
 RATE = 5000
 CONTROL_RATE = 5000
-CONTROL_SAMPLES = 20000  # a share of a tenth is then known to 0.2 points
+CONTROL_SAMPLES = 8000  # a share of a tenth is then known to 0.3 points
 NUMBER = re.compile(r"[fF](\d)(?:_|\.|$)")
 
 
@@ -77,13 +78,14 @@ def shares(stacks):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("loops", [0, 100, 3000])
+@pytest.mark.parametrize("loops", SAMPLES)
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"])
 def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
         version, loops, start):
     target = start(find_interpreter(version), "oracle.py", loops)
     target.expect("ready")
-    found, stacks, result = take_all(target.pid, RATE, SAMPLES, "--stop-budget", "100%")
+    samples = SAMPLES[loops]
+    found, stacks, result = take_all(target.pid, RATE, samples, "--stop-budget", "100%")
     control_found, control, _ = take_all(target.pid, CONTROL_RATE, CONTROL_SAMPLES, "--blocking")
     mine, theirs = shares(stacks), shares(control)
     worst = max(mine.keys() | theirs.keys(),
@@ -95,7 +97,7 @@ def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
     assert wrong(control) == {}
     assert len({n for _, frames, _ in stacks for n in families(frames)}) == 8
     assert found["lost"] < 0.01 * found["achieved"]
-    assert found["achieved"] >= 0.98 * SAMPLES
+    assert found["achieved"] >= 0.98 * samples
     assert control_found["achieved"] >= 0.98 * CONTROL_SAMPLES
     # With no limit to stops next to nothing is left open: a stop that the machine delayed too long.
     assert mine.get("<moving>", 0) < 0.1
@@ -112,7 +114,7 @@ def test_no_stack_is_impossible_where_the_target_is_never_stopped(version, loops
     less than one in a million here, by the truth bench."""
     target = start(find_interpreter(version), "oracle.py", loops)
     target.expect("ready")
-    found, stacks, result = take(target.pid, RATE, 20000, "--stop-budget", "0%")
+    found, stacks, result = take(target.pid, RATE, 20000 if loops == 0 else 10000, "--stop-budget", "0%")
     whole = sum(count for _, frames, count in stacks if frames[-1][1] != "<moving>")
     print(version, loops, found, "whole", whole, wrong(stacks))
     assert sum(wrong(stacks).values()) <= 1

@@ -1,8 +1,10 @@
 #include "tests/unit/stream_fixture.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -216,4 +218,44 @@ struct model *fixture_model(const void *bytes, size_t len, const struct model_op
 	assert_int_equal(model_new(&m, options), 0);
 	assert_int_equal(read_all(&model_handler, m, bytes, len, 0), 0);
 	return m;
+}
+
+struct sum {
+	const struct model *m;
+	uint64_t *samples, *ns; /* of each count */
+	uint64_t last[16];	/* by thread */
+};
+
+static int add_sample(void *arg, const struct model_sample *s)
+{
+	struct sum *sum = arg;
+
+	assert_true(sum->m->threads_folded || s->time_ns >= sum->last[s->thread % 16]);
+	sum->last[s->thread % 16] = s->time_ns;
+	for (uint32_t i = 0; i < sum->m->count_count; i++) {
+		if (sum->m->counts[i].thread != s->thread || sum->m->counts[i].node != s->node)
+			continue;
+		sum->samples[i]++;
+		sum->ns[i] += s->ns;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* What the samples one by one add up to. */
+void fixture_check_samples(const struct model *m)
+{
+	struct sum sum = {.m = m,
+			  .samples = calloc(m->count_count, sizeof(uint64_t)),
+			  .ns = calloc(m->count_count, sizeof(uint64_t))};
+
+	assert_non_null(sum.samples);
+	assert_non_null(sum.ns);
+	assert_int_equal(model_samples(m, add_sample, &sum), 0);
+	for (uint32_t i = 0; i < m->count_count; i++) {
+		assert_int_equal(sum.samples[i], m->counts[i].count);
+		assert_int_equal(sum.ns[i], m->counts[i].ns);
+	}
+	free(sum.samples);
+	free(sum.ns);
 }

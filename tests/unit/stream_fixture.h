@@ -40,5 +40,7 @@ extern const struct stream_handler told_handler;
 /* Reads all, in slices (0: at once). The reader's first error. */
 int fixture_read(const void *bytes, size_t len, size_t slice, struct told *ret);
 struct model *fixture_model(const void *bytes, size_t len, const struct model_options *options);
+/* That the samples of a model one by one, in their order, add up to its counts. */
+void fixture_check_samples(const struct model *m);
 
 #endif
