@@ -1765,6 +1765,62 @@ static int look_at_running(struct look *k, const struct asyncio *a, uint64_t tst
 	return k->error ? k->error : r;
 }
 
+/* The first greenlet of a thread; 0 none is known. -EAGAIN: of several it is not known which. */
+static int first_greenlet(const struct greenlets *g, uint64_t tstate, uint64_t *ret)
+{
+	*ret = 0;
+	for (size_t i = 0; i < g->n_threads; i++) {
+		if (g->threads[i].tstate != tstate)
+			continue;
+		if (*ret)
+			return -EAGAIN;
+		*ret = g->threads[i].main;
+	}
+	return 0;
+}
+
+/* Which greenlet runs in a thread. */
+static int look_at_green(struct look *k, const struct greenlets *g, uint64_t tstate,
+			 struct task_chain *ret)
+{
+	struct greenlet one = {0};
+	uint64_t first, current;
+	uint32_t name;
+	int r = first_greenlet(g, tstate, &first);
+
+	ret->unsure = r < 0 || (!first && (g->more || g->unreadable));
+	if (r < 0 || !first)
+		return 0;
+	r = k->l->tstate.context_ver == ABSENT ? -ENOTSUP
+					       : greenlet_current(k->m, g, first, &current);
+	if (r == 0)
+		r = greenlet_read(k->m, k->l, g, current, &one);
+	if (r == -EFAULT || r == -EBADMSG ||
+	    (r == 0 && (one.state != GREENLET_RUNNING || one.main != first)))
+		r = -EAGAIN;
+	ret->unsure = r == -ENOTSUP;
+	if (r == -ENOTSUP)
+		return 0;
+	if (r < 0)
+		return r;
+	ret->switches = tstate + (uint64_t)k->l->tstate.context_ver;
+	ret->greenlet = current != first;
+	if (!ret->greenlet)
+		return 0;
+	ret->task = current;
+	name = name_by_type(k, current);
+	ret->stack = task_marker(k->r->tables, 0, name, current, 0);
+	return ret->stack ? k->error : -ENOMEM;
+}
+
+static const struct greenlets *greenlets_of(const struct task_reader *r, uint64_t interp)
+{
+	for (size_t i = 0; i < r->n_green; i++)
+		if (r->green[i].interp == interp)
+			return &r->green[i].all;
+	return NULL;
+}
+
 int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 			struct memory_log *log, struct task_chain *ret)
 {
@@ -1776,6 +1832,7 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 			 .out = &out,
 			 .types = r->types,
 			 .climbs = true};
+	const struct greenlets *g = greenlets_of(r, interp);
 	const struct asyncio *a = NULL;
 	int e = 0;
 
@@ -1783,14 +1840,17 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 		if (r->asyncio[i].interp == interp)
 			a = &r->asyncio[i];
 	memory_log_clear(log);
-	if (a) {
+	if (a || g) {
 		/* Much of it is what the last look read: one call instead of many. */
 		if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
 			memory_forget(k.m);
 		memory_counts(k.m, &k.calls0, &k.bytes0);
 		r->stamp++;
 		memory_set_log(k.m, log);
-		e = look_at_running(&k, a, tstate, &chain);
+		if (g)
+			e = look_at_green(&k, g, tstate, &chain);
+		if (e == 0 && a && !chain.greenlet)
+			e = look_at_running(&k, a, tstate, &chain);
 		memory_set_log(k.m, NULL);
 	}
 	free(out.info);

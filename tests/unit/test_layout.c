@@ -68,6 +68,7 @@ static const struct field fields[] = {
 	FIELD(tstate, gil_requested),
 	FIELD(tstate, current_exception),
 	FIELD(tstate, exc_info),
+	FIELD(tstate, context_ver),
 	FIELD(tstate, exc_state),
 	FIELD(tstate, dict),
 	FIELD(tstate, asyncio_loop),
