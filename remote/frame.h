@@ -103,8 +103,8 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
  * tell. */
 void walker_generators(const struct walker *w, struct generators *ret);
 
-/* Where the last walk's innermost entry of the interpreter left something on the C stack, which grows
- * down: 0 where the version does not tell (to 3.10). */
+/* Where the last walk's innermost entry of the interpreter left something on the C stack, which
+ * grows down: 0 where the version does not tell (to 3.10). */
 uint64_t walker_c_stack(const struct walker *w);
 
 /* Whether the last walk found any frame. */

@@ -31,8 +31,8 @@ struct thread {
 	uint64_t run_ns;     /* CPU time at the last sample of it or a twin */
 	bool run_known;
 	uint64_t used_ns; /* when it was last seen to be used (CLOCK_MONOTONIC): roster_is_used() */
-	int cpu;	 /* that it was last seen on; -1 unknown */
-	uint64_t cpu_ns; /* when that was */
+	int cpu;	  /* that it was last seen on; -1 unknown */
+	uint64_t cpu_ns;  /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
 	uint64_t stop_until;		 /* tick */

@@ -21,8 +21,8 @@ struct state_words {
 		uint8_t bytes[STATE_WORDS_MAX];
 	} interp, gil;
 	int32_t gc_at, generation_at, gc_frame_at, head_at; /* in interp.bytes; ABSENT */
-	int32_t holder_at, locked_at;		   /* in gil.bytes; ABSENT */
-	uint64_t gil_cond;			   /* address; 0 unknown */
+	int32_t holder_at, locked_at;			    /* in gil.bytes; ABSENT */
+	uint64_t gil_cond;				    /* address; 0 unknown */
 };
 
 void state_words_plan(struct state_words *w, const struct target *t,

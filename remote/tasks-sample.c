@@ -11,10 +11,10 @@
 #define FIND_NS	   50000000u /* between two looks for asyncio, which a program may import later */
 #define FIND_AGAIN 2	     /* looks more once it was found: it may have been half imported */
 /* Between two walks for greenlets, while there are threads of which none is known. */
-#define GREEN_NS      100000000u	 /* and ever longer, since they may have none */
+#define GREEN_NS      100000000u /* and ever longer, since they may have none */
 #define GREEN_MOST_NS 60000000000ull
-#define GREEN_SHARE   50u   /* times as long as one takes at least */
-#define GREEN_CALLS   8192u /* what one may cost for each list: some 12 ms */
+#define GREEN_SHARE   50u	 /* times as long as one takes at least */
+#define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
 
 struct task_watcher {
@@ -30,10 +30,10 @@ struct task_watcher {
 
 struct task_watch {
 	uint64_t interp, tstate;
-	bool known;   /* there is an answer */
-	bool beyond;  /* it is over a bound: there would be none at any try */
-	bool current; /* by ranges that are not known to have changed */
-	uint64_t walks; /* for greenlets that there had been */
+	bool known;	      /* there is an answer */
+	bool beyond;	      /* it is over a bound: there would be none at any try */
+	bool current;	      /* by ranges that are not known to have changed */
+	uint64_t walks;	      /* for greenlets that there had been */
 	uint64_t switches[2]; /* the thread's count, as it was read before and behind */
 	struct task_chain chain;
 	struct memo memo;
@@ -205,8 +205,10 @@ void task_watch_ranges(struct task_watch *t, struct memory_range *before,
 		return;
 	before += t->memo.n_ranges;
 	behind += t->memo.n_ranges;
-	*before = (struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[0]};
-	*behind = (struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[1]};
+	*before =
+		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[0]};
+	*behind =
+		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[1]};
 	t->switches[0] = 0;
 	t->switches[1] = 1;
 }

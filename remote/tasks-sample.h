@@ -33,8 +33,8 @@ struct task_watcher;
 /* target and tables are borrowed. 0 or -errno. */
 int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables);
 void task_watcher_free(struct task_watcher *w);
-/* Finds asyncio where it was imported meanwhile, and greenlets, as far as that is due at now_ns. 0 or -errno, when
- * the target cannot be read. */
+/* Finds asyncio where it was imported meanwhile, and greenlets, as far as that is due at now_ns. 0
+ * or -errno, when the target cannot be read. */
 int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns);
 /* All ids are void, and watches with them. */
 void task_watcher_forget(struct task_watcher *w, struct tables *tables);

@@ -33,6 +33,9 @@
 #define TAG_MASK       3	    /* of a reference on the stack: a tagged int has both bits */
 #define NAME_LEN       1024
 #define MAIN_GREENLET  "main greenlet" /* that a thread begins with */
+#define GEVENT_TYPES   "gevent."       /* how the names of gevent's own types begin */
+#define GEVENT_WAITER  "Waiter"	       /* and those of what waits for several end */
+#define MAX_GEVENT     512	       /* bytes of either */
 
 /* What is known of an object by its type. */
 enum kind {
@@ -141,6 +144,7 @@ struct look {
 	bool climbs;
 	bool python; /* some tasks are in Python */
 	const struct asyncio *climb_from;
+	const struct green *climb_green; /* or these */
 	uint64_t awaiters[MAX_CALLBACKS];
 	size_t n_awaiters;
 	uint64_t calls0, bytes0;
@@ -1289,6 +1293,23 @@ static bool is_task(struct look *k, const struct asyncio *a, uint64_t object)
 	       (is_a(k, type, a->c_task) || is_a(k, type, a->py_task));
 }
 
+static bool is_greenlet(struct look *k, const struct green *g, uint64_t object)
+{
+	uint64_t type;
+
+	return object && object % POINTER == 0 && type_of(k, object, &type) == 0 &&
+	       is_a(k, type, g->all.type);
+}
+
+static bool is_suspended(struct look *k, const struct green *g, uint64_t object)
+{
+	struct greenlet one;
+
+	return is_greenlet(k, g, object) &&
+	       greenlet_read(k->m, k->l, &g->all, object, &one) == 0 &&
+	       one.state == GREENLET_SUSPENDED;
+}
+
 /* Each once, those that are done left out. */
 static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
 {
@@ -1298,6 +1319,11 @@ static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
 	for (size_t i = 0; i < k->n_awaiters; i++)
 		if (k->awaiters[i] == addr)
 			return;
+	if (k->work[task].green) {
+		if (k->n_awaiters < MAX_CALLBACKS)
+			k->awaiters[k->n_awaiters++] = addr;
+		return;
+	}
 	if (k->n_awaiters == MAX_CALLBACKS || !is_task(k, k->work[task].asyncio, addr))
 		return;
 	if (k->l->task.state != ABSENT && type_of(k, addr, &type) == 0 &&
@@ -1501,6 +1527,108 @@ static void follow_future(struct look *k, uint32_t task, uint64_t future, int de
 	}
 }
 
+/* ---- who waits for a greenlet of gevent's ---- */
+
+/* The type's name, or as much of it as buf takes. */
+static bool read_type_name(struct look *k, uint64_t type, char *buf, size_t size)
+{
+	uint64_t text;
+	size_t n = 0;
+
+	if (read_word(k, type, k->l->type.tp_name, &text) < 0)
+		return false;
+	while (n < size - 1 && read_bytes(k, text + n, &buf[n], 1) == 0 && buf[n])
+		n++;
+	buf[n] = '\0';
+	return n > 0;
+}
+
+/* The bytes of what gevent itself makes of a greenlet, of whatever class; 0 it is none of its. */
+static uint64_t gevent_size(struct look *k, const struct green *g, uint64_t object)
+{
+	uint64_t type, size = 0;
+	char name[8];
+
+	if (type_of(k, object, &type) < 0)
+		return 0;
+	for (int i = 0; i < MAX_BASES && type && type != g->all.type; i++) {
+		if (read_type_name(k, type, name, sizeof(name)) &&
+		    strcmp(name, GEVENT_TYPES) == 0 &&
+		    read_word(k, type, k->l->type.tp_basicsize, &size) == 0)
+			return size < MAX_GEVENT ? size : MAX_GEVENT;
+		if (read_word(k, type, k->l->type.tp_base, &type) < 0)
+			return 0;
+	}
+	return 0;
+}
+
+/* What waits on behalf of a greenlet: one of gevent's objects that are called so. It has the hub, and
+ * behind that the greenlet. */
+static void follow_waiter(struct look *k, uint32_t task, uint64_t waiter)
+{
+	const struct green *g = k->work[task].green;
+	uint64_t type, size, pair[2];
+	char name[64];
+	size_t n;
+
+	if (type_of(k, waiter, &type) < 0 || !read_type_name(k, type, name, sizeof(name)) ||
+	    read_word(k, type, k->l->type.tp_basicsize, &size) < 0)
+		return;
+	n = strlen(name);
+	if (n < strlen(GEVENT_WAITER) || strncmp(name, GEVENT_TYPES, strlen(GEVENT_TYPES)) != 0 ||
+	    strcmp(name + n - strlen(GEVENT_WAITER), GEVENT_WAITER) != 0)
+		return;
+	for (uint64_t at = (uint64_t)k->l->object.size; at + sizeof(pair) <= size && at < MAX_GEVENT;
+	     at += POINTER) {
+		if (read_bytes(k, waiter + at, pair, sizeof(pair)) < 0 ||
+		    !is_greenlet(k, g, pair[0]))
+			continue;
+		if (is_suspended(k, g, pair[1]))
+			add_edge(k, task, pair[1]);
+		return;
+	}
+}
+
+/* Called when a greenlet ends: the switch to one that waits for it, or a method of a waiter. */
+static void follow_link(struct look *k, uint32_t task, uint64_t callback)
+{
+	enum kind kind = callback && callback % POINTER == 0 ? kind_of(k, callback) : KIND_OTHER;
+	uint64_t object;
+
+	if ((kind != KIND_BUILTIN && kind != KIND_METHOD) ||
+	    read_word(k, callback, k->l->inner.method_self, &object) < 0)
+		return;
+	if (is_suspended(k, k->work[task].green, object))
+		add_edge(k, task, object);
+	else if (kind == KIND_METHOD && object)
+		follow_waiter(k, task, object);
+}
+
+/* Its links are a list among what gevent adds to a greenlet. */
+static void follow_links(struct look *k, uint32_t task)
+{
+	const struct green *g = k->work[task].green;
+	uint64_t addr = k->out->info[task].addr, at, list, size, items, item;
+	uint64_t end = gevent_size(k, g, addr);
+
+	if (!end || read_word(k, g->all.type, k->l->type.tp_basicsize, &at) < 0)
+		return;
+	for (; at < end && !k->error && !spent(k); at += POINTER) {
+		if (read_word(k, addr, (int32_t)at, &list) < 0 || list == 0 ||
+		    list % POINTER || kind_of(k, list) != KIND_LIST ||
+		    read_word(k, list, k->l->list.ob_size, &size) < 0 ||
+		    read_word(k, list, k->l->list.ob_item, &items) < 0)
+			continue;
+		if (size > MAX_CALLBACKS) {
+			size = MAX_CALLBACKS;
+			k->out->more = true;
+		}
+		for (uint64_t i = 0; i < size && !k->error && !spent(k); i++)
+			if (read_word(k, items, (int32_t)(i * POINTER), &item) == 0)
+				follow_link(k, task, item);
+	}
+}
+
 static int compare_edges(const void *a, const void *b)
 {
 	const struct edge *x = a, *y = b;
@@ -1519,8 +1647,10 @@ static int read_awaiters(struct look *k)
 			out->more = true;
 			break;
 		}
-		if (k->work[i].green)
+		if (k->work[i].green) {
+			follow_links(k, i);
 			continue;
+		}
 		if (k->l->task.awaited_by != ABSENT)
 			read_awaited_by(k, i);
 		/* Where one of two is in Python neither knows. */
@@ -1664,9 +1794,11 @@ static void find_awaiters(struct look *k, uint32_t i)
 	uint64_t addr = k->out->info[i].addr;
 
 	k->n_awaiters = 0;
-	if (k->l->task.awaited_by != ABSENT)
+	if (k->work[i].green)
+		follow_links(k, i);
+	else if (k->l->task.awaited_by != ABSENT)
 		read_awaited_by(k, i);
-	if (k->n_awaiters == 0 || !k->work[i].c)
+	if (!k->work[i].green && (k->n_awaiters == 0 || !k->work[i].c))
 		follow_future(k, i, addr, 0);
 	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
 	if (k->n_awaiters > 1)
@@ -1680,7 +1812,8 @@ static int climb(struct look *k, uint64_t addr, uint64_t *ret)
 	uint32_t i = (uint32_t)out->n;
 
 	*ret = 0;
-	if (add_task(k, k->climb_from, addr) < 0)
+	if ((k->climb_green ? add_greenlet(k, k->climb_green, addr)
+			    : add_task(k, k->climb_from, addr)) < 0)
 		return k->error ? k->error : -ENOTSUP;
 	if (out->n == i)
 		return 0; /* tasks that await each other */
@@ -1731,7 +1864,10 @@ static int put_chain(struct look *k, uint32_t *ret)
 		if (i == 1)
 			break;
 		info[i - 1].stack = stack;
-		read_chain(k, i - 1);
+		if (k->work[i - 1].green)
+			read_green_stack(k, i - 1);
+		else
+			read_chain(k, i - 1);
 		if (k->error)
 			return k->error;
 		if (info[i - 1].problem != TASK_FINE)
@@ -1780,21 +1916,20 @@ static int first_greenlet(const struct greenlets *g, uint64_t tstate, uint64_t *
 }
 
 /* Which greenlet runs in a thread. */
-static int look_at_green(struct look *k, const struct greenlets *g, uint64_t tstate,
+static int look_at_green(struct look *k, const struct green *g, uint64_t tstate,
 			 struct task_chain *ret)
 {
 	struct greenlet one = {0};
-	uint64_t first, current;
-	uint32_t name;
-	int r = first_greenlet(g, tstate, &first);
+	uint64_t first, current, at;
+	int r = first_greenlet(&g->all, tstate, &first);
 
-	ret->unsure = r < 0 || (!first && (g->more || g->unreadable));
+	ret->unsure = r < 0 || (!first && (g->all.more || g->all.unreadable));
 	if (r < 0 || !first)
 		return 0;
 	r = k->l->tstate.context_ver == ABSENT ? -ENOTSUP
-					       : greenlet_current(k->m, g, first, &current);
+					       : greenlet_current(k->m, &g->all, first, &current);
 	if (r == 0)
-		r = greenlet_read(k->m, k->l, g, current, &one);
+		r = greenlet_read(k->m, k->l, &g->all, current, &one);
 	if (r == -EFAULT || r == -EBADMSG ||
 	    (r == 0 && (one.state != GREENLET_RUNNING || one.main != first)))
 		r = -EAGAIN;
@@ -1807,17 +1942,20 @@ static int look_at_green(struct look *k, const struct greenlets *g, uint64_t tst
 	ret->greenlet = current != first;
 	if (!ret->greenlet)
 		return 0;
-	ret->task = current;
-	name = name_by_type(k, current);
-	ret->stack = task_marker(k->r->tables, 0, name, current, 0);
-	return ret->stack ? k->error : -ENOMEM;
+	ret->task = at = current;
+	k->climb_green = g;
+	while (at && r == 0)
+		r = k->out->n == MAX_CLIMB ? -ENOTSUP : climb(k, at, &at);
+	if (r == 0)
+		r = put_chain(k, &ret->stack);
+	return k->error ? k->error : r;
 }
 
-static const struct greenlets *greenlets_of(const struct task_reader *r, uint64_t interp)
+static const struct green *greenlets_of(const struct task_reader *r, uint64_t interp)
 {
 	for (size_t i = 0; i < r->n_green; i++)
 		if (r->green[i].interp == interp)
-			return &r->green[i].all;
+			return &r->green[i];
 	return NULL;
 }
 
@@ -1832,7 +1970,7 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 			 .out = &out,
 			 .types = r->types,
 			 .climbs = true};
-	const struct greenlets *g = greenlets_of(r, interp);
+	const struct green *g = greenlets_of(r, interp);
 	const struct asyncio *a = NULL;
 	int e = 0;
 
@@ -1919,9 +2057,14 @@ static int look_at_greenlet(struct look *k, struct task_waiting *ret)
 {
 	struct task_info *info = k->out->info;
 
-	ret->awaiters = calloc(1, sizeof(*ret->awaiters));
+	find_awaiters(k, 0);
+	ret->n_awaiters = (uint32_t)k->n_awaiters;
+	ret->awaiters = calloc(k->n_awaiters + 1, sizeof(*ret->awaiters));
 	if (!ret->awaiters)
 		return -ENOMEM;
+	memcpy(ret->awaiters, k->awaiters, k->n_awaiters * sizeof(*ret->awaiters));
+	if (k->error)
+		return k->error;
 	if (k->work[0].greenlet.state != GREENLET_SUSPENDED)
 		return TASK_RUNS;
 	read_green_stack(k, 0);

@@ -268,6 +268,53 @@ def test_gevent():
         ("Hub", "running", []), ("main greenlet", "waiting", ["<module>"])]
 
 
+@pytest.fixture(scope="module")
+def awaiting():
+    target = start_greenlets("3.11", script="gevent_awaits.py", module="gevent")
+    target.expect("ready")
+    yield target
+    target.close()
+
+
+def own(functions):
+    return [name for name in functions if name in
+            ("sleeps", "computes", "joins", "gets", "joins_all", "iterates", "<module>")]
+
+
+def test_greenlets_of_gevent_are_awaited_by_those_that_join_them(awaiting):
+    tasks = dump(awaiting.pid)["tasks"]
+    name = {t["id"]: own(f["function"] for f in t["frames"]) for t in tasks}
+    found = sorted((name[t["id"]], sorted(name[i] for i in t["awaited_by"])) for t in tasks
+                   if t["name"] != "Hub")
+    assert found == sorted([
+        (["sleeps"], [["joins"], ["joins_all"]]), (["joins"], [["gets"]]),
+        (["gets"], [["joins_all"]]), (["joins_all"], [["iterates"]]), (["iterates"], []),
+        (["computes"], [["joins"]]), (["joins"], [["<module>"]]), (["<module>"], [])])
+
+
+@pytest.mark.parametrize("mode", ["running", "all"])
+def test_who_awaits_a_greenlet_stands_below_it(awaiting, mode):
+    result = pyprof("attach", "-d", "1", "--async-aware", "--async-mode", mode, "--collapsed", "-o",
+                    "-", awaiting.pid, check=True)
+    found = {}
+    for line in result.out.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [f.split(":") for f in stack.split(";")[1:]]
+        key = tuple(f[1] for f in frames if f[0] == "<task>" or own(f[1:2]))
+        found[key] = found.get(key, 0) + int(count)
+    running = ("main greenlet", "<module>", "Greenlet", "joins", "Sub", "computes")
+    # Of those that await one the one at the lowest address is told.
+    waiting = [("Greenlet", "iterates", "Greenlet", "joins_all", "Sub", "gets", "Greenlet", "joins",
+                "Greenlet (2 parents)", "sleeps"),
+               ("Greenlet", "iterates", "Greenlet", "joins_all", "Greenlet (2 parents)", "sleeps"),
+               ("Greenlet", "iterates", "Greenlet", "joins_all", "Sub", "gets", "Greenlet", "joins")]
+    total = sum(found.values())
+    assert found.keys() <= {running, ("Hub",), *(waiting if mode == "all" else ())}, found
+    assert found[running] > (0.9 if mode == "running" else 0.2) * total, found
+    if mode == "all":
+        assert max(found.get(stack, 0) for stack in waiting) > 0.2 * total, found
+
+
 def test_a_greenlet_that_is_none_that_we_know(start, python3, workdir):
     """A module of that name whose greenlets are something else."""
     with open(workdir + "/greenlet.py", "w") as f:
