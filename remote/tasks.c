@@ -1305,8 +1305,7 @@ static bool is_suspended(struct look *k, const struct green *g, uint64_t object)
 {
 	struct greenlet one;
 
-	return is_greenlet(k, g, object) &&
-	       greenlet_read(k->m, k->l, &g->all, object, &one) == 0 &&
+	return is_greenlet(k, g, object) && greenlet_read(k->m, k->l, &g->all, object, &one) == 0 &&
 	       one.state == GREENLET_SUSPENDED;
 }
 
@@ -1562,8 +1561,8 @@ static uint64_t gevent_size(struct look *k, const struct green *g, uint64_t obje
 	return 0;
 }
 
-/* What waits on behalf of a greenlet: one of gevent's objects that are called so. It has the hub, and
- * behind that the greenlet. */
+/* What waits on behalf of a greenlet: one of gevent's objects that are called so. It has the hub,
+ * and behind that the greenlet. */
 static void follow_waiter(struct look *k, uint32_t task, uint64_t waiter)
 {
 	const struct green *g = k->work[task].green;
@@ -1578,8 +1577,8 @@ static void follow_waiter(struct look *k, uint32_t task, uint64_t waiter)
 	if (n < strlen(GEVENT_WAITER) || strncmp(name, GEVENT_TYPES, strlen(GEVENT_TYPES)) != 0 ||
 	    strcmp(name + n - strlen(GEVENT_WAITER), GEVENT_WAITER) != 0)
 		return;
-	for (uint64_t at = (uint64_t)k->l->object.size; at + sizeof(pair) <= size && at < MAX_GEVENT;
-	     at += POINTER) {
+	for (uint64_t at = (uint64_t)k->l->object.size;
+	     at + sizeof(pair) <= size && at < MAX_GEVENT; at += POINTER) {
 		if (read_bytes(k, waiter + at, pair, sizeof(pair)) < 0 ||
 		    !is_greenlet(k, g, pair[0]))
 			continue;
@@ -1614,8 +1613,8 @@ static void follow_links(struct look *k, uint32_t task)
 	if (!end || read_word(k, g->all.type, k->l->type.tp_basicsize, &at) < 0)
 		return;
 	for (; at < end && !k->error && !spent(k); at += POINTER) {
-		if (read_word(k, addr, (int32_t)at, &list) < 0 || list == 0 ||
-		    list % POINTER || kind_of(k, list) != KIND_LIST ||
+		if (read_word(k, addr, (int32_t)at, &list) < 0 || list == 0 || list % POINTER ||
+		    kind_of(k, list) != KIND_LIST ||
 		    read_word(k, list, k->l->list.ob_size, &size) < 0 ||
 		    read_word(k, list, k->l->list.ob_item, &items) < 0)
 			continue;
