@@ -130,6 +130,21 @@ void walker_generators(const struct walker *w, struct generators *ret)
 	}
 }
 
+uint64_t walker_c_stack(const struct walker *w)
+{
+	if (w->layout->tstate.cframe != ABSENT)
+		return word_at(w->windows.words, w->layout->tstate.cframe);
+	for (size_t i = w->n_known; i-- > 0;)
+		if (w->known[i].hidden && !w->known[i].in_chunk)
+			return w->known[i].addr;
+	return 0;
+}
+
+bool walker_has_frames(const struct walker *w)
+{
+	return w->n_known != 0;
+}
+
 const uint8_t *walker_words(const struct walker *w)
 {
 	return w->windows.words;

@@ -103,6 +103,13 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
  * tell. */
 void walker_generators(const struct walker *w, struct generators *ret);
 
+/* Where the last walk's innermost entry of the interpreter left something on the C stack, which
+ * grows down: 0 where the version does not tell (to 3.10). */
+uint64_t walker_c_stack(const struct walker *w);
+
+/* Whether the last walk found any frame. */
+bool walker_has_frames(const struct walker *w);
+
 /* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
  * none.
  */

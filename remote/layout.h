@@ -91,6 +91,8 @@ struct layout {
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
 		int32_t exc_info;	   /* _PyErr_StackItem *, where the chain begins */
 		int32_t exc_state;	   /* _PyErr_StackItem, where it ends */
+		int32_t context_ver;	   /* u64, counts changes of the context; a switch to
+					    * another greenlet is one */
 		int32_t dict;		   /* PyThreadState_GetDict() */
 		int32_t asyncio_loop;	   /* 3.13+: the running loop */
 		int32_t asyncio_task;	   /* 3.14+: the running task */
@@ -248,6 +250,7 @@ struct greenlet_layout {
 	 * that are; whose is above it. */
 	int32_t stack;
 	int32_t parent;	   /* not of a thread's first */
+	int32_t thread;	   /* of a thread's first: two words, itself and who runs; ABSENT */
 	int32_t top_frame; /* frame object while it does not run, else 0 */
 	int32_t frame;	   /* from 3.11: its newest frame, while it does not run */
 };

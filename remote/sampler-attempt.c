@@ -371,6 +371,14 @@ static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
 		a->sample.state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
 }
 
+/* What the kernel said is of another state of the same kernel thread. */
+static void deny_kernel(struct attempt *a)
+{
+	a->sample.state &= (uint16_t) ~(STATE_CPU | STATE_GIL_WAIT);
+	a->sample.cpu_ns = 0;
+	a->run_known = false;
+}
+
 /* What there is to say of a thread besides its stack. */
 static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 {
@@ -381,6 +389,8 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	uint64_t frame;
 
 	ask_kernel(s, th, a);
+	if (!roster_is_used(&s->who, th, a->sample.time_ns))
+		deny_kernel(a);
 	/* The words are the sample's instant, the kernel was asked a little later or before. */
 	if (state & STATE_GIL_WAIT_KNOWN)
 		a->sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
@@ -402,9 +412,11 @@ static void publish(struct sampler *s, struct thread *th, struct attempt *a, uin
 		return;
 	}
 	/* What is lost goes to the next sample that is not. */
-	if (a->run_known) {
-		th->run_ns = a->run_ns;
-		th->run_known = true;
+	for (struct thread *t = th; a->run_known; t = t->twin) {
+		t->run_ns = a->run_ns;
+		t->run_known = true;
+		if (t->twin == th)
+			break;
 	}
 	count(&s->counts.achieved, 1);
 	if (a->sample.how == HOW_FREE)

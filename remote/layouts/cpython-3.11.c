@@ -59,6 +59,7 @@ const struct layout layout_cpython_3_11 = {
 			.current_exception = 96,
 			.exc_info = 120,
 			.exc_state = 320,
+			.context_ver = 232,
 			.dict = 128,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,

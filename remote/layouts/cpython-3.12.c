@@ -59,6 +59,7 @@ const struct layout layout_cpython_3_12 = {
 			.current_exception = 96,
 			.exc_info = 104,
 			.exc_state = 256,
+			.context_ver = 216,
 			.dict = 112,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,

@@ -59,6 +59,7 @@ const struct layout layout_cpython_3_9 = {
 			.current_exception = 88,
 			.exc_info = 144,
 			.exc_state = 112,
+			.context_ver = 248,
 			.dict = 152,
 			.asyncio_loop = ABSENT,
 			.asyncio_task = ABSENT,

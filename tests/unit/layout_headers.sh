@@ -229,6 +229,7 @@ int main(void)
 	OFF(tstate.current_exception, PyThreadState, curexc_type);
 #endif
 	OFF(tstate.exc_info, PyThreadState, exc_info);
+	OFF(tstate.context_ver, PyThreadState, context_ver);
 	OFF(tstate.exc_state, PyThreadState, exc_state);
 #if AT_LEAST(11)
 	OFF(err_stackitem.value, _PyErr_StackItem, exc_value);
