@@ -431,8 +431,11 @@ static bool is_inner(const struct thread *a, const struct thread *b)
 
 bool roster_is_used(const struct roster *who, struct thread *th, uint64_t now_ns)
 {
-	bool used = true, holds = holds_gil(who, th);
+	bool used = true, holds;
 
+	if (th->twin == th)
+		return true;
+	holds = holds_gil(who, th);
 	for (const struct thread *t = th->twin; t != th && used && !holds; t = t->twin)
 		used = !holds_gil(who, t) && !is_inner(t, th);
 	if (holds)
