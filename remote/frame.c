@@ -114,12 +114,35 @@ void walker_set_still(struct walker *w, bool still)
 	w->still = still;
 }
 
+/* To 3.10 a frame names its generator itself. */
+static void links_of_frames(const struct walker *w, struct generators *ret)
+{
+	const struct layout *l = w->layout;
+
+	ret->links = true;
+	for (size_t i = w->n_known; i-- > 0;) {
+		const struct known *k = &w->known[i];
+		uint64_t generator = word_at(w->windows.once ? k->a : k->b, l->frame.generator);
+
+		if (!generator)
+			continue;
+		ret->more = ret->n == HANDLING_MAX;
+		if (ret->more)
+			return;
+		ret->frames[ret->n++] = generator + (uint64_t)l->gen.exc_state;
+	}
+}
+
 void walker_generators(const struct walker *w, struct generators *ret)
 {
 	uint64_t generator = 0;
 
 	ret->n = 0;
-	ret->more = false;
+	ret->more = ret->links = false;
+	if (w->layout->frame.generator != ABSENT) {
+		links_of_frames(w, ret);
+		return;
+	}
 	for (size_t i = w->n_known; i-- > 0 && w->known[i].generator;) {
 		if (w->known[i].generator == generator)
 			continue;

@@ -127,6 +127,7 @@ struct layout {
 		uint64_t executable_mask; /* bits of the word that are not the pointer: ~0 to 3.13,
 					   * ~3 from 3.14 (~1 free-threaded 3.14) */
 		int32_t lasti_unit; /* to 3.10: bytes that one unit of f_lasti stands for: 1 or 2 */
+		int32_t generator;  /* to 3.10: f_gen, the generator that it is of, or NULL */
 		int8_t instr_back;  /* bytes to subtract from instr_ptr to get the instruction that
 				     * is running: 0 where it is the running one already */
 		/* owner values, ABSENT where the version has no such owner */
@@ -196,6 +197,7 @@ struct layout {
 	struct {
 		int32_t iframe, frame_state; /* generator; 3.11+ */
 		int32_t frame;		     /* to 3.10: PyFrameObject *, NULL once it has ended */
+		int32_t exc_state;	     /* to 3.10: _PyErr_StackItem */
 		int8_t await_depth;	     /* what it awaits is so many values below the top */
 		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
 		 * from yielding, and the next instruction does: one of these opcodes, with an

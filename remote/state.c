@@ -308,9 +308,11 @@ static bool is_generator_type(struct handling_known *known, const struct layout 
 /* Whether the link is of a generator whose frame is Python's: other compilers have links of their
  * own. */
 static bool is_of_generator(struct handling_known *known, const struct layout *l, struct memory *m,
-			    uint64_t item)
+			    uint64_t item, bool links)
 {
-	uint64_t object = item + known->before - (uint64_t)l->gen.iframe, type;
+	uint64_t object = links ? item - (uint64_t)l->gen.exc_state
+				: item + known->before - (uint64_t)l->gen.iframe;
+	uint64_t type;
 
 	return MEMORY_READ(m, object + (uint64_t)l->object.ob_type, &type) == 0 &&
 	       is_generator_type(known, l, m, type);
@@ -359,17 +361,17 @@ static bool ask_stack(struct handling_known *known, const struct layout *l, stru
 		      uint64_t item, uint64_t base, const struct generators *on_stack,
 		      bool followed)
 {
-	if (!on_stack || !base || l->gen.iframe == ABSENT)
+	if (!on_stack || !base || (l->gen.iframe == ABSENT && !on_stack->links))
 		return false;
-	if (on_stack->n && on_stack->frames[0] - item < LINK_BEFORE)
+	if (!on_stack->links && on_stack->n && on_stack->frames[0] - item < LINK_BEFORE)
 		known->before = (uint32_t)(on_stack->frames[0] - item);
-	if (!known->before)
+	if (!known->before && !on_stack->links)
 		return false;
 	if (item == base ? on_stack->n == 0
 			 : on_stack->n && item + known->before == on_stack->frames[0])
 		return !followed;
 	return item == base || is_on_stack(known, item, on_stack) ||
-	       is_of_generator(known, l, m, item);
+	       is_of_generator(known, l, m, item, on_stack->links);
 }
 
 static bool tells_handling(const struct layout *l)

@@ -67,9 +67,11 @@ struct handling {
 	uint16_t chain; /* what state_follow() found */
 };
 
-/* The frames on a stack that generators and coroutines own, innermost first. */
+/* The frames on a stack that generators and coroutines own, innermost first; to 3.10, where these
+ * name their generators, their links. */
 struct generators {
 	uint64_t frames[HANDLING_MAX];
+	bool links;
 	size_t n;
 	bool more; /* than that */
 };
@@ -82,8 +84,8 @@ struct generators {
  * not hold any more is not known.
  *
  * A generator's link and its frame do not come and go at one instant. What counts is the stack: an
- * exception is handled where one of its frames does. on_stack: NULL when the stack is not known,
- * and without frames to 3.10, which does not tell; then the chain counts. followed: state_follow()
+ * exception is handled where one of its frames does. on_stack: NULL when the stack is not known;
+ * then the chain counts. followed: state_follow()
  * was asked, for the same words, while the thread stood still. still: the words are those of the
  * last time, and the thread did not move since. */
 uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,

@@ -284,6 +284,7 @@ int main(void)
 #else
 	NONE(frame.owner_cstack);
 #endif
+	NONE(frame.generator);
 	NONE(frame.lasti_unit);
 	NONE(frame.valuestack);
 #else
@@ -304,6 +305,7 @@ int main(void)
 	NONE(frame.owner_frame_object);
 	NONE(frame.owner_interpreter);
 	NONE(frame.owner_cstack);
+	OFF(frame.generator, PyFrameObject, f_gen);
 #if AT_LEAST(10)
 	PUT(frame.lasti_unit, 2);
 #else
@@ -394,6 +396,7 @@ int main(void)
 	OFF(gen.iframe, PyGenObject, gi_iframe);
 	OFF(gen.frame_state, PyGenObject, gi_frame_state);
 	NONE(gen.frame);
+	NONE(gen.exc_state);
 	PUT(gen.created, FRAME_CREATED);
 	PUT(gen.suspended, FRAME_SUSPENDED);
 	PUT(gen.executing, FRAME_EXECUTING);
@@ -406,6 +409,7 @@ int main(void)
 	NONE(gen.iframe);
 	NONE(gen.frame_state);
 	OFF(gen.frame, PyGenObject, gi_frame);
+	OFF(gen.exc_state, PyGenObject, gi_exc_state);
 	NONE(gen.created);
 	NONE(gen.suspended);
 	NONE(gen.executing);
