@@ -1,6 +1,7 @@
 /* One thread once more, as Firefox' DevTools wrote it before there was the Firefox Profiler: tables
  * are rows, and a function's name, file and line are one text. Readers take that apart by a pattern
- * and know a sample by the time to the next: times are sums of what the samples weigh. */
+ * and know a sample by the time to the next: times are sums of what the samples weigh, and one
+ * stack many times in a row is one sample. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 struct writing {
 	struct gecko *g;
 	uint64_t time; /* ns that the samples before weigh */
+	int64_t last;  /* stack of the row before; -2: there is none */
 	/* In mode cpu, of each node: the CPU time that its samples are yet to get, and what they
 	 * weigh. */
 	uint64_t *due, *weight;
@@ -86,7 +88,11 @@ static int put_samples(void *arg, const void *records, size_t n)
 	const struct gecko_sample *s = records;
 
 	for (size_t i = 0; i < n; i++) {
-		put_row(w->g, gecko_stack(w->g, s[i].node, s[i].idle), w->time);
+		int64_t stack = gecko_stack(w->g, s[i].node, s[i].idle);
+
+		if (stack != w->last)
+			put_row(w->g, stack, w->time);
+		w->last = stack;
 		w->time += weigh(w, &s[i]);
 	}
 	return w->g->out->error;
@@ -222,7 +228,7 @@ static int put_thread(struct writing *w)
 
 int gecko_put_devtools(struct gecko *g)
 {
-	struct writing w = {.g = g};
+	struct writing w = {.g = g, .last = -2};
 	int r = gecko_number_tables(g);
 
 	if (r == 0 && g->m->mode == MODE_CPU)

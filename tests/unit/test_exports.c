@@ -132,8 +132,9 @@ static void gecko_has_the_first_thread_for_others(void **state)
 	assert_memory_equal(text, without, same);
 	assert_ptr_equal(strstr(text, ",\n\"systemHost\":{\"name\":\"Firefox\"},\n\"profile\":{"),
 			 text + same);
-	assert_contains(text + same, "\"threads\":[{\"name\":\"GeckoMain\",\"pid\":77,\"tid\":100,");
-	/* A row a sample, and the end of the last. */
+	assert_contains(text + same,
+			"\"threads\":[{\"name\":\"GeckoMain\",\"pid\":77,\"tid\":100,");
+	/* A row for each change, and the end of the last. */
 	assert_contains(text + same, ",0],[");
 	assert_contains(text + same, ",60],[null,70]]}");
 	assert_contains(text + same, "\"main (/app/a.py:9)\"");
