@@ -24,7 +24,7 @@ struct writing {
 
 static uint64_t span(const struct gecko_sample *s)
 {
-	return s->time - s->begin;
+	return s->time > s->begin ? s->time - s->begin : 0;
 }
 
 static int add_weights(void *arg, const void *records, size_t n)
@@ -56,15 +56,15 @@ static int find_cpu_time(struct writing *w)
 static uint64_t weigh(struct writing *w, const struct gecko_sample *s)
 {
 	uint64_t *due, *weight, mine = span(s) + 1, part;
+	double share;
 
 	if (!w->due)
 		return span(s);
 	due = &w->due[s->node];
 	weight = &w->weight[s->node];
-	part = (uint64_t)((double)*due * ((double)mine / (double)*weight));
+	share = (double)*due * ((double)mine / (double)*weight);
 	/* The last one takes all that is left. */
-	if (mine == *weight || part > *due)
-		part = *due;
+	part = mine != *weight && share < (double)*due ? (uint64_t)share : *due;
 	*due -= part;
 	*weight -= mine;
 	return part;
