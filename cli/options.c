@@ -360,6 +360,12 @@ static int set_no_summary(struct options *o, const char *v, const char **why)
 	return 0;
 }
 
+static int set_devtools(struct options *o, const char *v, const char **why)
+{
+	o->devtools = true;
+	return 0;
+}
+
 static int set_browser(struct options *o, const char *v, const char **why)
 {
 	o->browser = true;
@@ -445,6 +451,9 @@ static const struct row rows[] = {
 	 "a flame graph as one picture, for tickets and papers"},
 	{GROUP_OUTPUT, 0, "gecko", NULL, NULL,
 	 "samples and states over time, for the Firefox Profiler"},
+	{GROUP_OUTPUT, 0, "devtools", NULL, set_devtools,
+	 "of --gecko: also what Firefox' older DevTools wrote of the main thread, for other "
+	 "readers such as speedscope"},
 	{GROUP_OUTPUT, 0, "jsonl", NULL, NULL, "counts of frames, a JSON object a line"},
 	{GROUP_OUTPUT, 0, "speedscope", NULL, NULL, "stacks of each thread, for speedscope"},
 	{GROUP_OUTPUT, 0, "pprof", NULL, NULL, "profile.proto, for pprof and what reads it"},
@@ -635,6 +644,10 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 		return STATUS_USAGE;
 	}
 	infer_format(&o);
+	if (o.devtools && o.format != &format_gecko) {
+		message("%s: --devtools is a part of --gecko", command->name);
+		return STATUS_USAGE;
+	}
 	*ret = o;
 	return check_operands(&o);
 }

@@ -51,7 +51,7 @@ struct options {
 	const char *outfile; /* NULL: the default */
 	enum format_sort sort;
 	int limit; /* rows; 0: default */
-	bool no_summary, browser;
+	bool no_summary, devtools, browser;
 	/* replay */
 	struct pid_list pids; /* empty: all */
 	/* session */

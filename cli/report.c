@@ -287,6 +287,7 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	struct format_options options = {.sort = o->sort,
 					 .limit = o->limit,
 					 .no_summary = o->no_summary,
+					 .devtools = o->devtools,
 					 .scratch = output_scratch};
 	struct model *base = NULL;
 	const char *what;

@@ -85,6 +85,8 @@ static int put_threads(struct gecko *g)
 		sink_text(g->out, any ? ",\n" : "\n");
 		any = true;
 		r = put_thread(g);
+		if (!g->first_thread && spool_count(g->samples, g->thread))
+			g->first_thread = g->thread;
 	}
 	free(order);
 	return r;
@@ -100,7 +102,12 @@ static int put_all(struct gecko *g)
 	r = put_threads(g);
 	sink_text(g->out, "],\n\"shared\":{\"stringArray\":[");
 	gecko_put_strings(g);
-	sink_text(g->out, "]}}\n");
+	sink_text(g->out, "]}");
+	if (r == 0 && g->options->devtools) {
+		g->thread = g->first_thread;
+		r = gecko_put_devtools(g);
+	}
+	sink_text(g->out, "}\n");
 	return r;
 }
 

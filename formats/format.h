@@ -35,6 +35,7 @@ struct format_options {
 	enum format_sort sort;
 	int limit;	 /* rows of the pstats table; 0: 15, below 0: all */
 	bool no_summary; /* of the pstats table */
+	bool devtools;	 /* gecko: and its first thread in the form of Firefox' older DevTools */
 	const char *cwd; /* dump: files below are shown relative to it; NULL: as they are */
 	/* Line number line of file, without its newline, into buf (size bytes with the NUL).
 	 * Returns 0, or -errno when it is not to be had. NULL: no source is shown. */

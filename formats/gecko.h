@@ -64,7 +64,8 @@ struct gecko {
 	uint64_t sorted;   /* samples and waits */
 	bool cpu_time;	   /* some of it is known */
 
-	uint32_t thread; /* at work: a track */
+	uint32_t thread;       /* at work: a track */
+	uint32_t first_thread; /* with samples; 0: none */
 	/* What its tables have. An idle leaf is a stack of its own, and a frame, for its category:
 	 * those are behind the others. */
 	struct numbering stacks, idle_stacks, frames, idle_frames, functions, files;
@@ -126,6 +127,11 @@ int gecko_put_markers(struct gecko *g);
 const char *gecko_marker_name(uint32_t marker);
 /* What each kind shows of itself. */
 void gecko_put_schemas(struct gecko *g);
+
+/* ---- one thread for others ---- */
+
+/* ,"systemHost":...,"profile":... of the thread at work. 0, -ENOMEM, -errno of a file. */
+int gecko_put_devtools(struct gecko *g);
 
 /* ---- about the whole ---- */
 

@@ -23,7 +23,7 @@ static void walk_pieces(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct format_options options = {.terminal = true, .color = true};
+	const struct format_options options = {.terminal = true, .color = true, .devtools = true};
 	struct stream_reader *r;
 	struct model *m;
 	size_t half = size / 2;

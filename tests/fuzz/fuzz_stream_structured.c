@@ -46,7 +46,7 @@ static void put_chunk(struct bytes *b, const uint8_t *payload, size_t n, uint8_t
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t prologue[12] = PROLOGUE_MAGIC "\1\0\0";
-	struct format_options options = {0};
+	struct format_options options = {.devtools = true};
 	const uint8_t *end = data + size;
 	struct stream_reader *r;
 	struct bytes b = {0};

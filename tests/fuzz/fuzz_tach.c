@@ -74,7 +74,7 @@ static void build(struct bytes *b, const uint8_t *data, size_t size, uint8_t fla
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct format_options options = {.terminal = true};
+	const struct format_options options = {.terminal = true, .devtools = true};
 	struct model_options question = {.selected.function = NULL};
 	struct tach_facts facts;
 	struct tach_input in = {.read = read_bytes};

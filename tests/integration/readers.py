@@ -94,7 +94,7 @@ def plain_name(format, name):
 
 def speedscope(path, format, choose=lambda name: True):
     """All threads together."""
-    factor = {"nanoseconds": 1, "microseconds": 1000, "none": 1}
+    factor = {"nanoseconds": 1, "microseconds": 1000, "milliseconds": 1000000, "none": 1}
     group = speedscope_raw(path)
     profile = None
     for part in group["profiles"]:

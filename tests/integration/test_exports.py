@@ -89,12 +89,16 @@ def files(recording, directory):
 @pytest.fixture(scope="module")
 def truth(recording, files):
     """From the recording, by a reader of its own, and for times from the pstats file."""
+    return expected(recording, files["pstats"], lambda tid: True)
+
+
+def expected(recording, pstats, choose):
     samples, ns = readers.Profile("samples"), readers.Profile("ns")
     streams, _ = pyprof_reader.read(recording.read_bytes())
-    for (_, frames), count in streams[0].stacks.items():
-        if frames:
+    for (tid, frames), count in streams[0].stacks.items():
+        if frames and choose(tid):
             samples.add_stack([name for _, name, _ in frames], count)
-    with open(files["pstats"], "rb") as f:
+    with open(pstats, "rb") as f:
         stats = marshal.load(f)
     for (_, _, name), (_, _, own, _, callers) in stats.items():
         ns.total += own * 1e9
@@ -361,6 +365,140 @@ def test_gecko_has_instructions_where_they_are_recorded(directory, workdir):
         assert listed["totalMarkerCount"] == markers["length"]
 
 
+# ---- what Firefox' older DevTools wrote ----
+
+@pytest.fixture(scope="module")
+def devtools(recording, directory):
+    path = str(directory / "devtools.json")
+    pyprof("replay", "--gecko", "--devtools", "-o", path, recording, check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def main_tid(recording):
+    return pyprof_reader.read(recording.read_bytes())[0][0].header["pid"]
+
+
+@pytest.fixture(scope="module")
+def main_truth(recording, directory, main_tid):
+    pstats = str(directory / "main.pstats")
+    pyprof("replay", "--pstats", "--thread", main_tid, "-o", pstats, recording, check=True)
+    return expected(recording, pstats, lambda tid: tid == main_tid)
+
+
+def test_other_tools_read_the_main_thread_of_a_gecko_file(devtools, main_truth):
+    profile = readers.speedscope(devtools, "devtools")
+    check(profile, main_truth)
+    assert "<GC>" in profile.names and "idle" not in profile.names
+
+
+def test_the_firefox_profiler_reads_it_all_the_same(devtools, files, truth, workdir):
+    check(readers.firefox(devtools, workdir), truth)
+    with open(files["gecko"], "rb") as without, open(devtools, "rb") as both:
+        head = without.read()
+        assert head.endswith(b"]}}\n")
+        assert both.read().startswith(head[:-2] + b',\n"systemHost":{"name":"Firefox"}')
+
+
+def of_samples(data, change):
+    """With other rows of the samples."""
+    head, begin, rest = data.partition(b'"time":1},\n"data":[[')
+    assert begin, "there is nothing to damage"
+    rows, end, tail = rest.partition(b"]]")
+    return head + begin + b"],[".join(change(rows.split(b"],["))) + end + tail
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: replaced(data, b'"Work.inner (', b'"Work.innex ('),
+    lambda data: replaced(data, b'<GC> ()"', b'<GC>"'),
+    lambda data: of_samples(data, lambda rows: rows[:len(rows) // 2]),
+    lambda data: of_samples(data, lambda rows: [re.sub(rb"^\d+", b"0", row) for row in rows]),
+], ids=["name", "location", "end", "stack"])
+def test_a_planted_error_of_the_main_thread_is_noticed(damage, devtools, main_truth, workdir):
+    path = os.path.join(workdir, "damaged.json")
+    with open(devtools, "rb") as f:
+        data = f.read()
+    damaged = damage(data)
+    assert damaged != data
+    with open(path, "wb") as f:
+        f.write(damaged)
+    with pytest.raises((AssertionError, ValueError)):
+        test_other_tools_read_the_main_thread_of_a_gecko_file(path, main_truth)
+
+
+def stacks_of(path, choose=lambda name: True):
+    """ns of each stack, as speedscope tells it; a name that is written otherwise is cut."""
+    found = Counter()
+    for profile in readers.speedscope_raw(path)["profiles"]:
+        if choose(profile["name"]):
+            for names, amount in profile["stacks"]:
+                found[tuple("hostile" if name.startswith("na;me") else name for name in names)] += \
+                    amount * (1 if profile["unit"] == "nanoseconds" else 1e6)
+    return found
+
+
+@pytest.mark.parametrize("options", [
+    ["--native"], ["--no-gc"], ["--mode", "cpu"], ["--mode", "gil"], ["--mode", "exception"],
+    ["--from", "0.2", "--to", "0.6"], ["--function", "again"], ["--fold", "process"],
+], ids=" ".join)
+def test_whatever_is_asked_for_stacks_weigh_the_same(options, recording, main_tid, workdir):
+    both, other = (os.path.join(workdir, name) for name in ("both.json", "other.json"))
+    pyprof("replay", "--gecko", "--devtools", *options, "-o", both, recording, check=True)
+    pyprof("replay", "--speedscope", *options, "-o", other, recording, check=True)
+    stacks = stacks_of(both)
+    assert stacks == pytest.approx(stacks_of(other, lambda name: f"tid {main_tid})" in name),
+                                   rel=1e-6, abs=1)
+    assert stacks and any("Work.outer" in stack for stack in stacks)
+
+
+def test_a_thread_that_was_chosen_is_the_one(recording, main_tid, workdir):
+    idle, = {tid for tid, _ in pyprof_reader.read(recording.read_bytes())[0][0].stacks} - {main_tid}
+    path = os.path.join(workdir, "idle.json")
+    pyprof("replay", "--gecko", "--devtools", "--thread", idle, "-o", path, recording, check=True)
+    names = readers.speedscope(path, "devtools").names
+    assert "idle" in names and "Work.inner" not in names
+
+
+# What a pattern for "name (file:line)" would cut elsewhere, or leave out.
+MISREAD = {
+    ("f (a:1)", "/x/b (c:2:3) d.py"): ("f (a:1)", r"/x/b \x28c\x3a2\x3a3) d.py"),
+    ("g\n(h)", "self-hosted"): (r"g\n(h)", r"\x73elf-hosted"),
+    ("", "resource://x/y.py"): ("", r"\x72esource://x/y.py"),
+    ("k )", "/y\u3000(z).py"): ("k )", "/y\u3000\\x28z).py"),
+    ("tab\t\u2028 ", "(a).py:12"): (r"tab\t\u2028 ", r"(a).py\x3a12"),
+    (HOSTILE, HOSTILE_FILE): (
+        "na;me\\n\\t\\x1b[31m</script>\"'\\{} é€🐍 \\u202e\\xed\\xb3\\xbf" + "x" * 3000,
+        "/sr;c/<b>\\n\"we\\ird\\u202e\\xed\\xb3\\xbe\\x3a1:.py"),
+}
+
+
+def test_no_name_breaks_the_pattern_that_others_read_by(workdir):
+    script, path = os.path.join(workdir, "names.py"), os.path.join(workdir, "out.json")
+    with open(script, "w") as f:
+        f.write(textwrap.dedent("""\
+            import time
+            def make(name, file):
+                def spin():
+                    end = time.monotonic() + 0.05
+                    while time.monotonic() < end:
+                        sum(range(200))
+                spin.__code__ = spin.__code__.replace(co_name=name, co_filename=file,
+                    **({"co_qualname": name} if hasattr(spin.__code__, "co_qualname") else {}))
+                return spin
+            for name, file in %a:
+                make(name, file)()
+        """) % (list(MISREAD),))
+    pyprof("run", "--gecko", "--devtools", "-o", path, script, check=True)
+    profile, = readers.speedscope_raw(path)["profiles"]
+    frames = {(f["name"], f["file"], f["line"]) for f in profile["frames"]}
+    missing = {(name, file, 3) for name, file in MISREAD.values()} - frames
+    assert not missing, (missing, [f for f in frames if f[2] == 3])
+    spent = Counter()
+    for names, amount in profile["stacks"]:
+        spent[names[-1]] += amount
+    assert all(spent[name] > 20 for name, _ in MISREAD.values()), spent
+
+
 TASKS = textwrap.dedent("""\
     import asyncio, time
     async def spin(seconds):
@@ -608,6 +746,15 @@ def test_processes_have_tracks_of_their_own(workdir):
     pyprof("replay", "--speedscope", "-o", speedscope, recording, check=True)
     names = [p["name"] for p in readers.speedscope_raw(speedscope)["profiles"]]
     assert len(names) == 2 and all(any(f"pid {pid}" in n for n in names) for pid in pids)
+    # Others read the first process alone.
+    pyprof("replay", "--gecko", "--devtools", "-o", gecko, recording, check=True)
+    first = stacks_of(gecko)
+    assert first == pytest.approx({
+        tuple(n for n in names if not n.startswith("pid:")): ns for names, ns in stacks_of(
+            speedscope, lambda name: f"pid {streams[0].header['pid']}," in name).items()},
+        rel=1e-6, abs=1)
+    assert any("parent" in stack for stack in first)
+    assert not any("child" in stack for stack in first)
 
 
 def test_slices_nest_and_stay_open_as_long_as_a_function_runs(files, truth):

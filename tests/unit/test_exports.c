@@ -122,6 +122,28 @@ static void gecko_sorts_samples_by_thread(void **state)
 	model_free(m);
 }
 
+static void gecko_has_the_first_thread_for_others(void **state)
+{
+	struct model *m = formats_timeline();
+	char *without = formats_text(&format_gecko, m, &(struct format_options){0});
+	char *text = formats_text(&format_gecko, m, &(struct format_options){.devtools = true});
+	size_t same = strlen(without) - strlen("}\n");
+
+	assert_memory_equal(text, without, same);
+	assert_ptr_equal(strstr(text, ",\n\"systemHost\":{\"name\":\"Firefox\"},\n\"profile\":{"),
+			 text + same);
+	assert_contains(text + same,
+			"\"threads\":[{\"name\":\"GeckoMain\",\"pid\":77,\"tid\":100,");
+	/* A row for each change, and the end of the last. */
+	assert_contains(text + same, ",0],[");
+	assert_contains(text + same, ",60],[null,70]]}");
+	assert_contains(text + same, "\"main (/app/a.py:9)\"");
+	assert_contains(text + same, "\"C.work (/lib/b.py:2)\"");
+	free(without);
+	free(text);
+	model_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +153,7 @@ int main(void)
 		cmocka_unit_test(pprof_is_gzip),
 		cmocka_unit_test(chrometrace_keeps_slices_open),
 		cmocka_unit_test(gecko_sorts_samples_by_thread),
+		cmocka_unit_test(gecko_has_the_first_thread_for_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
