@@ -87,8 +87,8 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
  * takes. Proves nothing: a gather of the plan does. */
 enum walk_result walker_plan(struct walker *w, struct memory *m);
 
-/* After a walk that failed: the callers that are proven all the same, with the frame above them that
- * got on meanwhile, where it is known, and a <moving> leaf; 0 when none is. */
+/* After a walk that failed: the callers that are proven all the same, with the frame above them
+ * that got on meanwhile, where it is known, and a <moving> leaf; 0 when none is. */
 uint32_t walker_prefix(struct walker *w, struct walk_context *c);
 
 /* Whether the kernel says that the thread sleeps: then a state that is only passed through while

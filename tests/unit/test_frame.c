@@ -239,8 +239,7 @@ static void who_uses_a_generator_is_shown_where_it_stood_last(void **state)
 	first_half(&f);
 	synthetic_step(&f.s, 5);
 	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
-	assert_string_equal(names(&f, walker_prefix(f.w, &f.c)),
-			    "function_0 function_1 <moving>");
+	assert_string_equal(names(&f, walker_prefix(f.w, &f.c)), "function_0 function_1 <moving>");
 	end(&f);
 }
 
