@@ -114,12 +114,35 @@ void walker_set_still(struct walker *w, bool still)
 	w->still = still;
 }
 
+/* To 3.10 a frame names its generator itself. */
+static void links_of_frames(const struct walker *w, struct generators *ret)
+{
+	const struct layout *l = w->layout;
+
+	ret->links = true;
+	for (size_t i = w->n_known; i-- > 0;) {
+		const struct known *k = &w->known[i];
+		uint64_t generator = word_at(w->windows.once ? k->a : k->b, l->frame.generator);
+
+		if (!generator)
+			continue;
+		ret->more = ret->n == HANDLING_MAX;
+		if (ret->more)
+			return;
+		ret->frames[ret->n++] = generator + (uint64_t)l->gen.exc_state;
+	}
+}
+
 void walker_generators(const struct walker *w, struct generators *ret)
 {
 	uint64_t generator = 0;
 
 	ret->n = 0;
-	ret->more = false;
+	ret->more = ret->links = false;
+	if (w->layout->frame.generator != ABSENT) {
+		links_of_frames(w, ret);
+		return;
+	}
 	for (size_t i = w->n_known; i-- > 0 && w->known[i].generator;) {
 		if (w->known[i].generator == generator)
 			continue;
@@ -128,6 +151,21 @@ void walker_generators(const struct walker *w, struct generators *ret)
 			return;
 		ret->frames[ret->n++] = generator = w->known[i].generator;
 	}
+}
+
+uint64_t walker_c_stack(const struct walker *w)
+{
+	if (w->layout->tstate.cframe != ABSENT)
+		return word_at(w->windows.words, w->layout->tstate.cframe);
+	for (size_t i = w->n_known; i-- > 0;)
+		if (w->known[i].hidden && !w->known[i].in_chunk)
+			return w->known[i].addr;
+	return 0;
+}
+
+bool walker_has_frames(const struct walker *w)
+{
+	return w->n_known != 0;
 }
 
 const uint8_t *walker_words(const struct walker *w)
@@ -289,13 +327,22 @@ static bool is_owner(int8_t owner, int8_t kind)
 	return kind != ABSENT && owner == kind;
 }
 
-/* Takes the frame at addr out of the copies. leaf: it may execute meanwhile. */
-static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, struct fresh *ret)
+/* What a frame may do between the copies. */
+enum stand {
+	STANDS,	  /* nothing: it is a caller */
+	EXECUTES, /* get on, as the leaf does */
+	MOVES,	  /* that, and begin or cease to be called, as a generator is */
+};
+
+/* Takes the frame at addr out of the copies. */
+static enum walk_result take_frame(struct walker *w, uint64_t addr, enum stand stand,
+				   struct fresh *ret)
 {
 	const struct layout *l = w->layout;
-	struct fresh f = {.addr = addr, .caller = !leaf};
+	struct fresh f = {.addr = addr, .caller = stand == STANDS};
 	struct copied c;
 	const uint8_t *b;
+	uint64_t previous;
 
 	if (addr % 8)
 		return WALK_TORN;
@@ -307,9 +354,14 @@ static enum walk_result take_frame(struct walker *w, uint64_t addr, bool leaf, s
 	b = w->windows.once ? f.a : f.b;
 	f.code = word_at(f.a, l->frame.executable);
 	f.previous = word_at(f.a, l->frame.previous);
+	previous = word_at(b, l->frame.previous);
+	if (stand == MOVES && !f.previous)
+		f.previous = previous;
+	else if (stand == MOVES && !previous)
+		previous = f.previous;
 	f.ip = ip_at(l, b);
-	if (f.code != word_at(b, l->frame.executable) ||
-	    f.previous != word_at(b, l->frame.previous) || (!leaf && f.ip != ip_at(l, f.a)))
+	if (f.code != word_at(b, l->frame.executable) || f.previous != previous ||
+	    (stand == STANDS && f.ip != ip_at(l, f.a)))
 		return WALK_TORN;
 	if (l->frame.owner != ABSENT) {
 		int8_t owner = (int8_t)b[l->frame.owner];
@@ -666,7 +718,7 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 
 		r = intern_frame(w, c, f, stack, &stack);
 		if (r != WALK_OK)
-			return r;
+			break;
 		if (f->generator)
 			generator = f->addr;
 		w->near[hash_addr(f->addr) & ((1 << NEAR_BITS) - 1)] = (uint16_t)w->n_known;
@@ -686,6 +738,8 @@ static enum walk_result keep_walk(struct walker *w, struct walk_context *c, size
 	/* A chain whose base was cut cannot be compared from its base. */
 	if (truncated)
 		w->n_known = 0;
+	if (r != WALK_OK)
+		return r;
 	w->has_walk = !truncated;
 	w->codes_stamp = c->stamp;
 	*ret_stack = stack;
@@ -745,7 +799,7 @@ static enum walk_result walk(struct walker *w, struct walk_context *c, uint32_t 
 		if (grow_array((void **)&w->fresh, &w->room_fresh, n + 1, sizeof(*w->fresh)) < 0)
 			return WALK_MEMORY;
 		f = &w->fresh[n];
-		r = take_frame(w, addr, n == 0, f);
+		r = take_frame(w, addr, n ? STANDS : EXECUTES, f);
 		if (r == WALK_OK && f->generator && !f->in_chunk && !c->held &&
 		    !executes(w, f->a, f->b))
 			r = WALK_TORN;
@@ -958,45 +1012,88 @@ static bool is_live(const struct walker *w, const struct known *k)
 	return true;
 }
 
+/* How many frames of the last walk, from the base, are proven to be in use: of the same unchanged
+ * ones. */
+static size_t live(const struct walker *w, size_t same)
+{
+	size_t n = 0;
+
+	/* On the heap only the chain itself shows that a frame is in use. */
+	if (w->layout->frame_style != FRAME_STYLE_INTERPRETER)
+		return 0;
+	/* Frames lie on the datastack one behind the other, so a frame that did not change, stands
+	 * where the frame above an unchanged caller begins, and lies below the top, is alive. A
+	 * frame elsewhere is proven by the one that it called. */
+	for (size_t i = 0; i < same; i++) {
+		if (is_live(w, &w->known[i]))
+			n = i + 1;
+		else if (w->known[i].in_chunk)
+			break;
+	}
+	return n;
+}
+
+/* Follows the chain from the leaf down to one of the same unchanged frames of the last walk: how
+ * many those are up to it; 0: it does not get there. *ret_n: the frames above it, leaf first; those
+ * moved, but were in use when the leaf was named. */
+static size_t climb(struct walker *w, size_t same, size_t *ret_n)
+{
+	uint64_t addr;
+
+	*ret_n = 0;
+	if (leaf_address(w, &addr) != WALK_OK || !copied_enough(w, addr))
+		return 0;
+	for (size_t n = 0; addr && n < SAMPLER_MAX_DEPTH; n++) {
+		size_t place = known_index(w, addr, same);
+
+		*ret_n = n;
+		if (place < same)
+			return place + 1;
+		if (grow_array((void **)&w->fresh, &w->room_fresh, n + 1, sizeof(*w->fresh)) < 0 ||
+		    take_frame(w, addr, MOVES, &w->fresh[n]) != WALK_OK)
+			return 0;
+		w->fresh[n].caller = n > 0;
+		addr = w->fresh[n].previous;
+	}
+	return 0;
+}
+
+/* The frame that stands on the first n of the last walk, of above that were followed from the leaf.
+ * It was called from there while it was read, and got on: where it stood last is shown. */
+static uint32_t moving_above(struct walker *w, struct walk_context *c, size_t n, size_t above)
+{
+	uint32_t callers = w->known[n - 1].stack, stack = callers;
+
+	if (!above)
+		return callers;
+	w->fresh[0] = w->fresh[above - 1];
+	if (check_caller(w, c, &w->known[n - 1]) != WALK_OK || check_fresh(w, c, 1) != WALK_OK ||
+	    intern_frame(w, c, &w->fresh[0], callers, &stack) != WALK_OK)
+		return callers;
+	return stack;
+}
+
 uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 {
-	const struct layout *l = w->layout;
-	size_t same, proven = 0;
-	uint32_t frame;
+	size_t same, proven, followed, above = 0;
+	uint32_t frame, callers;
 
 	relocate_known(w);
+	if (w->layout->frame_style == FRAME_STYLE_INTERPRETER &&
+	    (!w->windows.n_chunks || !newest_chunk_is(w)))
+		return 0;
 	same = unchanged(w, w->n_known, c->held);
-	if (l->frame_style == FRAME_STYLE_INTERPRETER) {
-		/* Frames lie on the datastack one behind the other, so a frame that did not change,
-		 * stands where the frame above an unchanged caller begins, and lies below the top,
-		 * is alive. A frame elsewhere is proven by the one that it called. */
-		if (!w->windows.n_chunks || !newest_chunk_is(w))
-			return 0;
-		for (size_t i = 0; i < same; i++) {
-			if (is_live(w, &w->known[i]))
-				proven = i + 1;
-			else if (w->known[i].in_chunk)
-				break;
-		}
-	} else {
-		/* On the heap only the chain itself shows that a frame is in use. */
-		uint64_t addr = word_at(w->windows.words, l->tstate.frame);
-		struct fresh f;
-
-		for (size_t n = 0; addr && n < SAMPLER_MAX_DEPTH && !proven; n++) {
-			size_t place = known_index(w, addr, same);
-
-			if (place < same)
-				proven = place + 1;
-			else if (take_frame(w, addr, true, &f) != WALK_OK)
-				break;
-			addr = f.previous;
-		}
-	}
+	proven = live(w, same);
+	followed = climb(w, same, &above);
+	if (followed < proven)
+		above = 0;
+	else
+		proven = followed;
 	if (!proven || !w->known[proven - 1].stack)
 		return 0;
+	callers = moving_above(w, c, proven, above);
 	frame = special_frame(c, &c->moving_frame, "<moving>", FRAME_MOVING);
-	return frame ? tables_stack(c->tables, w->known[proven - 1].stack, frame) : 0;
+	return frame ? tables_stack(c->tables, callers, frame) : 0;
 }
 
 /* The frames of stack that stand above below, put on onto. A <native> that GC calls from is GC. */

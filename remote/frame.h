@@ -87,8 +87,8 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
  * takes. Proves nothing: a gather of the plan does. */
 enum walk_result walker_plan(struct walker *w, struct memory *m);
 
-/* After a walk that failed: the callers that are proven all the same, with a <moving> leaf; 0 when
- * none is. */
+/* After a walk that failed: the callers that are proven all the same, with the frame above them that
+ * got on meanwhile, where it is known, and a <moving> leaf; 0 when none is. */
 uint32_t walker_prefix(struct walker *w, struct walk_context *c);
 
 /* Whether the kernel says that the thread sleeps: then a state that is only passed through while
@@ -99,9 +99,15 @@ void walker_set_still(struct walker *w, bool still);
  * that is 0. The stack as it is when that frame is not in it, or memory is short. */
 uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack);
 
-/* The frames of the last walk that generators and coroutines own: none where the version does not
- * tell. */
+/* The frames of the last walk that generators and coroutines own; to 3.10 their links. */
 void walker_generators(const struct walker *w, struct generators *ret);
+
+/* Where the last walk's innermost entry of the interpreter left something on the C stack, which
+ * grows down: 0 where the version does not tell (to 3.10). */
+uint64_t walker_c_stack(const struct walker *w);
+
+/* Whether the last walk found any frame. */
+bool walker_has_frames(const struct walker *w);
 
 /* Whether the frame at addr is in the last walk: then *ret_callers is the stack below it, 0 for
  * none.

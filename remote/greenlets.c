@@ -413,6 +413,28 @@ int greenlet_read(struct memory *m, const struct layout *l, const struct greenle
 	return read_as(m, l, g->layout, addr, ret);
 }
 
+int greenlet_current(struct memory *m, const struct greenlets *g, uint64_t main, uint64_t *ret)
+{
+	const struct greenlet_layout *gl = g->layout;
+	uint64_t base, state, words[2];
+	int r;
+
+	if (!gl || gl->thread == ABSENT)
+		return -ENOTSUP;
+	r = base_of(m, gl, main, &base);
+	if (r == 0)
+		r = read_word(m, base, gl->thread, &state);
+	if (r == 0 && (state == 0 || state % POINTER))
+		r = -EAGAIN;
+	if (r == 0)
+		r = memory_read(m, state, words, sizeof(words));
+	if (r == 0 && (words[0] != main || words[1] == 0 || words[1] % POINTER))
+		r = -EAGAIN;
+	if (r == 0)
+		*ret = words[1];
+	return r == -EBADMSG ? -EAGAIN : r;
+}
+
 int greenlet_read_frame(struct memory *m, const struct greenlet *g, uint64_t addr, void *buf,
 			size_t len)
 {

@@ -91,6 +91,8 @@ struct layout {
 		int32_t current_exception; /* from 3.12; to 3.11 curexc_type */
 		int32_t exc_info;	   /* _PyErr_StackItem *, where the chain begins */
 		int32_t exc_state;	   /* _PyErr_StackItem, where it ends */
+		int32_t context_ver;	   /* u64, counts changes of the context; a switch to
+					    * another greenlet is one */
 		int32_t dict;		   /* PyThreadState_GetDict() */
 		int32_t asyncio_loop;	   /* 3.13+: the running loop */
 		int32_t asyncio_task;	   /* 3.14+: the running task */
@@ -125,6 +127,7 @@ struct layout {
 		uint64_t executable_mask; /* bits of the word that are not the pointer: ~0 to 3.13,
 					   * ~3 from 3.14 (~1 free-threaded 3.14) */
 		int32_t lasti_unit; /* to 3.10: bytes that one unit of f_lasti stands for: 1 or 2 */
+		int32_t generator;  /* to 3.10: f_gen, the generator that it is of, or NULL */
 		int8_t instr_back;  /* bytes to subtract from instr_ptr to get the instruction that
 				     * is running: 0 where it is the running one already */
 		/* owner values, ABSENT where the version has no such owner */
@@ -194,6 +197,7 @@ struct layout {
 	struct {
 		int32_t iframe, frame_state; /* generator; 3.11+ */
 		int32_t frame;		     /* to 3.10: PyFrameObject *, NULL once it has ended */
+		int32_t exc_state;	     /* to 3.10: _PyErr_StackItem */
 		int8_t await_depth;	     /* what it awaits is so many values below the top */
 		/* Values of frame_state. To 3.12 it does not tell waiting for another generator
 		 * from yielding, and the next instruction does: one of these opcodes, with an
@@ -248,6 +252,7 @@ struct greenlet_layout {
 	 * that are; whose is above it. */
 	int32_t stack;
 	int32_t parent;	   /* not of a thread's first */
+	int32_t thread;	   /* of a thread's first: two words, itself and who runs; ABSENT */
 	int32_t top_frame; /* frame object while it does not run, else 0 */
 	int32_t frame;	   /* from 3.11: its newest frame, while it does not run */
 };

@@ -15,10 +15,21 @@
  * tidied up: who is no task of this process is looked for again, for as long. */
 #define STRAY_NS 1000000000u
 
+/* Out of the ring of its kernel thread's states. */
+static void leave_twins(struct thread *th)
+{
+	struct thread *before = th->twin;
+
+	while (before->twin != th)
+		before = before->twin;
+	before->twin = th->twin;
+}
+
 static void thread_free(struct thread *th)
 {
 	if (!th)
 		return;
+	leave_twins(th);
 	walker_free(th->walker);
 	task_watch_free(th->watch);
 	if (th->syscall_fd >= 0)
@@ -35,8 +46,8 @@ static size_t addr_slot(const struct roster *who, uint64_t addr)
 	return (size_t)((addr >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (who->n_by_addr - 1);
 }
 
-/* For a scan: the threads by the address of their state. */
-static int index_threads(struct roster *who)
+/* An empty index with room for all threads. */
+static int clear_index(struct roster *who)
 {
 	size_t need = 64;
 
@@ -51,6 +62,14 @@ static int index_threads(struct roster *who)
 		who->n_by_addr = need;
 	}
 	memset(who->by_addr, 0, who->n_by_addr * sizeof(*who->by_addr));
+	return 0;
+}
+
+/* For a scan: the threads by the address of their state. */
+static int index_threads(struct roster *who)
+{
+	if (clear_index(who) < 0)
+		return -ENOMEM;
 	for (size_t i = 0; i < who->n_threads; i++) {
 		size_t k = addr_slot(who, who->threads[i]->addr);
 
@@ -68,6 +87,30 @@ static struct thread *find_thread(const struct roster *who, uint64_t addr)
 	while (who->by_addr[k] && who->by_addr[k]->addr != addr)
 		k = (k + 1) & (who->n_by_addr - 1);
 	return who->by_addr[k];
+}
+
+/* Puts the states of each kernel thread in a ring; who is new is in none. Older ones come first. */
+static int find_twins(struct roster *who)
+{
+	if (clear_index(who) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < who->n_threads; i++) {
+		struct thread *th = who->threads[i], *first;
+		size_t k = addr_slot(who, (uint64_t)th->tid << 4);
+
+		while (who->by_addr[k] && who->by_addr[k]->tid != th->tid)
+			k = (k + 1) & (who->n_by_addr - 1);
+		first = who->by_addr[k];
+		if (!first)
+			who->by_addr[k] = th;
+		if (!first || !th->tid || th->twin != th)
+			continue;
+		th->twin = first->twin;
+		first->twin = th;
+		th->run_ns = first->run_ns;
+		th->run_known = first->run_known;
+	}
+	return 0;
 }
 
 static uint32_t our_tid(const struct roster *who, uint64_t ns_tid)
@@ -123,6 +166,7 @@ static struct thread *thread_new(struct roster *who, size_t interp, const struct
 
 	if (!th)
 		return NULL;
+	th->twin = th;
 	th->addr = info->addr;
 	th->ident = info->ident;
 	th->interp = interp;
@@ -355,11 +399,48 @@ static int scan(struct roster *who, uint64_t now, bool all)
 	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
 	while (who->n_interps && !who->interps[who->n_interps - 1].seen)
 		who->n_interps--;
+	r = find_twins(who);
+	if (r < 0)
+		return r;
 	if (!who->strays)
 		who->stray_ns = 0;
 	who->total = (uint64_t)total;
 	who->scanned_ns = now;
 	return 0;
+}
+
+static bool holds_gil(const struct roster *who, const struct thread *th)
+{
+	return state_of(&who->target->layout, &who->interps[th->interp].words,
+			walker_words(th->walker), th->addr, false) &
+	       STATE_GIL;
+}
+
+/* Whether a is inside of b: neither holds a GIL. Where the version does not keep anything of its
+ * frames on the C stack, the one that held a GIL last. */
+static bool is_inner(const struct thread *a, const struct thread *b)
+{
+	uint64_t a_stack = walker_c_stack(a->walker), b_stack = walker_c_stack(b->walker);
+
+	if (walker_has_frames(a->walker) != walker_has_frames(b->walker))
+		return walker_has_frames(a->walker);
+	if (a_stack && b_stack)
+		return a_stack < b_stack;
+	return a->used_ns > b->used_ns;
+}
+
+bool roster_is_used(const struct roster *who, struct thread *th, uint64_t now_ns)
+{
+	bool used = true, holds;
+
+	if (th->twin == th)
+		return true;
+	holds = holds_gil(who, th);
+	for (const struct thread *t = th->twin; t != th && used && !holds; t = t->twin)
+		used = !holds_gil(who, t) && !is_inner(t, th);
+	if (holds)
+		th->used_ns = now_ns;
+	return used;
 }
 
 bool roster_same_links(const struct roster *who, const struct thread *th)
@@ -371,11 +452,26 @@ bool roster_same_links(const struct roster *who, const struct thread *th)
 	       memcmp(words + l->tstate.next, &th->next, 8) == 0;
 }
 
+/* Whether the words gathered last name another newest thread than the scan found: one entered an
+ * interpreter, or left it, with a new state. */
+static bool heads_changed(const struct roster *who)
+{
+	for (size_t i = 0; who->all_threads && i < who->n_interps; i++) {
+		const struct interpreter *in = &who->interps[i];
+		uint64_t head;
+
+		if (in->seen && state_words_threads_head(&in->words, &head) &&
+		    head != in->info.threads_head)
+			return true;
+	}
+	return false;
+}
+
 int roster_refresh(struct roster *who, uint64_t now_ns)
 {
 	bool all;
 
-	if (!who->rescan && now_ns - who->scanned_ns <= RESCAN_NS)
+	if (!who->rescan && now_ns - who->scanned_ns <= RESCAN_NS && !heads_changed(who))
 		return 0;
 	all = who->rescan || now_ns - who->listed_ns > RELIST_NS ||
 	      (who->names_due_ns && now_ns > who->names_due_ns);

@@ -27,10 +27,12 @@ struct thread {
 	struct walker *walker;
 	bool planned; /* where its frames stand is known */
 	int syscall_fd, stat_fd, schedstat_fd;
-	uint64_t run_ns; /* CPU time at its last sample */
+	struct thread *twin; /* the next state of the same kernel thread, in a ring; often itself */
+	uint64_t run_ns;     /* CPU time at the last sample of it or a twin */
 	bool run_known;
-	int cpu;	 /* that it was last seen on; -1 unknown */
-	uint64_t cpu_ns; /* when that was */
+	uint64_t used_ns; /* when it was last seen to be used (CLOCK_MONOTONIC): roster_is_used() */
+	int cpu;	  /* that it was last seen on; -1 unknown */
+	uint64_t cpu_ns;  /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
 	uint64_t stop_until;		 /* tick */
@@ -85,6 +87,12 @@ int roster_refresh(struct roster *who, uint64_t now_ns);
 
 /* Forgets all threads: they are found anew and named in these tables. */
 void roster_restart(struct roster *who, struct tables *tables);
+
+/* A kernel thread that works in several interpreters has a state in each, with a stack of its own,
+ * and uses one at a time: that which holds its GIL (free-threaded: is attached), else the one that
+ * was entered last, whose frames are innermost. Whether it is this one, by the words and stacks as
+ * last read at now_ns. Where a thread has one state, always. */
+bool roster_is_used(const struct roster *who, struct thread *th, uint64_t now_ns);
 
 /* By its words as last read: whether a thread's neighbours are those of the last scan. */
 bool roster_same_links(const struct roster *who, const struct thread *th);

@@ -9,14 +9,14 @@
 #define STOP_TRIES	 3
 #define STOP_AGAIN_NS	 20000u /* between tries, so that the thread gets on */
 #define GATHER_TRIES	 3
-#define GATHER_NS	 20000u /* a gather takes no longer, and for each range: */
-#define GATHER_RANGE_NS	 2000u
+#define GATHER_NS	 10000u /* a gather takes no longer, and for each range: */
+#define GATHER_RANGE_NS	 1000u
 #define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
 #define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
-#define FAIL_SCALE	 65536u
-#define FAIL_SHIFT	 6		   /* a failure weighs 1/64 */
+#define FAIL_SCALE	 (1u << 24)
+#define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
 
@@ -371,6 +371,14 @@ static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
 		a->sample.state &= (uint16_t)~STATE_CPU_TIME_KNOWN;
 }
 
+/* What the kernel said is of another state of the same kernel thread. */
+static void deny_kernel(struct attempt *a)
+{
+	a->sample.state &= (uint16_t) ~(STATE_CPU | STATE_GIL_WAIT);
+	a->sample.cpu_ns = 0;
+	a->run_known = false;
+}
+
 /* What there is to say of a thread besides its stack. */
 static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 {
@@ -381,6 +389,8 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	uint64_t frame;
 
 	ask_kernel(s, th, a);
+	if (!roster_is_used(&s->who, th, a->sample.time_ns))
+		deny_kernel(a);
 	/* The words are the sample's instant, the kernel was asked a little later or before. */
 	if (state & STATE_GIL_WAIT_KNOWN)
 		a->sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
@@ -402,9 +412,11 @@ static void publish(struct sampler *s, struct thread *th, struct attempt *a, uin
 		return;
 	}
 	/* What is lost goes to the next sample that is not. */
-	if (a->run_known) {
-		th->run_ns = a->run_ns;
-		th->run_known = true;
+	for (struct thread *t = th; a->run_known; t = t->twin) {
+		t->run_ns = a->run_ns;
+		t->run_known = true;
+		if (t->twin == th)
+			break;
 	}
 	count(&s->counts.achieved, 1);
 	if (a->sample.how == HOW_FREE)
@@ -492,8 +504,11 @@ void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uin
 		th->fail_rate -= th->fail_rate >> FAIL_SHIFT;
 		if (a.result != WALK_OK)
 			th->fail_rate += FAIL_SCALE >> FAIL_SHIFT;
-		if (th->fail_rate > FAIL_LIMIT)
+		/* Then it is at the limit: whether it stays there the next ones will tell. */
+		if (th->fail_rate > FAIL_LIMIT) {
+			th->fail_rate = FAIL_LIMIT;
 			th->stop_until = s->tick + FAIL_TICKS;
+		}
 	}
 	if (failed(&a) && s->options.hand && sampler_may_hold(s, th))
 		look_by_hand(s, th, &a);

@@ -38,7 +38,8 @@ struct sampler {
 	uint64_t away_until; /* tick: it could not */
 	double budget_ns;    /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
-	uint64_t codes_replaced, churn_ns; /* churn_ns: when one was last seen to be */
+	uint64_t codes_replaced; /* at the last look */
+	uint64_t churn_until_ns; /* so long they are checked at each gather */
 	struct handling_known handling;
 	uint64_t opcodes_ns;		 /* when all frames' instructions were read anew */
 	bool ask_kernel;		 /* at this tick */

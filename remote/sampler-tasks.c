@@ -24,7 +24,8 @@ int sampler_follow_tasks(struct sampler *s, uint64_t now)
 		struct thread *th = s->who.threads[i];
 
 		if (!th->watch)
-			th->watch = task_watch_new(s->who.interps[th->interp].info.addr, th->addr);
+			th->watch = task_watch_new(s->watcher, s->who.interps[th->interp].info.addr,
+						   th->addr);
 		if (!th->watch)
 			return -ENOMEM;
 		task_watch_find(th->watch, s->watcher, false);

@@ -129,20 +129,22 @@ static void fill_budget(struct sampler *s, uint64_t now)
 
 /* The stamp that code objects are checked against. From 3.14 the sum of the interpreters' counts of
  * freed code objects. Before that nothing tells that one was freed: while code objects are seen to
- * be replaced, and in the first second, each is checked at every gather that it is in; else by
- * steps of time. */
+ * be replaced, and at first, until it would have been seen, each is checked at every gather that it
+ * is in; else by steps of time. */
 #define CODE_CHECK_NS 10000000u
+#define CODE_FIRST_NS 200000000u
 #define CODE_CHURN_NS 1000000000u
 static uint64_t time_stamp(struct sampler *s, uint64_t now)
 {
 	uint64_t replaced = code_cache_replaced(s->walk.codes);
 
-	if (replaced != s->codes_replaced || s->churn_ns == 0) {
+	if (s->churn_until_ns == 0)
+		s->churn_until_ns = now + CODE_FIRST_NS;
+	if (replaced != s->codes_replaced) {
 		s->codes_replaced = replaced;
-		s->churn_ns = now;
+		s->churn_until_ns = now + CODE_CHURN_NS;
 	}
-	return now - s->churn_ns < CODE_CHURN_NS ? s->walk.gathers | 1ull << 63
-						 : now / CODE_CHECK_NS;
+	return now < s->churn_until_ns ? s->walk.gathers | 1ull << 63 : now / CODE_CHECK_NS;
 }
 
 uint64_t sampler_stamp(struct sampler *s, uint64_t now)

@@ -50,7 +50,9 @@ static void plan_gil(struct state_words *w, const struct target *t,
 	const struct layout *l = &t->layout;
 	int32_t *at[] = {&w->holder_at, &w->locked_at};
 	uint64_t base = info->gil ? info->gil : t->runtime;
-	const int32_t fields[] = {info->gil ? l->gil.last_holder : l->runtime.gil_last_holder,
+	/* To 3.11 a thread that changes to another interpreter's state keeps the GIL, and who holds
+	 * it is told by the current state, which is none for an instant. */
+	const int32_t fields[] = {info->gil ? l->gil.last_holder : l->runtime.tstate_current,
 				  info->gil ? l->gil.locked : l->runtime.gil_locked};
 	int32_t cond = info->gil ? l->gil.cond : l->runtime.gil_cond;
 
@@ -66,16 +68,16 @@ void state_words_plan(struct state_words *w, const struct target *t,
 		      const struct interpreter_info *info)
 {
 	const struct layout *l = &t->layout;
-	int32_t *at[] = {&w->gc_at, &w->generation_at, &w->gc_frame_at};
-	const int32_t of_runtime[] = {l->runtime.gc_collecting, ABSENT, ABSENT};
+	int32_t *at[] = {&w->gc_at, &w->generation_at, &w->gc_frame_at, &w->head_at};
+	const int32_t of_runtime[] = {l->runtime.gc_collecting, ABSENT, ABSENT, ABSENT};
 	const int32_t of_interp[] = {l->interp.gc_collecting, l->interp.code_object_generation,
-				     l->interp.gc_frame};
+				     l->interp.gc_frame, l->interp.threads_head};
 
 	w->holder_at = w->locked_at = ABSENT;
 	if (l->interp.gc_collecting == ABSENT)
-		plan_words(&w->interp, t->runtime, of_runtime, at, 3);
+		plan_words(&w->interp, t->runtime, of_runtime, at, 4);
 	else
-		plan_words(&w->interp, info->addr, of_interp, at, 3);
+		plan_words(&w->interp, info->addr, of_interp, at, 4);
 	plan_gil(w, t, info);
 }
 
@@ -99,6 +101,14 @@ bool state_words_generation(const struct state_words *w, uint64_t *ret)
 		return false;
 	memcpy(ret, w->interp.bytes + w->generation_at, 8);
 	return true;
+}
+
+bool state_words_threads_head(const struct state_words *w, uint64_t *ret)
+{
+	if (w->head_at == ABSENT)
+		return false;
+	memcpy(ret, w->interp.bytes + w->head_at, 8);
+	return *ret != 0;
 }
 
 uint16_t state_of(const struct layout *l, const struct state_words *w, const uint8_t *thread_words,
@@ -298,9 +308,11 @@ static bool is_generator_type(struct handling_known *known, const struct layout 
 /* Whether the link is of a generator whose frame is Python's: other compilers have links of their
  * own. */
 static bool is_of_generator(struct handling_known *known, const struct layout *l, struct memory *m,
-			    uint64_t item)
+			    uint64_t item, bool links)
 {
-	uint64_t object = item + known->before - (uint64_t)l->gen.iframe, type;
+	uint64_t object = links ? item - (uint64_t)l->gen.exc_state
+				: item + known->before - (uint64_t)l->gen.iframe;
+	uint64_t type;
 
 	return MEMORY_READ(m, object + (uint64_t)l->object.ob_type, &type) == 0 &&
 	       is_generator_type(known, l, m, type);
@@ -349,17 +361,17 @@ static bool ask_stack(struct handling_known *known, const struct layout *l, stru
 		      uint64_t item, uint64_t base, const struct generators *on_stack,
 		      bool followed)
 {
-	if (!on_stack || !base || l->gen.iframe == ABSENT)
+	if (!on_stack || !base || (l->gen.iframe == ABSENT && !on_stack->links))
 		return false;
-	if (on_stack->n && on_stack->frames[0] - item < LINK_BEFORE)
+	if (!on_stack->links && on_stack->n && on_stack->frames[0] - item < LINK_BEFORE)
 		known->before = (uint32_t)(on_stack->frames[0] - item);
-	if (!known->before)
+	if (!known->before && !on_stack->links)
 		return false;
 	if (item == base ? on_stack->n == 0
 			 : on_stack->n && item + known->before == on_stack->frames[0])
 		return !followed;
 	return item == base || is_on_stack(known, item, on_stack) ||
-	       is_of_generator(known, l, m, item);
+	       is_of_generator(known, l, m, item, on_stack->links);
 }
 
 static bool tells_handling(const struct layout *l)

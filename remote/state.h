@@ -20,9 +20,9 @@ struct state_words {
 		uint32_t len; /* 0: none */
 		uint8_t bytes[STATE_WORDS_MAX];
 	} interp, gil;
-	int32_t gc_at, generation_at, gc_frame_at; /* in interp.bytes; ABSENT */
-	int32_t holder_at, locked_at;		   /* in gil.bytes; ABSENT */
-	uint64_t gil_cond;			   /* address; 0 unknown */
+	int32_t gc_at, generation_at, gc_frame_at, head_at; /* in interp.bytes; ABSENT */
+	int32_t holder_at, locked_at;			    /* in gil.bytes; ABSENT */
+	uint64_t gil_cond;				    /* address; 0 unknown */
 };
 
 void state_words_plan(struct state_words *w, const struct target *t,
@@ -33,6 +33,9 @@ size_t state_words_ranges(struct state_words *w, struct memory_range *out);
 
 /* The interpreter's count of freed code objects, 3.14+: false where there is none. */
 bool state_words_generation(const struct state_words *w, uint64_t *ret);
+
+/* The interpreter's newest thread state: false where it is not among the words, or not yet. */
+bool state_words_threads_head(const struct state_words *w, uint64_t *ret);
 
 /* Bits of enum sample_state, by the words of an interpreter and those of the thread state at addr.
  */
@@ -64,9 +67,11 @@ struct handling {
 	uint16_t chain; /* what state_follow() found */
 };
 
-/* The frames on a stack that generators and coroutines own, innermost first. */
+/* The frames on a stack that generators and coroutines own, innermost first; to 3.10, where these
+ * name their generators, their links. */
 struct generators {
 	uint64_t frames[HANDLING_MAX];
+	bool links;
 	size_t n;
 	bool more; /* than that */
 };
@@ -79,8 +84,8 @@ struct generators {
  * not hold any more is not known.
  *
  * A generator's link and its frame do not come and go at one instant. What counts is the stack: an
- * exception is handled where one of its frames does. on_stack: NULL when the stack is not known,
- * and without frames to 3.10, which does not tell; then the chain counts. followed: state_follow()
+ * exception is handled where one of its frames does. on_stack: NULL when the stack is not known;
+ * then the chain counts. followed: state_follow()
  * was asked, for the same words, while the thread stood still. still: the words are those of the
  * last time, and the thread did not move since. */
 uint16_t state_handling(struct handling *h, struct handling_known *known, const struct layout *l,

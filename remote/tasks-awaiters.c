@@ -26,6 +26,11 @@ static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
 	for (size_t i = 0; i < k->n_awaiters; i++)
 		if (k->awaiters[i] == addr)
 			return;
+	if (k->work[task].green) {
+		if (k->n_awaiters < MAX_CALLBACKS)
+			k->awaiters[k->n_awaiters++] = addr;
+		return;
+	}
 	if (k->n_awaiters == MAX_CALLBACKS || !is_task(k, k->work[task].asyncio, addr))
 		return;
 	if (k->l->task.state != ABSENT && look_type(k, addr, &type) == 0 &&
@@ -35,7 +40,7 @@ static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
 	k->awaiters[k->n_awaiters++] = addr;
 }
 
-static void add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr)
+void look_add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr)
 {
 	const struct address_entry *e;
 
@@ -59,7 +64,7 @@ static void add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr)
 
 static int add_awaiting_member(struct look *k, void *arg, uint64_t object)
 {
-	add_edge(k, *(uint32_t *)arg, object);
+	look_add_edge(k, *(uint32_t *)arg, object);
 	return k->error;
 }
 
@@ -72,7 +77,7 @@ static void read_awaited_by(struct look *k, uint32_t i)
 	uint8_t is_set = 0;
 
 	for (uint32_t n = e ? e->value + 1 : 0; n; n = k->work[n - 1].next_same)
-		add_edge(k, i, k->out->info[n - 1].addr);
+		look_add_edge(k, i, k->out->info[n - 1].addr);
 	if (k->work[i].c) {
 		if (look_word(k, addr, l->task.awaited_by, &awaited_by) < 0 || !awaited_by ||
 		    look_bytes(k, addr + (uint64_t)l->task.awaited_by_is_set, &is_set, 1) < 0)
@@ -84,7 +89,7 @@ static void read_awaited_by(struct look *k, uint32_t i)
 	if (is_set)
 		look_each_member(k, awaited_by, add_awaiting_member, &i);
 	else
-		add_edge(k, i, awaited_by);
+		look_add_edge(k, i, awaited_by);
 }
 
 static void follow_future(struct look *k, uint32_t task, uint64_t future, int depth);
@@ -159,7 +164,7 @@ static void follow_callback(struct look *k, uint32_t task, uint64_t callback, in
 		if (look_word(k, callback, k->l->inner.method_self, &object) < 0)
 			return;
 		if (is_task(k, a, object)) {
-			add_edge(k, task, object);
+			look_add_edge(k, task, object);
 			return;
 		}
 		/* A thousand tasks of one group ask the same. */
@@ -167,15 +172,15 @@ static void follow_callback(struct look *k, uint32_t task, uint64_t callback, in
 			k->parent_of = object;
 			k->parent = look_attribute(k, object, "_parent_task");
 		}
-		add_edge(k, task, k->parent);
+		look_add_edge(k, task, k->parent);
 		return;
 	case KIND_WAKEUP:
 		if (look_word(k, callback, k->l->inner.first, &object) == 0)
-			add_edge(k, task, object);
+			look_add_edge(k, task, object);
 		return;
 	case KIND_BUILTIN:
 		if (look_word(k, callback, k->l->inner.method_self, &object) == 0)
-			add_edge(k, task, object);
+			look_add_edge(k, task, object);
 		return;
 	default:
 		return;
@@ -208,7 +213,7 @@ static void follow_future(struct look *k, uint32_t task, uint64_t future, int de
 	uint64_t type, callback0, callbacks;
 
 	for (uint32_t i = e ? e->value + 1 : 0; i; i = k->work[i - 1].next_same)
-		add_edge(k, task, k->out->info[i - 1].addr);
+		look_add_edge(k, task, k->out->info[i - 1].addr);
 	if (depth == MAX_FUTURES || k->error || look_type(k, future, &type) < 0)
 		return;
 	if (look_is_a(k, type, a->c_future) || look_is_a(k, type, a->c_task)) {
@@ -242,8 +247,10 @@ int look_read_awaiters(struct look *k)
 			out->more = true;
 			break;
 		}
-		if (k->work[i].green)
+		if (k->work[i].green) {
+			look_follow_links(k, i);
 			continue;
+		}
 		if (k->l->task.awaited_by != ABSENT)
 			read_awaited_by(k, i);
 		/* Where one of two is in Python neither knows. */
@@ -281,9 +288,11 @@ void look_find_awaiters(struct look *k, uint32_t i)
 	uint64_t addr = k->out->info[i].addr;
 
 	k->n_awaiters = 0;
-	if (k->l->task.awaited_by != ABSENT)
+	if (k->work[i].green)
+		look_follow_links(k, i);
+	else if (k->l->task.awaited_by != ABSENT)
 		read_awaited_by(k, i);
-	if (k->n_awaiters == 0 || !k->work[i].c)
+	if (!k->work[i].green && (k->n_awaiters == 0 || !k->work[i].c))
 		follow_future(k, i, addr, 0);
 	k->out->info[i].n_awaiters = (uint32_t)k->n_awaiters;
 	if (k->n_awaiters > 1)

@@ -1,6 +1,7 @@
 /* What the parts of the task reader share. tasks-reader.c finds asyncio and greenlets; a look is
  * made of tasks-set.c (which tasks there are, what each is), tasks-stack.c (where each stands) and
- * tasks-awaiters.c (who awaits whom), through tasks-objects.c; tasks.c has the looks. */
+ * tasks-awaiters.c and tasks-gevent.c (who awaits whom), through tasks-objects.c; tasks.c has the
+ * looks. */
 #ifndef PYPROF_REMOTE_TASKS_PARTS_H
 #define PYPROF_REMOTE_TASKS_PARTS_H
 
@@ -114,6 +115,7 @@ struct look {
 	bool climbs;
 	bool python; /* some tasks are in Python */
 	const struct asyncio *climb_from;
+	const struct green *climb_green; /* or these */
 	uint64_t awaiters[MAX_CALLBACKS];
 	size_t n_awaiters;
 	uint64_t calls0, bytes0;
@@ -173,9 +175,15 @@ void look_read_running(struct look *k, const struct running *thread);
 
 /* ---- tasks-awaiters.c: who awaits whom ---- */
 
+/* Whoever is at awaiter_addr waits for task, if a task is there. */
+void look_add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr);
 /* Of all tasks: 0 or -errno. */
 int look_read_awaiters(struct look *k);
 /* Those that await task i, the lowest address first, of a look that climbs. */
 void look_find_awaiters(struct look *k, uint32_t i);
+
+/* ---- tasks-gevent.c: who waits for a greenlet ---- */
+
+void look_follow_links(struct look *k, uint32_t task);
 
 #endif

@@ -18,7 +18,8 @@
 #include "remote/tables.h"
 #include "remote/target.h"
 
-#define TASK_WATCH_RANGES MEMO_RANGES /* a chain of some forty coroutines */
+/* A chain of some forty coroutines; and the thread's count of switches between greenlets. */
+#define TASK_WATCH_RANGES (MEMO_RANGES + 1)
 
 /* What sample.task says. */
 enum {
@@ -32,8 +33,8 @@ struct task_watcher;
 /* target and tables are borrowed. 0 or -errno. */
 int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables);
 void task_watcher_free(struct task_watcher *w);
-/* Finds asyncio where it was imported meanwhile, as far as that is due at now_ns. 0 or -errno, when
- * the target cannot be read. */
+/* Finds asyncio where it was imported meanwhile, and greenlets, as far as that is due at now_ns. 0
+ * or -errno, when the target cannot be read. */
 int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns);
 /* All ids are void, and watches with them. */
 void task_watcher_forget(struct task_watcher *w, struct tables *tables);
@@ -41,7 +42,7 @@ void task_watcher_forget(struct task_watcher *w, struct tables *tables);
 /* Of one thread. */
 struct task_watch;
 /* NULL when memory is short. */
-struct task_watch *task_watch_new(uint64_t interp, uint64_t tstate);
+struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint64_t tstate);
 void task_watch_free(struct task_watch *t);
 
 /* Finds the answer as it is now, if it is not known to hold any more, or in any case. */

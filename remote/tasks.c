@@ -132,7 +132,8 @@ static int climb(struct look *k, uint64_t addr, uint64_t *ret)
 	uint32_t i = (uint32_t)out->n;
 
 	*ret = 0;
-	if (look_add_task(k, k->climb_from, addr) < 0)
+	if ((k->climb_green ? look_add_greenlet(k, k->climb_green, addr)
+			    : look_add_task(k, k->climb_from, addr)) < 0)
 		return k->error ? k->error : -ENOTSUP;
 	if (out->n == i)
 		return 0; /* tasks that await each other */
@@ -183,7 +184,10 @@ static int put_chain(struct look *k, uint32_t *ret)
 		if (i == 1)
 			break;
 		info[i - 1].stack = stack;
-		look_read_chain(k, i - 1);
+		if (k->work[i - 1].green)
+			look_read_green_stack(k, i - 1);
+		else
+			look_read_chain(k, i - 1);
 		if (k->error)
 			return k->error;
 		if (info[i - 1].problem != TASK_FINE)
@@ -217,12 +221,71 @@ static int look_at_running(struct look *k, const struct asyncio *a, uint64_t tst
 	return k->error ? k->error : r;
 }
 
+/* The first greenlet of a thread; 0 none is known. -EAGAIN: of several it is not known which. */
+static int first_greenlet(const struct greenlets *g, uint64_t tstate, uint64_t *ret)
+{
+	*ret = 0;
+	for (size_t i = 0; i < g->n_threads; i++) {
+		if (g->threads[i].tstate != tstate)
+			continue;
+		if (*ret)
+			return -EAGAIN;
+		*ret = g->threads[i].main;
+	}
+	return 0;
+}
+
+/* Which greenlet runs in a thread. */
+static int look_at_green(struct look *k, const struct green *g, uint64_t tstate,
+			 struct task_chain *ret)
+{
+	struct greenlet one = {0};
+	uint64_t first, current, at;
+	int r = first_greenlet(&g->all, tstate, &first);
+
+	ret->unsure = r < 0 || (!first && (g->all.more || g->all.unreadable));
+	if (r < 0 || !first)
+		return 0;
+	r = k->l->tstate.context_ver == ABSENT ? -ENOTSUP
+					       : greenlet_current(k->m, &g->all, first, &current);
+	if (r == 0)
+		r = greenlet_read(k->m, k->l, &g->all, current, &one);
+	if (r == -EFAULT || r == -EBADMSG ||
+	    (r == 0 && (one.state != GREENLET_RUNNING || one.main != first)))
+		r = -EAGAIN;
+	ret->unsure = r == -ENOTSUP;
+	if (r == -ENOTSUP)
+		return 0;
+	if (r < 0)
+		return r;
+	ret->switches = tstate + (uint64_t)k->l->tstate.context_ver;
+	ret->greenlet = current != first;
+	if (!ret->greenlet)
+		return 0;
+	ret->task = at = current;
+	k->climb_green = g;
+	while (at && r == 0)
+		r = k->out->n == MAX_CLIMB ? -ENOTSUP : climb(k, at, &at);
+	if (r == 0)
+		r = put_chain(k, &ret->stack);
+	return k->error ? k->error : r;
+}
+
+static const struct green *greenlets_of(const struct task_reader *r, uint64_t interp)
+{
+	for (size_t i = 0; i < r->n_green; i++)
+		if (r->green[i].interp == interp)
+			return &r->green[i];
+	return NULL;
+}
+
 int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 			struct memory_log *log, struct task_chain *ret)
 {
 	struct tasks out = {.found = r->found};
 	struct task_chain chain = {0};
 	struct look k = begin_look(r, &out, true);
+	const struct green *g = greenlets_of(r, interp);
 	const struct asyncio *a = NULL;
 	int e = 0;
 
@@ -230,14 +293,17 @@ int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
 		if (r->asyncio[i].interp == interp)
 			a = &r->asyncio[i];
 	memory_log_clear(log);
-	if (a) {
+	if (a || g) {
 		/* Much of it is what the last look read: one call instead of many. */
 		if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
 			memory_forget(k.m);
 		memory_counts(k.m, &k.calls0, &k.bytes0);
 		r->stamp++;
 		memory_set_log(k.m, log);
-		e = look_at_running(&k, a, tstate, &chain);
+		if (g)
+			e = look_at_green(&k, g, tstate, &chain);
+		if (e == 0 && a && !chain.greenlet)
+			e = look_at_running(&k, a, tstate, &chain);
 		memory_set_log(k.m, NULL);
 	}
 	free(out.info);
@@ -305,9 +371,14 @@ static int look_at_greenlet(struct look *k, struct task_waiting *ret)
 {
 	struct task_info *info = k->out->info;
 
-	ret->awaiters = calloc(1, sizeof(*ret->awaiters));
+	look_find_awaiters(k, 0);
+	ret->n_awaiters = (uint32_t)k->n_awaiters;
+	ret->awaiters = calloc(k->n_awaiters + 1, sizeof(*ret->awaiters));
 	if (!ret->awaiters)
 		return -ENOMEM;
+	memcpy(ret->awaiters, k->awaiters, k->n_awaiters * sizeof(*ret->awaiters));
+	if (k->error)
+		return k->error;
 	if (k->work[0].greenlet.state != GREENLET_SUSPENDED)
 		return TASK_RUNS;
 	look_read_green_stack(k, 0);

@@ -62,7 +62,12 @@ struct tasks {
 
 /* The task that runs in a thread, and who waits for it. */
 struct task_chain {
-	bool loop;	/* a loop runs in the thread */
+	bool loop;     /* a loop runs in the thread */
+	bool greenlet; /* the task is one, not the one that the thread begins with */
+	bool unsure;   /* it may have greenlets that were not found yet, or cannot be read */
+	/* Of a thread with greenlets, one of which always runs: the address of its count of
+	 * switches, a u64. The answer holds only while that does not change. 0: it has none. */
+	uint64_t switches;
 	uint64_t task;	/* 0: none runs */
 	uint64_t frame; /* of its coroutine; 0: Python does not run it */
 	/* Stack: a frame of kind FRAME_TASK for each task, from the outermost that waits to the one

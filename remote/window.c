@@ -434,12 +434,12 @@ size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
 	if (w->n_chunks)
 		plan_newest(w);
 	w->once = !twice;
+	n += span_ranges(w, 0, w->n_twice, 0, out + n);
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		const struct chunk *c = &w->chunks[i - 1];
 
 		n += chunk_range(c, c->twice_from, c->len, c->a, out + n);
 	}
-	n += span_ranges(w, 0, w->n_twice, 0, out + n);
 	out[n++] = (struct memory_range){
 		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
 	for (size_t i = w->n_chunks; i > 0; i--) {
@@ -450,12 +450,12 @@ size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
 	n += span_ranges(w, w->n_twice, w->n_spans, 0, out + n);
 	if (w->once)
 		return n;
-	n += span_ranges(w, 0, w->n_twice, w->room, out + n);
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		const struct chunk *c = &w->chunks[i - 1];
 
 		n += chunk_range(c, c->twice_from, c->len, c->b, out + n);
 	}
+	n += span_ranges(w, 0, w->n_twice, w->room, out + n);
 	return n;
 }
 
@@ -464,13 +464,13 @@ bool windows_take(struct windows *w, const struct memory_range *ranges)
 {
 	size_t n = 0;
 
+	for (size_t i = 0; i < w->n_twice; i++)
+		w->spans[i].failed = ranges[n++].failed;
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		struct chunk *c = &w->chunks[i - 1];
 
 		c->failed = c->twice_from < c->len && ranges[n++].failed;
 	}
-	for (size_t i = 0; i < w->n_twice; i++)
-		w->spans[i].failed = ranges[n++].failed;
 	w->unreadable = ranges[n++].failed;
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		struct chunk *c = &w->chunks[i - 1];
@@ -481,12 +481,12 @@ bool windows_take(struct windows *w, const struct memory_range *ranges)
 		w->spans[i].failed = ranges[n++].failed;
 	if (w->once)
 		return !w->unreadable;
-	for (size_t i = 0; i < w->n_twice; i++)
-		w->spans[i].failed |= ranges[n++].failed;
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		struct chunk *c = &w->chunks[i - 1];
 
 		c->failed |= c->twice_from < c->len && ranges[n++].failed;
 	}
+	for (size_t i = 0; i < w->n_twice; i++)
+		w->spans[i].failed |= ranges[n++].failed;
 	return !w->unreadable;
 }

@@ -74,7 +74,7 @@ void windows_done(struct windows *w);
 size_t windows_range_count(const struct windows *w);
 
 /* The ranges of the next gather into out: how many. In order: copy A of what is copied twice, the
- * words, what is copied once, and, with twice, copy B. */
+ * words, what is copied once, and, with twice, copy B; what is elsewhere encloses the chunks. */
 size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice);
 
 /* Takes over which of those ranges failed: false when the words did. */

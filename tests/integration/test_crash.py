@@ -14,7 +14,7 @@ import pyprof_reader
 from support import (PYPROF, children, collapsed, pyprof, state, task_states, wait_for)
 
 CUT_STEP = 997
-FLIPS = 250
+FLIPS = 500  # of each compression
 
 
 def tracer(pid):
@@ -121,7 +121,7 @@ def kill_all(recorder, victims):
 
 
 @pytest.mark.parametrize("victims, seconds", [
-    ("client monitor reader", 3), ("client", 2), ("monitor", 2), ("reader", 2)])
+    ("client monitor reader", 5), ("client", 2), ("monitor", 2), ("reader", 2)])
 @pytest.mark.parametrize("options", [[], ["--blocking"], ["--compression", "none", "-a"]],
                          ids=["plain", "blocking", "uncompressed"])
 def test_killed_recorder_leaves_all_but_the_last_second(victims, seconds, options, counter,

@@ -6,8 +6,7 @@ import pytest
 from conftest import find_interpreter
 from support import collapsed, counts, leaf_counts, pyprof
 
-# By how long each function loops: most where the stacks change as fast as they can.
-SAMPLES = {0: 50000, 100: 25000, 3000: 10000}
+SAMPLES = 50000
 RATE = 5000
 CONTROL_RATE = 5000
 CONTROL_SAMPLES = 8000  # a share of a tenth is then known to 0.3 points
@@ -67,7 +66,7 @@ def take_all(pid, rate, samples, *options):
         assert found["due"] == pytest.approx(samples, rel=0.001)
         sums = {key: sums.get(key, 0) + n for key, n in found.items()}
         stacks += more
-        if sums["achieved"] >= 0.98 * samples:
+        if sums["achieved"] >= 0.98 * SAMPLES:
             break
     return sums, stacks, result
 
@@ -78,14 +77,13 @@ def shares(stacks):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("loops", SAMPLES)
+@pytest.mark.parametrize("loops", [0, 100, 3000])
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"])
 def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
         version, loops, start):
     target = start(find_interpreter(version), "oracle.py", loops)
     target.expect("ready")
-    samples = SAMPLES[loops]
-    found, stacks, result = take_all(target.pid, RATE, samples, "--stop-budget", "100%")
+    found, stacks, result = take_all(target.pid, RATE, SAMPLES, "--stop-budget", "100%")
     control_found, control, _ = take_all(target.pid, CONTROL_RATE, CONTROL_SAMPLES, "--blocking")
     mine, theirs = shares(stacks), shares(control)
     worst = max(mine.keys() | theirs.keys(),
@@ -97,7 +95,7 @@ def test_no_stack_is_impossible_and_leaves_have_the_shares_of_a_stopped_control(
     assert wrong(control) == {}
     assert len({n for _, frames, _ in stacks for n in families(frames)}) == 8
     assert found["lost"] < 0.01 * found["achieved"]
-    assert found["achieved"] >= 0.98 * samples
+    assert found["achieved"] >= 0.98 * SAMPLES
     assert control_found["achieved"] >= 0.98 * CONTROL_SAMPLES
     # With no limit to stops next to nothing is left open: a stop that the machine delayed too long.
     assert mine.get("<moving>", 0) < 0.1

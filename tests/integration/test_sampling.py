@@ -31,7 +31,6 @@ def check_rate(found):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("interpreter", SOME, indirect=True)
 def test_idle_target_is_sampled_at_the_rate_and_seen_where_it_sleeps(interpreter, start):
     target = start(interpreter, "known.py")
     target.expect("ready")

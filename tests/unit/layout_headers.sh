@@ -229,6 +229,7 @@ int main(void)
 	OFF(tstate.current_exception, PyThreadState, curexc_type);
 #endif
 	OFF(tstate.exc_info, PyThreadState, exc_info);
+	OFF(tstate.context_ver, PyThreadState, context_ver);
 	OFF(tstate.exc_state, PyThreadState, exc_state);
 #if AT_LEAST(11)
 	OFF(err_stackitem.value, _PyErr_StackItem, exc_value);
@@ -283,6 +284,7 @@ int main(void)
 #else
 	NONE(frame.owner_cstack);
 #endif
+	NONE(frame.generator);
 	NONE(frame.lasti_unit);
 	NONE(frame.valuestack);
 #else
@@ -303,6 +305,7 @@ int main(void)
 	NONE(frame.owner_frame_object);
 	NONE(frame.owner_interpreter);
 	NONE(frame.owner_cstack);
+	OFF(frame.generator, PyFrameObject, f_gen);
 #if AT_LEAST(10)
 	PUT(frame.lasti_unit, 2);
 #else
@@ -393,6 +396,7 @@ int main(void)
 	OFF(gen.iframe, PyGenObject, gi_iframe);
 	OFF(gen.frame_state, PyGenObject, gi_frame_state);
 	NONE(gen.frame);
+	NONE(gen.exc_state);
 	PUT(gen.created, FRAME_CREATED);
 	PUT(gen.suspended, FRAME_SUSPENDED);
 	PUT(gen.executing, FRAME_EXECUTING);
@@ -405,6 +409,7 @@ int main(void)
 	NONE(gen.iframe);
 	NONE(gen.frame_state);
 	OFF(gen.frame, PyGenObject, gi_frame);
+	OFF(gen.exc_state, PyGenObject, gi_exc_state);
 	NONE(gen.created);
 	NONE(gen.suspended);
 	NONE(gen.executing);

@@ -27,8 +27,8 @@ static void absent(struct layout *l)
 	l->gil.last_holder = l->gil.locked = l->gil.cond = l->runtime.gil_cond = ABSENT;
 	l->tstate.cframe = l->tstate.base_frame = l->tstate.native_thread_id = l->tstate.status =
 		l->tstate.state = l->tstate.holds_gil = l->tstate.gil_requested =
-			l->tstate.current_exception = l->tstate.exc_info = l->tstate.exc_state =
-				ABSENT;
+			l->tstate.context_ver = l->tstate.current_exception = l->tstate.exc_info =
+				l->tstate.exc_state = ABSENT;
 	l->frame.is_entry = l->frame.stackpointer = l->frame.tlbc_index = ABSENT;
 	l->frame.owner_frame_object = l->frame.owner_cstack = ABSENT;
 	l->code.tlbc = l->code.co_version = ABSENT;

@@ -204,6 +204,46 @@ static void frames_that_were_left_are_no_proven_prefix(void **state)
 	end(&f);
 }
 
+/* The leaf is a generator that is entered, or left, between the copies, while the function that
+ * uses it gets on. */
+static void who_uses_a_generator_is_shown_where_it_stood_last(void **state)
+{
+	struct fixture f;
+	uint32_t stack, generator;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	generator = f.s.generator_frame;
+	synthetic_put(&f.s, generator, f.s.codes[4]);
+	synthetic_put(&f.s, generator + 8, f.s.leaf);
+	synthetic_put(&f.s, generator + 16, f.s.codes[4] + 96);
+	synthetic_put(&f.s, generator + 24, 1);
+	synthetic_put(&f.s, f.s.tstate + 24, generator);
+	plan(&f);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	for (int entered = 0; entered < 2; entered++) {
+		synthetic_put(&f.s, generator + 8, entered ? 0 : f.s.leaf);
+		first_half(&f);
+		synthetic_put(&f.s, generator + 8, entered ? f.s.leaf : 0);
+		synthetic_step(&f.s, 5 + (unsigned)entered);
+		assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+		assert_string_equal(names(&f, walker_prefix(f.w, &f.c)),
+				    "function_0 function_1 function_2 <moving>");
+	}
+	/* In neither: nothing says who uses it. */
+	first_half(&f);
+	synthetic_put(&f.s, generator + 8, 0);
+	second_half(&f, &stack, &repeat);
+	first_half(&f);
+	synthetic_step(&f.s, 5);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_TORN);
+	assert_string_equal(names(&f, walker_prefix(f.w, &f.c)),
+			    "function_0 function_1 <moving>");
+	end(&f);
+}
+
 static void a_shorter_stack_is_the_walk_without_its_top(void **state)
 {
 	struct fixture f;
@@ -629,6 +669,7 @@ int main(void)
 		cmocka_unit_test(another_function_in_the_leafs_place_is_torn),
 		cmocka_unit_test(the_callers_that_stood_still_are_a_proven_prefix),
 		cmocka_unit_test(frames_that_were_left_are_no_proven_prefix),
+		cmocka_unit_test(who_uses_a_generator_is_shown_where_it_stood_last),
 		cmocka_unit_test(a_shorter_stack_is_the_walk_without_its_top),
 		cmocka_unit_test(a_generator_elsewhere_is_missed_once_and_then_known),
 		cmocka_unit_test(a_code_object_is_taken_as_what_it_was_before_and_after),
