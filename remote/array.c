@@ -10,7 +10,7 @@
 int array_reserve(void *array, size_t *room, size_t n, size_t size)
 {
 	size_t more = *room ? *room : FIRST;
-	void *items;
+	void *items, *larger;
 
 	if (n <= *room)
 		return 0;
@@ -19,10 +19,10 @@ int array_reserve(void *array, size_t *room, size_t n, size_t size)
 	if (more < n)
 		return -ENOMEM;
 	memcpy(&items, array, sizeof(items));
-	items = reallocarray(items, more, size);
-	if (!items)
+	larger = reallocarray(items, more, size);
+	if (!larger)
 		return -ENOMEM;
-	memcpy(array, &items, sizeof(items));
+	memcpy(array, &larger, sizeof(larger));
 	*room = more;
 	return 0;
 }

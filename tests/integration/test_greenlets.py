@@ -156,7 +156,8 @@ def told_tasks(result):
 TOLD = [name for name in GREENLETS if name != "3.9"]
 
 
-@pytest.mark.parametrize("microseconds", [3000, 300, 5])
+# Where each has its turns for so long their shares are judged.
+@pytest.mark.parametrize("microseconds", [pytest.param(3000, marks=pytest.mark.timing), 300, 5])
 @pytest.mark.parametrize("name", TOLD)
 def test_a_sample_is_of_the_greenlet_that_runs(name, microseconds):
     """And of no other, however fast they switch; of the first one in a thread of none."""

@@ -66,7 +66,7 @@ def take_all(pid, rate, samples, *options):
         assert found["due"] == pytest.approx(samples, rel=0.001)
         sums = {key: sums.get(key, 0) + n for key, n in found.items()}
         stacks += more
-        if sums["achieved"] >= 0.98 * SAMPLES:
+        if sums["achieved"] >= 0.98 * samples:
             break
     return sums, stacks, result
 
