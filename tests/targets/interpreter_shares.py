@@ -16,7 +16,7 @@ except ImportError:
 # inner_hashes().
 CODE = """
 import hashlib, time
-block = bytes(1 << 18)
+block = bytes(1 << 15)
 
 def spend(ms, what):
     end = time.thread_time_ns() + ms * 1000000
