@@ -50,7 +50,6 @@ struct layout {
 	struct {
 		int32_t interpreters_head; /* PyInterpreterState * */
 		int32_t tstate_current;	   /* to 3.11: PyThreadState * */
-		int32_t gil_last_holder;   /* to 3.11 */
 		int32_t gil_locked;	   /* to 3.11, int32 */
 		int32_t gil_cond;	   /* to 3.11; see gil.cond */
 		int32_t gc_collecting;	   /* 3.8, int32 */

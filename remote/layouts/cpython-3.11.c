@@ -12,7 +12,6 @@ const struct layout layout_cpython_3_11 = {
 		{
 			.interpreters_head = 40,
 			.tstate_current = 576,
-			.gil_last_holder = 368,
 			.gil_locked = 376,
 			.gil_cond = 392,
 			.gc_collecting = ABSENT,

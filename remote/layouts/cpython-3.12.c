@@ -12,7 +12,6 @@ const struct layout layout_cpython_3_12 = {
 		{
 			.interpreters_head = 40,
 			.tstate_current = ABSENT,
-			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,

@@ -13,7 +13,6 @@ static const struct layout base = {
 		{
 			.interpreters_head = ABSENT,
 			.tstate_current = ABSENT,
-			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
@@ -245,7 +244,6 @@ static const struct layout base_free_threaded = {
 		{
 			.interpreters_head = ABSENT,
 			.tstate_current = ABSENT,
-			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,

@@ -12,7 +12,6 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.interpreters_head = 32,
 			.tstate_current = 1368,
-			.gil_last_holder = 1160,
 			.gil_locked = 1168,
 			.gil_cond = 1184,
 			.gc_collecting = 544,

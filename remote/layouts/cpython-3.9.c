@@ -12,7 +12,6 @@ const struct layout layout_cpython_3_9 = {
 		{
 			.interpreters_head = 32,
 			.tstate_current = 568,
-			.gil_last_holder = 360,
 			.gil_locked = 368,
 			.gil_cond = 384,
 			.gc_collecting = ABSENT,

@@ -86,12 +86,10 @@ int main(void)
 	OFF(runtime.interpreters_head, _PyRuntimeState, interpreters.head);
 #if AT_LEAST(12)
 	NONE(runtime.tstate_current);
-	NONE(runtime.gil_last_holder);
 	NONE(runtime.gil_locked);
 	NONE(runtime.gil_cond);
 #else
 	OFF(runtime.tstate_current, _PyRuntimeState, gilstate.tstate_current);
-	OFF(runtime.gil_last_holder, _PyRuntimeState, ceval.gil.last_holder);
 	OFF(runtime.gil_locked, _PyRuntimeState, ceval.gil.locked);
 	OFF(runtime.gil_cond, _PyRuntimeState, ceval.gil.cond);
 #endif

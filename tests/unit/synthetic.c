@@ -19,8 +19,7 @@ enum { FRAME_BYTES = 0x60, CHUNK_BYTES = 0x2000, CODE_BYTES = 0x200, UNITS = 8 }
 static void absent(struct layout *l)
 {
 	l->runtime.interpreters_head = 0x40;
-	l->runtime.tstate_current = l->runtime.gil_last_holder = l->runtime.gil_locked =
-		l->runtime.gc_collecting = ABSENT;
+	l->runtime.tstate_current = l->runtime.gil_locked = l->runtime.gc_collecting = ABSENT;
 	l->interp.gc_collecting = l->interp.gil = l->interp.modules =
 		l->interp.code_object_generation = l->interp.threads_main = l->interp.gc_frame =
 			ABSENT;

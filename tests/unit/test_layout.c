@@ -33,7 +33,6 @@ struct field {
 static const struct field fields[] = {
 	FIELD(runtime, interpreters_head),
 	FIELD(runtime, tstate_current),
-	FIELD(runtime, gil_last_holder),
 	FIELD(runtime, gil_locked),
 	FIELD(runtime, gil_cond),
 	FIELD(runtime, gc_collecting),
