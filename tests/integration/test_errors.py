@@ -12,7 +12,7 @@ import pytest
 
 import support
 from conftest import find_interpreter
-from support import PYPROF, PYPROFD, TARGETS, pyprof, state, wait_for
+from support import PYPROF, PYPROFD, TARGETS, pyprof, state, wait_for, wait_for_socket
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
           "--bounding-set=-all", "--no-new-privs"]
@@ -318,7 +318,7 @@ def daemon(workdir):
     path = os.path.join(workdir, "socket")
     process = subprocess.Popen([PYPROFD, "--socket", path], stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: os.path.exists(path) or process.poll() is not None, "the socket")
+        wait_for_socket(path, process)
         assert process.poll() is None, process.stderr.read()
         yield path
         assert process.poll() is None, "the daemon ended"
