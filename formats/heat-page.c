@@ -443,7 +443,7 @@ static bool spot_range(const struct page *p, const struct heat_spot *s,
 static void table_head(FILE *out, const char *class, const char *title, const char *what)
 {
 	fprintf(out,
-		"<section class=\"%s\"><h3>%s <small>shares of this line's samples</small>"
+		"<section class=\"%s\"><h3>%s<small> shares of this line's samples</small>"
 		"</h3><table aria-label=\"%s\"><tr><th scope=\"col\">self</th>"
 		"<th scope=\"col\">total</th><th scope=\"col\">%s</th></tr>\n",
 		class, title, title, what);
