@@ -49,7 +49,7 @@ static void forget_open(struct output *o)
 
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-/* While a result gets its name, so that it has it or was never there. */
+/* While a result gets a name, so that it has it, and is known to have it, or was never there. */
 static void hold_signals(sigset_t *ret_before)
 {
 	sigset_t set;
@@ -123,6 +123,22 @@ static char *find_place(const char *path, const char *name)
 	return strdup(path);
 }
 
+/* -1 and errno, as of open(2). */
+static int create_temporary(struct output *o)
+{
+	sigset_t before;
+	int fd, e;
+
+	hold_signals(&before);
+	fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	e = errno;
+	if (fd >= 0)
+		remember_open(o);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = e;
+	return fd;
+}
+
 static int open_descriptor(struct output *o)
 {
 	struct stat st;
@@ -147,7 +163,7 @@ static int open_descriptor(struct output *o)
 		return -ENOMEM;
 	}
 	if (o->temporary)
-		fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		fd = create_temporary(o);
 	else
 		fd = open(o->path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
 	if (fd < 0)
@@ -156,6 +172,8 @@ static int open_descriptor(struct output *o)
 	    fchown(fd, uid, gid) < 0) {
 		e = -errno;
 		close(fd);
+		if (o->temporary)
+			unlink(o->temporary);
 		return e;
 	}
 	return fd;
@@ -192,7 +210,6 @@ int output_open(struct output **ret, const char *path, const char *name, bool gr
 		output_discard(o);
 		return fail("write", path, ENOMEM);
 	}
-	remember_open(o);
 	*ret = o;
 	return 0;
 }
@@ -373,19 +390,23 @@ static int check_place(struct output *o)
 static int make_folder(struct output *o)
 {
 	struct output_folder *f = o->folder;
+	sigset_t before;
 	int e;
 
 	if (asprintf(&o->temporary, "%s.%d.tmp", o->path, (int)getpid()) < 0) {
 		o->temporary = NULL;
 		return -ENOMEM;
 	}
-	if (mkdir(o->temporary, 0777) < 0) {
-		e = -errno;
+	hold_signals(&before);
+	e = mkdir(o->temporary, 0777) < 0 ? -errno : 0;
+	if (e == 0)
+		remember_open(o);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (e < 0) {
 		free(o->temporary); /* it is not ours to remove */
 		o->temporary = NULL;
 		return e;
 	}
-	remember_open(o);
 	f->fd = open(o->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return f->fd < 0 ? -errno : give_away(f->fd);
 }

@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 
 #define WIPE "\r\033[K"
 
-static bool shown;
+static volatile sig_atomic_t shown;
 static uint64_t first_ms, next_ms;
 
 static bool on_terminal(void)
@@ -74,9 +75,9 @@ static void show(const char *format, va_list ap)
 	n = fitting(text, columns);
 	if (text[n])
 		n = columns ? fitting(text, columns - 1) : 0;
+	shown = true; /* from the first byte on */
 	fprintf(stderr, WIPE "%.*s%s", (int)n, text, text[n] && columns ? "\xe2\x80\xa6" : "");
 	fflush(stderr);
-	shown = true;
 }
 
 /* Whether there is a terminal, and work has lasted. */
