@@ -95,6 +95,16 @@ static int source_line(void *arg, const char *file, int line, char *buf, size_t 
 	return 0;
 }
 
+/* Why no thread is shown. */
+static int say_nothing(const struct model *m, pid_t pid)
+{
+	message(m->process_count && m->processes[0].samples
+			? "process %d has no thread that is of what was asked for"
+			: "process %d has no thread that could be read",
+		(int)pid);
+	return STATUS_TARGET_ENDED;
+}
+
 static int print_dump(const struct options *o, const struct model *m, pid_t pid)
 {
 	struct source source = {.pid = pid};
@@ -111,18 +121,15 @@ static int print_dump(const struct options *o, const struct model *m, pid_t pid)
 	e = (o->json ? &format_dump_json : &format_dump)->write(m, &options, stdout);
 	close_source(&source);
 	free(source.text);
-	if (e == -ENODATA) {
-		message(m->process_count && m->processes[0].samples
-				? "process %d has no thread that is of what was asked for"
-				: "process %d has no thread that could be read",
-			(int)pid);
-		return STATUS_TARGET_ENDED;
-	}
+	if (e == -ENODATA)
+		return say_nothing(m, pid);
 	if (e < 0 && e != -EIO && e != -ENOSPC && e != -EPIPE) {
 		message("cannot print the dump: %s", strerror(-e));
 		return STATUS_FAILED;
 	}
-	return output_flush_stdout();
+	e = output_flush_stdout();
+	/* JSON is whole all the same, and says who was looked at. */
+	return e || m->samples || o->async_aware ? e : say_nothing(m, pid);
 }
 
 /* What the tasks shown are not. */

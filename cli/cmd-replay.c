@@ -103,6 +103,7 @@ static int replay(const struct options *o)
 
 	if (overwrites_input(o))
 		return STATUS_USAGE;
+	output_catch_signals();
 	options_question(o, &question);
 	if (model_new(&m, &question) < 0) {
 		message("out of memory");

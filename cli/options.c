@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "cli/message.h"
 #include "cli/output.h"
@@ -125,7 +126,8 @@ static int set_rate(struct options *o, const char *v, const char **why)
 {
 	int r = options_parse_rate(v, &o->rate_hz);
 
-	*why = "a rate is a number with hz, khz or mhz, as 10khz";
+	*why = r == -ERANGE ? "a rate is more than one an hour, and at most 1000mhz"
+			    : "a rate is a number with hz, khz or mhz, as 10khz";
 	if (r == 0)
 		o->interval_ns = (uint64_t)(1e9 / o->rate_hz);
 	return r;
@@ -133,8 +135,11 @@ static int set_rate(struct options *o, const char *v, const char **why)
 
 static int set_duration(struct options *o, const char *v, const char **why)
 {
-	*why = "a duration is a number of seconds, or one with ms, s, m or h, as 5m";
-	return options_parse_duration(v, &o->duration_ns);
+	int r = options_parse_duration(v, &o->duration_ns);
+
+	*why = r == -ERANGE ? "a duration is more than 0, and at most a century"
+			    : "a duration is a number of seconds, or one with ms, s, m or h, as 5m";
+	return r;
 }
 
 static int set_all_threads(struct options *o, const char *v, const char **why)
@@ -319,6 +324,7 @@ static int set_diff_flamegraph(struct options *o, const char *v, const char **wh
 static int set_compression(struct options *o, const char *v, const char **why)
 {
 	*why = "the choices are: auto, zstd, none";
+	o->codec_given = true;
 	if (strcmp(v, "auto") == 0 || strcmp(v, "zstd") == 0)
 		o->codec = STREAM_ZSTD;
 	else if (strcmp(v, "none") == 0)
@@ -342,6 +348,7 @@ static int set_sort(struct options *o, const char *v, const char **why)
 	for (int i = 0; i < SORT_COUNT; i++) {
 		if (strcmp(v, format_sort_names[i]) == 0) {
 			o->sort = (enum format_sort)i;
+			o->sort_given = true;
 			return 0;
 		}
 	}
@@ -505,8 +512,6 @@ static int check_operands(const struct options *o)
 {
 	const struct command *c = o->command;
 
-	if (o->help)
-		return 0;
 	if (o->operand_count < c->operands_min) {
 		message("%s: what to work on is missing: pyprof %s %s", c->name, c->name, c->usage);
 		return STATUS_USAGE;
@@ -565,6 +570,38 @@ static bool begins_several(unsigned groups, const char *word)
 	for (size_t i = 0; i < LENGTH(rows); i++)
 		n += (rows[i].groups & groups) && strncmp(rows[i].name, word, len) == 0;
 	return n > 1;
+}
+
+/* What each option allows, and all together do not: why, or NULL. */
+static const char *contradiction(const struct options *o)
+{
+	bool table = o->format == &format_pstats;
+	bool standard = o->outfile && strcmp(o->outfile, "-") == 0;
+
+	if (o->to_ns && o->from_ns >= o->to_ns)
+		return "--from is not before --to";
+	if (o->async_mode_given && !o->async_aware)
+		return "--async-mode is a mode of --async-aware";
+	if (o->no_daemon && o->socket)
+		return "--socket is of a daemon, and --no-daemon uses none";
+	if (!table && (o->sort_given || o->limit || o->no_summary))
+		return "--sort, --limit and --no-summary are of the table: --pstats";
+	if (o->format && o->codec_given)
+		return "--compression is of --binary";
+	if (standard && o->format && o->format->write_folder)
+		return "heatmap is a folder, which cannot go to the standard output: -o FOLDER";
+	if (standard && isatty(STDOUT_FILENO) && (!o->format || o->format == &format_pprof))
+		return "that is nothing for a terminal: -o FILE, or a pipe";
+	return NULL;
+}
+
+static int check_combination(const struct options *o)
+{
+	const char *why = contradiction(o);
+
+	if (why)
+		message("%s: %s", o->command->name, why);
+	return why ? STATUS_USAGE : 0;
 }
 
 int options_parse(struct options *ret, const struct command *command, int argc, char **argv)
@@ -635,21 +672,13 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 	o.any_command = optind > 0 && strcmp(argv[optind - 1], "--") == 0;
 	o.operands = argv + optind;
 	o.operand_count = argc - optind;
-	if (o.to_ns && o.from_ns >= o.to_ns) {
-		message("%s: --from is not before --to", command->name);
-		return STATUS_USAGE;
-	}
-	if (o.async_mode_given && !o.async_aware) {
-		message("%s: --async-mode is a mode of --async-aware", command->name);
-		return STATUS_USAGE;
-	}
 	infer_format(&o);
 	if (o.devtools && o.format != &format_gecko) {
 		message("%s: --devtools is a part of --gecko", command->name);
 		return STATUS_USAGE;
 	}
 	*ret = o;
-	return check_operands(&o);
+	return o.help ? 0 : check_combination(&o) ? STATUS_USAGE : check_operands(&o);
 }
 
 /* ---- help ---- */

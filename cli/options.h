@@ -45,7 +45,7 @@ struct options {
 	bool json, no_source, async_aware, async_mode_given, async_running;
 	/* output */
 	const struct format *format; /* NULL: --binary. format_pstats stands for its table too */
-	bool format_given;
+	bool format_given, codec_given, sort_given;
 	const char *base; /* what --diff-flamegraph compares with; NULL: another format */
 	enum stream_codec codec;
 	const char *outfile; /* NULL: the default */

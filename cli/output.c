@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/message.h"
+#include "cli/progress.h"
 #include "daemon/protocol.h"
 #include "formats/format.h"
 
@@ -21,7 +23,42 @@ struct output {
 	char *path;		      /* NULL: standard output */
 	char *temporary;	      /* NULL: written in place */
 	bool existed, grows, regular;
+	struct output *next; /* of those that are open */
 };
+
+/* Those that a signal must not leave half written. Changed by one store each, which a handler sees
+ * done or not. */
+static struct output *volatile opened;
+
+static void remember_open(struct output *o)
+{
+	o->next = opened;
+	opened = o;
+}
+
+static void forget_open(struct output *o)
+{
+	struct output *at = opened;
+
+	if (at == o)
+		opened = o->next;
+	for (; at; at = at->next)
+		if (at->next == o)
+			at->next = o->next;
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+/* While a result gets a name, so that it has it, and is known to have it, or was never there. */
+static void hold_signals(sigset_t *ret_before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending_signals) / sizeof(ending_signals[0]); i++)
+		sigaddset(&set, ending_signals[i]);
+	sigprocmask(SIG_BLOCK, &set, ret_before);
+}
 
 bool output_sudo_ids(uid_t *ret_uid, gid_t *ret_gid)
 {
@@ -54,6 +91,7 @@ static void output_free(struct output *o)
 {
 	if (!o)
 		return;
+	forget_open(o);
 	folder_free(o->folder);
 	if (o->file && o->file != stdout)
 		fclose(o->file);
@@ -72,7 +110,8 @@ static char *find_place(const char *path, const char *name)
 	gid_t gid;
 
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		if (asprintf(&place, "%s/%s", path, name) < 0)
+		if (asprintf(&place, "%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/",
+			     name) < 0)
 			return NULL;
 		return place;
 	}
@@ -82,6 +121,22 @@ static char *find_place(const char *path, const char *name)
 			return real;
 	}
 	return strdup(path);
+}
+
+/* -1 and errno, as of open(2). */
+static int create_temporary(struct output *o)
+{
+	sigset_t before;
+	int fd, e;
+
+	hold_signals(&before);
+	fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	e = errno;
+	if (fd >= 0)
+		remember_open(o);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = e;
+	return fd;
 }
 
 static int open_descriptor(struct output *o)
@@ -108,7 +163,7 @@ static int open_descriptor(struct output *o)
 		return -ENOMEM;
 	}
 	if (o->temporary)
-		fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		fd = create_temporary(o);
 	else
 		fd = open(o->path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
 	if (fd < 0)
@@ -117,6 +172,8 @@ static int open_descriptor(struct output *o)
 	    fchown(fd, uid, gid) < 0) {
 		e = -errno;
 		close(fd);
+		if (o->temporary)
+			unlink(o->temporary);
 		return e;
 	}
 	return fd;
@@ -265,17 +322,32 @@ static bool is_replaceable(struct output_folder *f)
 	return ours && (!any || has_mark(f->old_fd, f->format->folder_mark));
 }
 
-/* Removes what a folder of ours holds, and itself. */
-static void remove_folder(const struct output_folder *f, int fd, const char *path)
+/* Removes those of ours among the next names that the kernel tells: whether there were any. */
+static bool remove_some(const struct output_folder *f, int fd)
 {
-	DIR *dir = list_folder(fd);
-	const struct dirent *e;
+	_Alignas(struct dirent64) char names[8192];
+	ssize_t n = getdents64(fd, names, sizeof(names));
 
-	while (dir && (e = readdir(dir)))
+	for (ssize_t at = 0; at < n;) {
+		const struct dirent64 *e = (const struct dirent64 *)(names + at);
+
+		at += e->d_reclen;
 		if (f->format->folder_owns(e->d_name))
 			unlinkat(fd, e->d_name, 0);
-	if (dir)
-		closedir(dir);
+	}
+	return n > 0;
+}
+
+/* Removes what a folder of ours holds, and itself. Handlers of signals call it too: it must neither
+ * allocate nor lock. */
+static void remove_folder(const struct output_folder *f, int fd, const char *path)
+{
+	int list = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (list >= 0 && remove_some(f, list))
+		;
+	if (list >= 0)
+		close(list);
 	rmdir(path);
 }
 
@@ -318,14 +390,19 @@ static int check_place(struct output *o)
 static int make_folder(struct output *o)
 {
 	struct output_folder *f = o->folder;
+	sigset_t before;
 	int e;
 
 	if (asprintf(&o->temporary, "%s.%d.tmp", o->path, (int)getpid()) < 0) {
 		o->temporary = NULL;
 		return -ENOMEM;
 	}
-	if (mkdir(o->temporary, 0777) < 0) {
-		e = -errno;
+	hold_signals(&before);
+	e = mkdir(o->temporary, 0777) < 0 ? -errno : 0;
+	if (e == 0)
+		remember_open(o);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (e < 0) {
 		free(o->temporary); /* it is not ours to remove */
 		o->temporary = NULL;
 		return e;
@@ -364,10 +441,6 @@ int output_open_folder(struct output **ret, const char *path, const struct forma
 	struct output *o;
 	int e;
 
-	if (strcmp(path, "-") == 0) {
-		message("%s is a folder: it cannot go to the standard output", format->name);
-		return STATUS_FAILED;
-	}
 	o = calloc(1, sizeof(*o));
 	if (o)
 		o->folder = calloc(1, sizeof(*o->folder));
@@ -516,15 +589,10 @@ int output_flush_stdout(void)
 	return fail("write to", "the standard output", errno);
 }
 
-int output_commit(struct output *o, const char *what)
+static int commit(struct output *o, const char *what)
 {
 	int status = 0;
 
-	if (!o->path) {
-		status = output_flush_stdout();
-		output_free(o);
-		return status;
-	}
 	if (o->temporary && o->existed)
 		message("overwriting %s", message_text(o->path));
 	if (o->folder) {
@@ -547,6 +615,56 @@ int output_commit(struct output *o, const char *what)
 		message("%s written to %s", what, message_text(o->path));
 	output_free(o);
 	return status;
+}
+
+int output_commit(struct output *o, const char *what)
+{
+	sigset_t before;
+	int status;
+
+	if (!o->path) {
+		status = output_flush_stdout();
+		output_free(o);
+		return status;
+	}
+	/* What is long to write is written before. */
+	if (o->file)
+		fflush(o->file);
+	hold_signals(&before);
+	status = commit(o, what);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return status;
+}
+
+/* Nothing that may not be called in a handler. */
+static void undo(void)
+{
+	for (const struct output *o = opened; o; o = o->next) {
+		if (o->folder && o->temporary && o->folder->fd >= 0)
+			remove_folder(o->folder, o->folder->fd, o->temporary);
+		else if (o->folder && o->temporary)
+			rmdir(o->temporary);
+		else if (o->temporary)
+			unlink(o->temporary);
+	}
+}
+
+void output_end_by(int sig)
+{
+	undo();
+	progress_end();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void output_catch_signals(void)
+{
+	const struct sigaction sa = {.sa_handler = output_end_by};
+	struct sigaction old;
+
+	for (size_t i = 0; i < sizeof(ending_signals) / sizeof(ending_signals[0]); i++)
+		if (sigaction(ending_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(ending_signals[i], &sa, NULL);
 }
 
 void output_discard(struct output *o)

@@ -52,6 +52,12 @@ FILE *output_scratch(void);
 /* Under sudo: whose results are. */
 bool output_sudo_ids(uid_t *ret_uid, gid_t *ret_gid);
 
+/* Handlers of the signals that end a program: what is half written goes, and then we, by the
+ * signal. Recordings that grow stay. Those that are ignored stay so. */
+void output_catch_signals(void);
+/* What they do, for other handlers of signals. */
+void output_end_by(int sig);
+
 /* Flushes the standard output and says when that fails: 0 or STATUS_FAILED. */
 int output_flush_stdout(void);
 

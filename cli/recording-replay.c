@@ -26,8 +26,12 @@ static void show_replayed(struct input *in, size_t n)
 {
 	in->done += n;
 	if (S_ISREG(in->st.st_mode) && in->st.st_size > 0 && in->done <= (uint64_t)in->st.st_size)
-		progress_show("replaying %s: %.0f %%", message_text(in->path),
-			      (double)in->done * 100 / (double)in->st.st_size);
+		progress_show("replaying: %.0f %% of %s",
+			      (double)in->done * 100 / (double)in->st.st_size,
+			      message_text(in->path));
+	else
+		progress_show("replaying: %.1f MB of %s", (double)in->done / 1e6,
+			      message_text(in->path));
 }
 
 /* As many of n bytes as there are up to the end, or -errno. at: where; -1 where it was read to. */

@@ -9,6 +9,7 @@
 
 #include "cli/message.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/source.h"
 
@@ -29,10 +30,8 @@ static void on_signal(int sig)
 	if (forward_to && sig != SIGINT)
 		kill(forward_to, sig);
 	signals = signals + 1;
-	if (signals > (forward_to ? 2 : 1)) {
-		signal(sig, SIG_DFL);
-		raise(sig);
-	}
+	if (signals > (forward_to ? 2 : 1))
+		output_end_by(sig);
 }
 
 void recording_catch_signals(pid_t forward)

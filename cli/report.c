@@ -15,6 +15,7 @@
 #include "cli/message.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "formats/format.h"
 
 /* What the original calls its files; a folder has no extension. */
@@ -314,9 +315,14 @@ static int write_profile(const struct options *o, const struct model *m, struct 
 	}
 	if (say && o->opcodes && !format->opcodes)
 		message("%s has no place for opcodes: they are left out", format->name);
+	/* A line that stands on the same terminal as the result would be in it. */
+	if (say && !((!out || output_is_stdout(out)) && isatty(STDOUT_FILENO)))
+		progress_stage("writing %s to %s", format->name,
+			       out ? message_text(output_name(out)) : "the standard output");
 	/* What was replayed is not here, and what was run has ended: its pid may be another's. */
 	e = write_format(format, m, &options, out,
 			 (o->command->groups & (GROUP_REPLAY | GROUP_RUN)) ? 0 : pid);
+	progress_wipe();
 	model_free(base);
 	if (e == -ENODATA) {
 		if (asks(o) && has_samples(m))

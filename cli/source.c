@@ -41,7 +41,8 @@ int source_open(struct source **ret, const struct options *o, bool embedded,
 	s->fd = -1;
 	e = embedded || o->no_daemon ? -ENOENT : session_connect(&s->fd, path);
 	if (e < 0 && o->socket && !embedded && !o->no_daemon) {
-		snprintf(text, PROTOCOL_TEXT_SIZE, "cannot use the daemon at %s: %s",
+		snprintf(text, PROTOCOL_TEXT_SIZE,
+			 "cannot use the daemon at %s: %s; --no-daemon does without",
 			 message_text(path),
 			 e == -EPERM ? "it is neither root's nor ours" : strerror(-e));
 		source_close(s);

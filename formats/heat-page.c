@@ -145,7 +145,9 @@ static void action(FILE *out, const char *name, const char *text, const char *ti
 
 void heat_page_tools(FILE *out, bool lines)
 {
-	fputs("<div class=\"tools\" role=\"toolbar\">\n<span class=\"group\">", out);
+	fputs("<div class=\"tools\" role=\"toolbar\" aria-label=\"How it is shown\">\n<span "
+	      "class=\"group\">",
+	      out);
 	button(out, "by", "self", "Self", "Colour by samples in the line itself (s)");
 	button(out, "by", "total", "Total", "Colour by samples in the line and all it calls (s)");
 	fputs("</span>\n<span class=\"group\">", out);
@@ -437,6 +439,16 @@ static bool spot_range(const struct page *p, const struct heat_spot *s,
 	return from < to;
 }
 
+/* A table of shares, and what of. */
+static void table_head(FILE *out, const char *class, const char *title, const char *what)
+{
+	fprintf(out,
+		"<section class=\"%s\"><h3>%s<small> shares of this line's samples</small>"
+		"</h3><table aria-label=\"%s\"><tr><th scope=\"col\">self</th>"
+		"<th scope=\"col\">total</th><th scope=\"col\">%s</th></tr>\n",
+		class, title, title, what);
+}
+
 static void put_spots(const struct page *p, uint32_t number, const struct model_string *line)
 {
 	const struct heat *h = &p->w->heat;
@@ -450,9 +462,7 @@ static void put_spots(const struct page *p, uint32_t number, const struct model_
 		if (!s->stat.cumulative || !spot_range(p, s, line, &begin, &end))
 			continue;
 		if (shown++ == 0)
-			fputs("<section><h3>Expressions</h3><table><tr><th>self</th><th>total</th>"
-			      "<th>of this line's samples</th></tr>\n",
-			      p->out);
+			table_head(p->out, "spots", "Expressions", "expression");
 		fputs("<tr><td>", p->out);
 		heat_page_share(p->out, s->stat.direct, l->stat.direct);
 		fputs("</td><td>", p->out);
@@ -468,9 +478,17 @@ static void put_spots(const struct page *p, uint32_t number, const struct model_
 		fputs("</table></section>\n", p->out);
 }
 
-static bool is_special(uint32_t op)
+static void put_opcode(FILE *out, uint32_t op)
 {
-	return opcode_name(op) != opcode_base(op);
+	const char *name = opcode_name(op), *base = opcode_base(op);
+	char text[80];
+
+	if (!name || base == name) {
+		opcode_text(op, text, sizeof(text));
+		html_text(out, text, strlen(text));
+	} else {
+		fprintf(out, "%s <small>of %s</small>", name, base);
+	}
 }
 
 static void put_ops(const struct page *p, uint32_t number)
@@ -480,39 +498,39 @@ static void put_ops(const struct page *p, uint32_t number)
 	uint32_t from = h->ops_of_line.first[number], to = h->ops_of_line.first[number + 1];
 	uint64_t known = 0, special = 0;
 	uint32_t shown = 0;
-	char text[80];
 
 	for (uint32_t i = from; i < to; i++) {
 		const struct heat_op *o = heat_op(h, h->ops_of_line.item[i]);
 
 		known += opcode_name(o->op) ? o->stat.direct : 0;
-		special += is_special(o->op) ? o->stat.direct : 0;
+		special += opcode_is_special(o->op) ? o->stat.direct : 0;
 	}
-	for (uint32_t i = from; i < to && shown < MAX_OPS; i++) {
+	for (uint32_t i = from; i < to; i++) {
 		const struct heat_op *o = heat_op(h, h->ops_of_line.item[i]);
 
-		if (!o->op || !o->stat.cumulative)
+		if (!o->op || !o->stat.cumulative || ++shown > MAX_OPS)
 			continue;
-		if (shown++ == 0)
-			fputs("<section class=\"ops\"><h3>Instructions</h3><table><tr><th>self</th>"
-			      "<th>total</th><th>of this line's samples</th></tr>\n",
-			      p->out);
-		fprintf(p->out, "<tr class=\"%s\"><td>", is_special(o->op) ? "special" : "plain");
+		if (shown == 1)
+			table_head(p->out, "ops", "Instructions", "instruction");
+		fprintf(p->out, "<tr class=\"%s\"><td>",
+			opcode_is_special(o->op) ? "special" : "plain");
 		heat_page_share(p->out, o->stat.direct, line->stat.direct);
 		fputs("</td><td>", p->out);
 		heat_page_share(p->out, o->stat.cumulative, line->stat.cumulative);
 		fputs("</td><td><code>", p->out);
-		opcode_text(o->op, text, sizeof(text));
-		html_text(p->out, text, strlen(text));
+		put_opcode(p->out, o->op);
 		fputs("</code></td></tr>\n", p->out);
 	}
 	if (!shown)
 		return;
 	fputs("</table>", p->out);
+	if (shown > MAX_OPS)
+		fprintf(p->out, "<p class=\"spec\">and %" PRIu32 " more</p>", shown - MAX_OPS);
 	if (known) {
 		fputs("<p class=\"spec\">", p->out);
 		heat_page_share(p->out, special, known);
-		fputs(" of the line's own samples are at specialised instructions</p>", p->out);
+		fputs(" of the line's own samples are at <b>specialised</b> instructions</p>",
+		      p->out);
 	}
 	fputs("</section>\n", p->out);
 }

@@ -43,6 +43,21 @@ const char *opcode_base(uint32_t number)
 	return number < opcode_count ? opcodes[opcodes[number].base].name : NULL;
 }
 
+bool opcode_is_special(uint32_t number)
+{
+	/* Their other forms are of the interpreter's own doing: they check or count less. */
+	static const char *const never[] = {"EXTENDED_ARG", "JUMP_BACKWARD", "RESUME"};
+	const char *name = opcode_name(number), *base = opcode_base(number);
+
+	if (!name || name == base || strncmp(name, "INSTRUMENTED_", 13) == 0 ||
+	    strstr(name, "_ADAPTIVE"))
+		return false;
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		if (strcmp(base, never[i]) == 0)
+			return false;
+	return true;
+}
+
 const char *opcode_text(uint32_t number, char *buf, size_t size)
 {
 	const char *name = opcode_name(number), *base = opcode_base(number);

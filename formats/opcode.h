@@ -2,6 +2,7 @@
 #ifndef PYPROF_FORMATS_OPCODE_H
 #define PYPROF_FORMATS_OPCODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,5 +32,9 @@ const char *opcode_text(uint32_t number, char *buf, size_t size);
 /* The names alone; NULL when there is none. The base of a plain instruction is itself. */
 const char *opcode_name(uint32_t number);
 const char *opcode_base(uint32_t number);
+
+/* Whether it is made for the kinds of values that it met. One that still counts how often it ran
+ * (adaptive) or is watched (instrumented) has a plain form as well, but does what that does. */
+bool opcode_is_special(uint32_t number);
 
 #endif

@@ -310,7 +310,13 @@
 				row.insertCell().append(make("kbd", key));
 				row.insertCell().textContent = what;
 			}
-			box.append(make("h2", "Keys"), table);
+			const title = make("h2", "Keys"), close = make("button", "Close");
+			title.id = "keys";
+			title.tabIndex = -1;
+			title.autofocus = true;
+			close.type = "button";
+			box.setAttribute("aria-labelledby", title.id);
+			box.append(title, table, close);
 			box.addEventListener("click", () => box.close());
 			document.body.append(box);
 		}

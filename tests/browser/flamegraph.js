@@ -2,7 +2,7 @@
 "use strict";
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const { test, open, close, pageOf } = require("./harness.js");
+const { test, open, close, pageOf, unreadable } = require("./harness.js");
 
 /* Runs inside the page: boxes of a pane as [names from the root, samples]. */
 const stacks = page => page.evaluate(() => {
@@ -159,6 +159,95 @@ test("where a frame's lines have no text, the panel says why", async browser => 
 	assert.match(await why(page, "moving"), /moved while it was read/);
 	assert.match(await why(page, "frozen"), /frozen/);
 	await close(page);
+});
+
+/* The frame of the panel, by its name. */
+const choose = (page, name) => page.evaluate(name => {
+	const pane = pyprof.graph.panes[0], { view } = pane;
+	pyprof.select(pane, Array.from(view.key).findIndex((key, i) => i && view.keys.name(key) === name));
+}, name);
+const table = (page, selector) => page.locator(`${selector} tr`).evaluateAll(rows => rows.map(row => [...row.cells].map(cell =>
+	[...cell.childNodes].map(part => part.textContent).filter(Boolean).join("|"))));
+
+test("a frame's instructions are told with their shares and plain forms", async browser => {
+	const page = await open(browser, pageOf("opcodes", "--flamegraph", "--opcodes"));
+	await choose(page, "leaf");
+	assert.deepEqual(await table(page, "#chosen .ops"), [["of the function's time", "itself", "in all"],
+		["BINARY_OP_ADD_INT|of BINARY_OP", "40.0 %", "40.0 %"], ["LOAD_ATTR_SLOT|of LOAD_ATTR", "25.0 %", "25.0 %"],
+		["LOAD_FAST", "20.0 %", "20.0 %"], ["BINARY_OP", "6.00 %", "6.00 %"], ["<200>", "5.00 %", "5.00 %"], ["not known", "4.00 %", "4.00 %"]]);
+	/* Readers of screens find a table with heads. */
+	const cdp = await page.context().newCDPSession(page), { nodes } = await cdp.send("Accessibility.getFullAXTree");
+	const named = role => nodes.filter(node => node.role?.value === role).map(node => node.name?.value);
+	assert.ok(named("rowheader").includes("BINARY_OP_ADD_INT of BINARY_OP"), String(named("rowheader")));
+	assert.ok(["itself", "in all"].every(name => named("columnheader").includes(name)));
+	/* A caller stands at what calls; nothing of it is its own. */
+	await choose(page, "caller");
+	assert.deepEqual((await table(page, "#chosen .ops")).slice(1), [["INSTRUMENTED_CALL|of CALL", "0.00 %", "100 %"]]);
+	await close(page);
+});
+
+test("instructions can be folded, and all be had, by keys", async browser => {
+	const page = await open(browser, pageOf("opcodes", "--flamegraph", "--opcodes"));
+	await choose(page, "many");
+	const names = async () => (await table(page, "#chosen .ops")).slice(1).map(([name]) => name);
+	assert.equal((await names()).length, 12);
+	assert.equal((await names())[0], "RETURN_VALUE");
+	await page.locator("#chosen .part summary").focus();
+	await page.keyboard.press("Tab");
+	assert.equal(await page.evaluate(() => document.activeElement.textContent), "All 15 instructions");
+	await page.keyboard.press("Enter");
+	assert.deepEqual((await names()).slice(-3), ["STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL"]);
+	assert.equal(await page.locator("#chosen .part button").count(), 0);
+	/* What was added is read next. */
+	assert.match(await page.evaluate(() => document.activeElement.textContent), new RegExp(`^${(await names())[12]}`));
+	await page.locator("#chosen .part summary").focus();
+	await page.keyboard.press("Enter");
+	assert.equal(await page.locator("#chosen .ops").isVisible(), false);
+	await choose(page, "leaf");
+	assert.equal(await page.locator("#chosen .part").count(), 1);
+	assert.equal(await page.locator("#chosen .ops").isVisible(), false);
+	/* Where nothing is known of them, nothing is told. */
+	await close(page);
+	const plain = await open(browser, pageOf("opcodes"));
+	await choose(plain, "leaf");
+	assert.equal(await plain.locator("#chosen .part").count(), 0);
+	await close(plain);
+});
+
+test("long names of instructions are not cut", async browser => {
+	const page = await open(browser, pageOf("opcodes", "--flamegraph", "--opcodes"), { width: 400 });
+	await choose(page, "many");
+	await page.click("#side-toggle");
+	assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll(".ops code, .ops small, .ops td")].filter(e =>
+		e.scrollWidth > e.clientWidth || e.getBoundingClientRect().right > document.getElementById("side").getBoundingClientRect().right)
+		.map(e => e.textContent)), []);
+	await close(page);
+});
+
+test("texts can be read in both themes", async browser => {
+	for (const theme of ["light", "dark"]) {
+		const page = await open(browser, pageOf("opcodes", "--flamegraph", "--opcodes"), { theme });
+		await choose(page, "leaf");
+		assert.deepEqual(await unreadable(page), []);
+		/* And those on the canvas, on each colour that boxes have. */
+		const bad = await page.evaluate(() => {
+			const { theme } = pyprof.look(), context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+			const light = (back, front) => {
+				for (const color of [back, front]) {
+					context.fillStyle = color;
+					context.fillRect(0, 0, 1, 1);
+				}
+				return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map(v => v / 255)
+					.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+			};
+			return [...theme.origins.flat(), ...theme.heat, ...theme.change, theme.dim, theme.back].flatMap(back => ["text", "faint"].map(name => {
+				const [a, b] = [light(back, back), light(back, theme[name])].sort((a, b) => a - b), ratio = (b + 0.05) / (a + 0.05);
+				return ratio < 4.45 ? `${name} on ${back}: ${ratio.toFixed(2)}` : "";
+			})).filter(Boolean);
+		});
+		assert.deepEqual(bad, []);
+		await close(page);
+	}
 });
 
 test("searching finds names, file:line and patterns, and tells their share once", async browser => {
@@ -328,6 +417,73 @@ test("the timeline obeys keys", async browser => {
 	assert.match(await text(page, "state"), /0 ns – 1\.[01]\d? s/);
 	await page.keyboard.press("Escape");
 	await page.waitForFunction(() => !pyprof.range);
+	await close(page);
+});
+
+/* Rows of the timeline as they are on the canvas: those with a name's ink, and those with a colour of what was done. */
+const stripRows = page => page.evaluate(() => {
+	const { strip } = pyprof, ratio = devicePixelRatio || 1, { theme } = pyprof.look();
+	const hex = (r, g, b) => "#" + [r, g, b].map(n => n.toString(16).padStart(2, "0")).join("");
+	const has = (x, y, w, h, test) => {
+		const { data } = strip.context.getImageData(x * ratio, y * ratio, w * ratio, h * ratio);
+		for (let i = 0; i < data.length; i += 4)
+			if (test(hex(data[i], data[i + 1], data[i + 2])))
+				return true;
+		return false;
+	};
+	return strip.rows.map((row, i) => {
+		const top = 18 + i * strip.rowHeight;
+		return { label: row.label,
+			named: strip.left ? has(6, top, strip.left - 10, 15, color => color === theme.text) : has(6, top, 90, 14, color => color === theme.text),
+			free: strip.left ? true : !has(0, top + 1, strip.width, 12, color => theme.doing.includes(color)),
+			done: has(strip.left, top + strip.lead + 2, strip.width - strip.left, 10, color => theme.doing.includes(color)) };
+	});
+});
+
+test("rows of the timeline have their threads' names, on a telephone above them", async browser => {
+	for (const [width, theme] of [[400, "light"], [400, "dark"], [1280, "light"]]) {
+		const page = await open(browser, pageOf("known"), { width, theme, touch: width < 500 });
+		assert.deepEqual(await stripRows(page), [{ label: "main", named: true, free: true, done: true }, { label: "worker", named: true, free: true, done: true }]);
+		assert.equal(await page.getAttribute("#strip", "aria-description"), "main, worker");
+		/* All of it is seen; what is touched is told. */
+		const box = await page.locator("#strip").boundingBox(), outer = await page.locator("#strip-box").boundingBox();
+		assert.ok(box.height <= outer.height + 1, `${box.height} in ${outer.height}`);
+		if (width < 500) {
+			await page.touchscreen.tap(box.x + 100, box.y + 70);
+			assert.match(await text(page, "status"), /^worker, 2\.\d+ s: waits for the GIL \d+$/);
+		} else {
+			await page.mouse.move(box.x + 300, box.y + 25);
+			assert.match(await text(page, "status"), /^main, [\d.]+ s: Python \(has the GIL\) \d+$/);
+			await page.mouse.move(box.x + 300, box.y + 300);
+			assert.doesNotMatch(await text(page, "status"), /^main, [\d.]+ s: /);
+		}
+		await close(page);
+	}
+});
+
+test("on paper it is light and whole, and as before afterwards", async browser => {
+	const page = await open(browser, pageOf("known"), { theme: "dark", height: 200 });
+	const before = await drawn(page), size = () => page.evaluate(() => [document.getElementById("graph").clientHeight, pyprof.graph.contentHeight]);
+	await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+	assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "light");
+	const [height, content] = await size();
+	assert.equal(height, content);
+	await page.emulateMedia({ media: "print", colorScheme: "dark" });
+	assert.equal(await page.locator("nav").isVisible(), false);
+	assert.equal(await page.locator("#side").isVisible(), true);
+	await page.emulateMedia({ media: "screen", colorScheme: "dark" });
+	await page.evaluate(() => dispatchEvent(new Event("afterprint")));
+	assert.equal(await drawn(page), before);
+	await close(page);
+});
+
+test("the list of keys begins at its title", async browser => {
+	const page = await open(browser, pageOf("known"), { width: 400, height: 500 });
+	await page.keyboard.press("?");
+	assert.equal(await page.locator("#help").evaluate(e => e.scrollTop), 0);
+	assert.equal(await page.evaluate(() => document.activeElement.textContent), "Keys");
+	await page.keyboard.press("Tab");
+	assert.equal(await page.evaluate(() => document.activeElement.textContent), "Close");
 	await close(page);
 });
 

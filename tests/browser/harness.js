@@ -62,6 +62,41 @@ async function close(page) {
 		throw new Error(`the page complains: ${[...page.faults, ...violations].join("; ")}`);
 }
 
+/* What is hard to read: texts whose contrast with what is behind them is below WCAG's AA, once for each kind.
+ * Only what colours say counts, so that pictures and gradients may not lie behind texts. */
+const unreadable = page => page.evaluate(() => {
+	const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+	const rgba = color => {
+		context.clearRect(0, 0, 1, 1);
+		context.fillStyle = color;
+		context.fillRect(0, 0, 1, 1);
+		const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+		return [r, g, b, a / 255];
+	};
+	const over = (front, back) => [0, 1, 2].map(i => front[i] * front[3] + back[i] * (1 - front[3]));
+	const light = color => color.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const found = new Map(), texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	while (texts.nextNode()) {
+		const text = texts.currentNode.textContent.trim(), element = texts.currentNode.parentElement;
+		if (!text || /^(SCRIPT|STYLE)$/.test(element.tagName) || !element.checkVisibility({ visibilityProperty: true }))
+			continue;
+		let back = [255, 255, 255], opacity = 1;
+		const up = [];
+		for (let e = element; e; e = e.parentElement) {
+			up.unshift(rgba(getComputedStyle(e).backgroundColor));
+			opacity *= Number(getComputedStyle(e).opacity);
+		}
+		for (const color of up)
+			back = over(color, back);
+		const color = rgba(getComputedStyle(element).color), front = over([...color.slice(0, 3), color[3] * opacity], back);
+		const [dark, bright] = [light(front), light(back)].sort((a, b) => a - b), ratio = (bright + 0.05) / (dark + 0.05);
+		if (ratio < 4.5)
+			found.set(`${element.tagName}.${element.className} ${front.map(Math.round)} on ${back.map(Math.round)}`, `${ratio.toFixed(2)}: ${text.slice(0, 40)}`);
+	}
+	return [...found].map(pair => pair.join(" "));
+});
+
 const escape = text => String(text).replace(/[\x00-\x08\x0b\x0c\x0e-\x1f]/g, "?").replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 async function run() {
@@ -89,7 +124,7 @@ async function run() {
 	process.exit(failed ? 1 : 0);
 }
 
-module.exports = { test, open, close, pageOf, folder };
+module.exports = { test, open, close, pageOf, unreadable, folder };
 /* Each file beside this one adds its tests. */
 for (const file of fs.readdirSync(__dirname).sort()) {
 	if (file.endsWith(".js") && file !== path.basename(__filename)) {

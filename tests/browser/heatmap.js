@@ -153,9 +153,74 @@ test("keys lead from hot line to hot line", async () => {
 	assert.ok(await page.locator(hottest + " .ops").isVisible());
 	await page.keyboard.press("?");
 	assert.ok(await page.locator("dialog").isVisible());
-	await page.keyboard.press("Escape");
+	await page.getByRole("button", {name: "Close"}).click();
+	assert.ok(!await page.locator("dialog").isVisible());
 	await page.keyboard.press("i");
 	await page.waitForURL(url("index.html"));
+});
+
+/* A heatmap of a recording with known answers, instead of the program's. */
+async function known(recording, run, ...options) {
+	const before = folder;
+
+	folder = path.join(harness.folder, recording);
+	execFileSync(pyprof, ["replay", "--heatmap", ...options, "-o", folder, path.join(process.argv[3], `${recording}.pyprof`)],
+		{ stdio: ["ignore", "ignore", "pipe"] });
+	try {
+		await run();
+	} finally {
+		folder = before;
+	}
+}
+
+test("a line's instructions are told with their shares and plain forms", () => known("opcodes", async () => {
+	const open = async (line) => {
+		await show(pageOf("app.py"));
+		await page.locator(`#L${line} > summary`).focus();
+		await page.keyboard.press("Enter");
+		return page.locator(`#L${line} .ops`);
+	};
+	const rows = (box) => box.locator("tr").evaluateAll((all) => all.map((row) =>
+		[...row.cells].map((cell) => cell.textContent).concat(row.className)));
+	let box = await open(21);
+
+	assert.deepEqual(await rows(box), [["self", "total", "instruction", ""],
+		["40.0%", "40.0%", "BINARY_OP_ADD_INT of BINARY_OP", "special"], ["25.0%", "25.0%", "LOAD_ATTR_SLOT of LOAD_ATTR", "special"],
+		["20.0%", "20.0%", "LOAD_FAST", "plain"], ["6.0%", "6.0%", "BINARY_OP", "plain"], ["5.0%", "5.0%", "<200>", "plain"]]);
+	/* 650 of the 910 whose names are known. */
+	assert.match(await box.textContent(), /71\.4% of the line's own samples are at specialised instructions$/);
+	assert.deepEqual(await box.locator("th").evaluateAll((all) => all.map((e) => e.scope)), ["col", "col", "col"]);
+	assert.equal(await page.getByRole("table", {name: "Instructions"}).count(), 1);
+	/* What is watched is not specialised. */
+	box = await open(11);
+	assert.deepEqual((await rows(box)).slice(1), [["0.0%", "100.0%", "INSTRUMENTED_CALL of CALL", "plain"]]);
+}, "--opcodes"));
+
+test("texts can be read in both themes, and no share is parted", async () => {
+	for (const theme of ["light", "dark"]) {
+		await page.emulateMedia({colorScheme: theme});
+		for (const [name, keys] of [["index.html", []], [pageOf("helper.py"), ["h", "Enter"]], [pageOf("main.py"), ["h", "Enter"]]]) {
+			await show(name);
+			for (const key of keys)
+				await page.keyboard.press(key);
+			assert.deepEqual(await harness.unreadable(page), [], `${name} ${theme}`);
+		}
+	}
+	await page.setViewportSize({width: 400, height: 800});
+	assert.deepEqual(await page.locator(".p td:not(:last-child)").evaluateAll((cells) => cells.filter((e) => {
+		const range = document.createRange();
+		range.selectNodeContents(e);
+		return e.checkVisibility() && range.getClientRects().length > 1;
+	}).map((e) => e.textContent)), []);
+});
+
+test("on paper it is light, without what only a screen has", async () => {
+	await page.emulateMedia({media: "print", colorScheme: "dark"});
+	await show(pageOf("helper.py"));
+	assert.equal(await colour("body"), "rgb(252, 252, 250)");
+	for (const what of [".tools", "#map", ".home"])
+		assert.ok(!await page.locator(what).isVisible(), what);
+	assert.ok(await page.locator("#L4").isVisible());
 });
 
 test("expressions have a colour of their own", async () => {

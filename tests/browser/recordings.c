@@ -398,6 +398,58 @@ static void make_waiting(const char *folder)
 	finish(&r);
 }
 
+/* A stack that differs from another in the instruction of its last frame only; op: of 3.12, or -1.
+ */
+static uint32_t at_instruction(uint32_t stack, int op)
+{
+	struct stream_frame frame = made.frames[made.stacks[stack].frame];
+
+	frame.op = (uint16_t)(op + 1);
+	made.frames[++made.n_frames] = frame;
+	made.stacks[++made.n_stacks] =
+		(struct stream_stack){made.stacks[stack].parent, made.n_frames};
+	return made.n_stacks;
+}
+
+/* A thousand samples in leaf, which caller calls by an instruction that is watched, at instructions
+ * of which one has no name and one is not known; then 15 instructions of another function, each
+ * less often than the one before. */
+static void make_opcodes(const char *folder)
+{
+	static const struct {
+		int op;
+		unsigned samples;
+	} ops[] = {
+		{7, 400},   /* BINARY_OP_ADD_INT */
+		{78, 250},  /* LOAD_ATTR_SLOT */
+		{124, 200}, /* LOAD_FAST */
+		{122, 60},  /* BINARY_OP */
+		{200, 50},  /* none of 3.12 has this number */
+		{-1, 40},
+	};
+	struct recording r;
+	uint32_t app, caller, leaf, many, stack;
+	uint64_t ms = 0;
+
+	begin(&r, folder, "opcodes", "python app.py", "wall", "opcodes");
+	app = add_text("/srv/app/app.py");
+	caller = at_instruction(call(0, add_text("caller"), app, 10), 241); /* INSTRUMENTED_CALL */
+	leaf = call(caller, add_text("leaf"), app, 20);
+	many = call(0, add_text("many"), app, 30);
+	add_thread("MainThread", true);
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		stack = at_instruction(leaf, ops[i].op);
+		for (unsigned k = 0; k < ops[i].samples; k++)
+			sample(&r, ms++, 1, stack, PYTHON);
+	}
+	for (int i = 0; i < 15; i++) {
+		stack = at_instruction(many, 83 + i); /* RETURN_VALUE and what follows */
+		for (int k = 0; k < 30 - i; k++)
+			sample(&r, ms++, 1, stack, PYTHON);
+	}
+	finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -413,5 +465,6 @@ int main(int argc, char **argv)
 	make_huge(argv[1]);
 	make_sources(argv[1]);
 	make_waiting(argv[1]);
+	make_opcodes(argv[1]);
 	return 0;
 }

@@ -3,6 +3,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,20 @@ def wait_for(condition, what, patience=PATIENCE):
             return result
         assert time.monotonic() < deadline, f"waited {patience} s for {what}"
         time.sleep(0.005)
+
+
+def wait_for_socket(path, process=None):
+    """Until a daemon takes connections: its socket has a name a moment before. Or until it has ended."""
+    def takes():
+        if process and process.poll() is not None:
+            return True
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(path)
+            except OSError:
+                return False
+        return True
+    wait_for(takes, "the socket")
 
 
 def stat_field(pid, number):

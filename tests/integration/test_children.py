@@ -16,7 +16,7 @@ import pytest
 import pyprof_reader
 from conftest import find_interpreter
 from support import (PYPROF, PYPROFD, SANITIZED, TARGETS, VERSIONS, Target, children, collapsed,
-                     pyprof, pythons, state, wait_for)
+                     pyprof, pythons, state, wait_for, wait_for_socket)
 
 WHOLE = ["3.9", "3.12", "3.15"]
 FAMILY = os.path.join(TARGETS, "family.py")
@@ -227,7 +227,8 @@ echo $boot > /proc/sys/kernel/random/boot_id
 mount -t tmpfs none /run
 if test -n "$PYPROFD"; then
     "$PYPROFD" --socket /run/pyprofd.sock & trap "kill $!" EXIT
-    while ! test -e /run/pyprofd.sock; do sleep 0.01; done
+    until python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect("/run/pyprofd.sock")' 2>/dev/null
+    do sleep 0.01; done
 fi
 setpriv --bounding-set=-sys_ptrace --inh-caps=-all -- "$@"
 """
@@ -569,7 +570,7 @@ def test_the_daemons_policy_is_asked_for_every_process(python3, workdir):
     user = {"user": 65534, "group": 65534, "extra_groups": []}
     target = Target([python3["exe"], os.path.join(workdir, "family.py"), os.path.join(out, "report"), "hidden"], **user)
     try:
-        wait_for(lambda: os.path.exists(path), "the socket")
+        wait_for_socket(path, daemon)
         target.expect("ready")
         recording = subprocess.Popen(
             [os.path.join(workdir, "pyprof"), "attach", "--subprocesses", "--socket", path,

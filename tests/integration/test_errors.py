@@ -12,7 +12,7 @@ import pytest
 
 import support
 from conftest import find_interpreter
-from support import PYPROF, PYPROFD, TARGETS, pyprof, state, wait_for
+from support import PYPROF, PYPROFD, TARGETS, pyprof, state, wait_for, wait_for_socket
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
           "--bounding-set=-all", "--no-new-privs"]
@@ -134,6 +134,50 @@ def test_run_of_a_program_that_is_not_there(workdir):
     refuses(pyprof("run", "--", "no-such-program", cwd=workdir), 125, "no-such-program")
 
 
+def test_dump_without_a_thread_of_the_mode_says_so(start, python3):
+    """As text and as JSON, which is whole all the same: the status is for scripts."""
+    sleeper = start(python3, "known.py")
+    sleeper.expect("ready")
+    wait_for(lambda: state(sleeper.pid) == "S", "its sleep")
+    for options in ["--mode", "cpu"], ["-a", "--thread", "nobody"], ["--function", "no.such"]:
+        text = pyprof("dump", *options, sleeper.pid)
+        refuses(text, ENDED, sleeper.pid, "no thread that is of what was asked for")
+        result = pyprof("dump", "--json", *options, sleeper.pid)
+        assert result.status == ENDED and result.messages == text.messages, result
+        shown = json.loads(result.out)
+        assert shown["threads"] == [] and shown["pid"] == sleeper.pid, shown
+    assert pyprof("dump", "--json", sleeper.pid, check=True).err == ""
+
+
+@pytest.mark.parametrize("name, bytes_, words", [
+    ("empty", b"", "is empty"), ("text", b"hello\n" * 9, "is not a recording"),
+    ("start", b"PYPR", "is not a recording"), ("folder", None, "Is a directory"),
+    ("none", None, "No such file")])
+def test_what_is_no_recording_is_named(name, bytes_, words, workdir):
+    if name == "folder":
+        os.mkdir(os.path.join(workdir, name))
+    elif bytes_ is not None:
+        with open(os.path.join(workdir, name), "wb") as f:
+            f.write(bytes_)
+    for option in [], ["--heatmap"], ["--diff-flamegraph", name]:
+        refuses(pyprof("replay", *option, name, cwd=workdir), FAILED, name, words)
+    assert set(os.listdir(workdir)) <= {name}
+
+
+def test_a_place_that_cannot_be_written_is_named(workdir):
+    path = os.path.join(workdir, "r.pyprof")
+    with open(os.path.join(workdir, "x.py"), "w") as f:
+        f.write("import time; time.sleep(0.1)\n")
+    pyprof("run", "--binary", "-o", path, "x.py", cwd=workdir, check=True)
+    for option in "--collapsed", "--heatmap":
+        for place, why in (("no/where", "No such file"), ("x.py/y", "Not a directory")):
+            refuses(pyprof("replay", option, "-o", place, path, cwd=workdir), FAILED, place, why)
+    refuses(pyprof("replay", "--collapsed", "-o", "/dev/full", path), FAILED, "No space left")
+    result = pyprof("replay", "--collapsed", "-o", workdir + "/", path, check=True)
+    assert f"{workdir}/collapsed_" in result.err and "//" not in result.err
+    assert len(os.listdir(workdir)) == 3
+
+
 # ---- a stopped target ----
 
 def test_stopped_target_is_dumped_marked_and_left_stopped(interpreter, start):
@@ -225,6 +269,20 @@ def test_value_that_makes_no_sense_is_a_usage_error(options, target):
     (["replay", "-d", "5", "x"], USAGE, "unknown option -d"),
     (["replay", "--from", "2", "--to", "1", "x"], USAGE, "--from is not before --to"),
     (["replay", "--pid", "1,,2", "x"], USAGE, "separated by commas"),
+    (["replay", "--heatmap", "-o", "-", "x"], USAGE, "-o FOLDER"),
+    (["attach", "--heatmap", "-o", "-", 1], USAGE, "-o FOLDER"),
+    (["run", "--heatmap", "-o", "-", "x.py"], USAGE, "-o FOLDER"),
+    (["replay", "--collapsed", "--sort", "name", "x"], USAGE, "of the table: --pstats"),
+    (["replay", "-o", "x.svg", "-l", "3", "x"], USAGE, "of the table: --pstats"),
+    (["attach", "--binary", "--no-summary", 1], USAGE, "of the table: --pstats"),
+    (["attach", "--compression", "none", "--gecko", 1], USAGE, "of --binary"),
+    (["attach", "--no-daemon", "--socket", "x", 1], USAGE, "--no-daemon uses none"),
+    (["ps", "--socket", "x", "--no-daemon"], USAGE, "--no-daemon uses none"),
+    (["attach", "-r", "1e15", 1], USAGE, "at most 1000mhz"),
+    (["attach", "-r", "0", 1], USAGE, "more than one an hour"),
+    (["attach", "-r", "5ghz", 1], USAGE, "with hz, khz or mhz"),
+    (["attach", "-d", "1e30", 1], USAGE, "at most a century"),
+    (["attach", "-d", "0", 1], USAGE, "more than 0"),
     (["run"], USAGE, "SCRIPT [ARG...]"),
     (["run", "-m"], USAGE, "-m MODULE"),
     (["run", "--python", "", "x.py"], USAGE, '--python ""'),
@@ -321,7 +379,7 @@ def daemon(workdir):
     path = os.path.join(workdir, "socket")
     process = subprocess.Popen([PYPROFD, "--socket", path], stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: os.path.exists(path) or process.poll() is not None, "the socket")
+        wait_for_socket(path, process)
         assert process.poll() is None, process.stderr.read()
         yield path
         assert process.poll() is None, "the daemon ended"
@@ -374,8 +432,9 @@ def test_daemon_tells_the_same_of_what_is_no_python(daemon, start):
 
 
 def test_daemon_that_is_not_there(workdir, target):
-    refuses(pyprof("dump", "--socket", os.path.join(workdir, "none"), target.pid), FAILED,
-            os.path.join(workdir, "none"))
+    for line in ["dump", target.pid], ["attach", target.pid], ["ps"]:
+        refuses(pyprof(line[0], "--socket", os.path.join(workdir, "none"), *line[1:]), FAILED,
+                os.path.join(workdir, "none"), "--no-daemon")
 
 
 def test_daemon_survives_clients_that_send_nonsense(daemon, target):

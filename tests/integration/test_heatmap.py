@@ -408,8 +408,8 @@ def test_what_is_there_is_only_replaced_when_it_is_ours(recorded, workdir):
         assert f.read() == "a file"
     assert os.listdir(workdir) == ["out"]
     result = heatmap(path, "-")
-    assert result.status == 1 and len(result.messages) == 1 and not result.raw
-    assert "standard output" in result.err
+    assert result.status == 2 and len(result.messages) == 1 and not result.raw
+    assert "-o FOLDER" in result.err
     result = heatmap(path, os.path.join(workdir, "no", "where"))
     assert result.status == 1 and len(result.messages) == 1
 

@@ -12,7 +12,7 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import PYPROFD, pyprof, pythons, version_of, wait_for
+from support import PYPROFD, pyprof, pythons, version_of, wait_for_socket
 
 # Each version that keeps tasks, frames or awaiters in another way.
 BUSY = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
@@ -383,7 +383,7 @@ def test_the_recording_holds_what_the_dump_shows(name, start, workdir):
     path = workdir + "/socket"
     daemon = subprocess.Popen([PYPROFD, "--socket", path], stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: os.path.exists(path), "the socket")
+        wait_for_socket(path, daemon)
         streams, skipped = pyprof_reader.read(record_dump(path, target.pid, 1 | 16))
         plain, _ = pyprof_reader.read(record_dump(path, target.pid, 1))
     finally:

@@ -77,12 +77,38 @@ static void a_specialised_one_has_a_base(void **state)
 	}
 }
 
+static uint32_t number_of(const char *python, const char *name)
+{
+	for (unsigned i = 1; i <= 256; i++) {
+		const char *is = opcode_name(opcode_number(python, i));
+
+		if (is && strcmp(is, name) == 0)
+			return opcode_number(python, i);
+	}
+	fail_msg("Python %s has no %s", python, name);
+	return 0;
+}
+
+static void what_only_counts_or_is_watched_is_not_specialised(void **state)
+{
+	assert_true(opcode_is_special(number_of("3.11.2", "BINARY_OP_ADD_INT")));
+	assert_false(opcode_is_special(number_of("3.11.2", "BINARY_OP_ADAPTIVE")));
+	assert_false(opcode_is_special(number_of("3.11.2", "BINARY_OP")));
+	assert_false(opcode_is_special(number_of("3.11.2", "JUMP_BACKWARD_QUICK")));
+	assert_false(opcode_is_special(number_of("3.13.1", "INSTRUMENTED_CALL")));
+	assert_false(opcode_is_special(number_of("3.15.0", "RESUME_CHECK")));
+	assert_true(opcode_is_special(number_of("3.15.0", "LOAD_ATTR_SLOT")));
+	assert_false(opcode_is_special(0));
+	assert_false(opcode_is_special(UINT32_MAX));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_those_of_the_version),
 		cmocka_unit_test(what_is_called_the_same_in_two_versions_is_one),
 		cmocka_unit_test(a_specialised_one_has_a_base),
+		cmocka_unit_test(what_only_counts_or_is_watched_is_not_specialised),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,8 @@ class App {
 		this.heading();
 		this.themeChanged();
 		this.fromHash();
+		addEventListener("beforeprint", () => this.print(true));
+		addEventListener("afterprint", () => this.print(false));
 		addEventListener("hashchange", () => {
 			if (location.hash !== this.hash)
 				this.fromHash();
@@ -53,7 +55,7 @@ class App {
 	/* ---- what is drawn ---- */
 
 	get isDark() {
-		return this.theme ? this.theme === "dark" : this.dark.matches;
+		return this.printing ? false : this.theme ? this.theme === "dark" : this.dark.matches;
 	}
 
 	look() {
@@ -416,6 +418,11 @@ class App {
 		this.graph.items.focus();
 	}
 
+	/* In the line below; "": what stands there otherwise. */
+	said(text) {
+		$("status").textContent = text || this.statusText;
+	}
+
 	told(at) {
 		$("status").textContent = this.describe(at).join("  ·  ");
 	}
@@ -492,6 +499,15 @@ class App {
 		$("empty").hidden = !empty;
 		if (empty)
 			$("empty").textContent = this.elided ? "Every stack of the base is in the profile too." : "No sample is of what was asked for.";
+	}
+
+	/* Paper is light, and cannot be scrolled. */
+	print(printing) {
+		this.printing = printing;
+		$("box").style.height = printing ? `${Math.min(this.graph.contentHeight, MOST_PIXELS / (devicePixelRatio || 1))}px` : "";
+		$("box").style.flex = printing ? "none" : "";
+		this.themeChanged();
+		this.graph.resize();
 	}
 
 	themeChanged() {

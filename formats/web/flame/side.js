@@ -7,6 +7,10 @@ const bar = (share, color) => {
 		fill.style.background = color;
 	return make("span", { class: "bar", "aria-hidden": "true" }, fill);
 };
+/* Words of a name can be parted where one ends. */
+const breakable = name => name.split("_").flatMap((word, i) => i ? [make("wbr"), `_${word}`] : [word]);
+/* Instructions that a panel shows at first. */
+const OPS_SHOWN = 12;
 const fact = (name, value, title) => make("div", { class: "fact", title }, make("span", {}, name), make("b", {}, value));
 
 class Side {
@@ -33,11 +37,44 @@ class Side {
 			sum.self += own;
 			sum.total += totals[kind][i];
 			lines.set(line, sum);
-			const op = data.cellOp[cell];
-			if (op && own)
-				ops.set(op, (ops.get(op) ?? 0) + own);
+			const op = ops.get(data.cellOp[cell]) ?? { self: 0, total: 0 };
+			op.self += own;
+			op.total += totals[kind][i];
+			ops.set(data.cellOp[cell], op);
 		}
 		return { lines, ops };
+	}
+
+	/* What of a function's time its instructions have, those with most of it first. 0: not known which. */
+	instructions(ops) {
+		const { data } = this.app, rows = [...ops].filter(([, sum]) => sum.total > 0);
+		if (!rows.some(([op]) => op))
+			return null;
+		rows.sort(([, a], [, b]) => b.self - a.self || b.total - a.total);
+		const sum = name => rows.reduce((n, [, op]) => n + op[name], 0), self = sum("self"), total = sum("total");
+		const row = ([op, of]) => {
+			/* "SPECIALISED (PLAIN)" */
+			const [, name, base] = /^(\S+)(?: \((\S+)\))?$/.exec(op ? data.text(op) : "") ?? [];
+			return make("tr", {}, make("th", { scope: "row", "aria-label": name && (base ? `${name} of ${base}` : name) }, make("code", {}, name ? breakable(name) : "not known"),
+				base && make("small", {}, "of ", breakable(base)), bar((self ? of.self : of.total) / (self || total || 1))),
+			make("td", {}, showShare(of.self, self)), make("td", {}, showShare(of.total, total)));
+		};
+		const body = make("tbody", {}, rows.slice(0, OPS_SHOWN).map(row));
+		const more = rows.length > OPS_SHOWN && make("button", { type: "button", click: () => {
+			const added = rows.slice(OPS_SHOWN).map(row);
+			body.append(...added);
+			more.remove();
+			added[0].tabIndex = -1;
+			added[0].focus();
+		} }, `All ${rows.length} instructions`);
+		const box = make("details", { class: "part" },
+			/* It is about to change; keys are clicks as well. */
+			make("summary", { click: () => this.opsFolded = box.open }, "Instructions"),
+			make("table", { class: "ops" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "of the function's time"),
+				make("th", { scope: "col" }, "itself"), make("th", { scope: "col" }, "in all"))), body),
+			more);
+		box.open = !this.opsFolded;
+		return box;
 	}
 
 	source(file, lines, whole) {
@@ -115,12 +152,7 @@ class Side {
 		const why = this.noSource(fn, lines);
 		if (why)
 			children.push(make("p", { class: "hint no-source" }, why));
-		if (ops.size) {
-			const all = [...ops.values()].reduce((a, b) => a + b, 0);
-			children.push(make("h4", {}, "Instructions, itself"), make("ul", { class: "list" },
-				[...ops].sort((a, b) => b[1] - a[1]).slice(0, 12).map(([op, w]) =>
-					make("li", {}, make("span", { class: "name" }, data.text(op)), bar(w / all), make("b", {}, showShare(w, all))))));
-		}
+		children.push(this.instructions(ops));
 		this.fill("chosen", children);
 	}
 

@@ -2,9 +2,11 @@
  * that is dragged on it is what the graph is made of. */
 
 const STRIP_ROW = LARGE ? 20 : 15, STRIP_AXIS = LARGE ? 24 : 18, STRIP_LABEL = LARGE ? 180 : 132;
+/* Where there is no room for names beside the rows, each stands above its own, this high. */
+const STRIP_NAME = 15, STRIP_NARROW = 560;
 
 class Strip {
-	/* app: look(), setRange(range or null), threadLabel(i), threads (which are chosen). */
+	/* app: look(), setRange(range or null), threadLabel(i), threads (which are chosen), said(text). */
 	constructor(box, canvas, data, app) {
 		Object.assign(this, { box, canvas, data, app });
 		this.strip = data.strip;
@@ -19,19 +21,33 @@ class Strip {
 		this.range = null;
 		canvas.setAttribute("aria-valuemax", String(this.strip.wide));
 		canvas.setAttribute("aria-valuenow", "0");
+		canvas.setAttribute("aria-description", this.rows.slice(0, 50).map(row => row.label).join(", "));
 		new ResizeObserver(() => this.draw()).observe(box);
 		canvas.addEventListener("pointerdown", e => this.down(e));
 		canvas.addEventListener("pointermove", e => this.move(e));
 		canvas.addEventListener("pointerup", () => this.drag = null);
 		canvas.addEventListener("pointercancel", () => this.drag = null);
+		canvas.addEventListener("pointerleave", e => e.pointerType === "mouse" && app.said(""));
 		canvas.addEventListener("dblclick", () => this.set(null));
 		canvas.addEventListener("keydown", e => this.key(e));
 		canvas.addEventListener("focus", () => this.draw());
 		canvas.addEventListener("blur", () => this.draw());
 	}
 
+	/* The room for names at the side: of those that there are, up to a fifth of all. */
 	get left() {
-		return this.width < 560 ? 0 : STRIP_LABEL;
+		if (this.width < STRIP_NARROW)
+			return 0;
+		this.longest ??= Math.max(...this.rows.map(row => row.label.length));
+		return Math.max(STRIP_LABEL, Math.min(this.width / 5, Math.ceil(this.longest * letterWidth()) + 16));
+	}
+
+	get lead() {
+		return this.left ? 0 : STRIP_NAME;
+	}
+
+	get rowHeight() {
+		return this.lead + STRIP_ROW;
 	}
 
 	/* Wide bins are what ranges are made of. */
@@ -51,6 +67,7 @@ class Strip {
 		this.canvas.setPointerCapture(e.pointerId);
 		const near = this.range && [0, 1].find(i => Math.abs(this.xOf(this.range[i]) - e.offsetX) < 6);
 		const at = this.binAt(e.offsetX);
+		this.app.said(this.tell(e.offsetX, e.offsetY));
 		if (near !== undefined && near !== null)
 			this.drag = { fixed: this.range[1 - near] };
 		else if (this.range && at >= this.range[0] && at < this.range[1])
@@ -64,7 +81,7 @@ class Strip {
 		if (!drag) {
 			const near = this.range && [0, 1].some(i => Math.abs(this.xOf(this.range[i]) - e.offsetX) < 6);
 			this.canvas.style.cursor = near ? "ew-resize" : this.range && at >= this.range[0] && at < this.range[1] ? "grab" : "crosshair";
-			this.canvas.title = this.tell(e.offsetX, e.offsetY);
+			this.app.said(this.canvas.title = this.tell(e.offsetX, e.offsetY));
 		} else if (drag.range) {
 			const by = Math.max(-drag.range[0], Math.min(wide - drag.range[1], at - drag.move));
 			this.set([drag.range[0] + by, drag.range[1] + by]);
@@ -76,7 +93,7 @@ class Strip {
 	}
 
 	tell(x, y) {
-		const row = this.rows[Math.floor((y - STRIP_AXIS) / STRIP_ROW)], { bins, width } = this.strip;
+		const row = this.rows[Math.floor((y - STRIP_AXIS) / this.rowHeight)], { bins, width } = this.strip;
 		const bin = Math.floor((x - this.left) / (this.width - this.left) * bins);
 		if (!row || bin < 0 || bin >= bins)
 			return "";
@@ -144,7 +161,7 @@ class Strip {
 	draw() {
 		const { theme } = this.app.look(), c = this.context, ratio = devicePixelRatio || 1, { bins } = this.strip;
 		this.width = this.box.clientWidth;
-		const height = this.rows.length * STRIP_ROW + STRIP_AXIS + 2, plot = this.width - this.left;
+		const { left, lead, rowHeight } = this, plot = this.width - left, height = this.rows.length * rowHeight + STRIP_AXIS + 2;
 		this.canvas.style.height = `${height}px`;
 		this.canvas.width = Math.round(this.width * ratio);
 		this.canvas.height = Math.round(height * ratio);
@@ -155,7 +172,7 @@ class Strip {
 		c.textBaseline = "middle";
 		const columns = Math.min(bins, Math.max(1, Math.floor(plot))), sums = new Float64Array(DOINGS);
 		this.rows.forEach((row, i) => {
-			const y = STRIP_AXIS + i * STRIP_ROW, room = STRIP_ROW - 2;
+			const y = STRIP_AXIS + i * rowHeight + lead, room = STRIP_ROW - 2;
 			c.globalAlpha = row.members.some(thread => this.app.threads[thread]) ? 1 : 0.3;
 			for (let k = 0; k < columns; k++) {
 				const from = Math.floor(k * bins / columns), to = Math.max(from + 1, Math.floor((k + 1) * bins / columns));
@@ -166,7 +183,7 @@ class Strip {
 				}
 				if (!sum)
 					continue;
-				const x = this.left + k * plot / columns;
+				const x = left + k * plot / columns;
 				for (const what of DOING_ORDER) {
 					if (!sums[what])
 						continue;
@@ -176,17 +193,16 @@ class Strip {
 					top += part;
 				}
 			}
-			if (this.left) {
-				c.fillStyle = theme.text;
-				c.fillText(fit(row.label, Math.floor((this.left - 12) / letterWidth())), 6, y + STRIP_ROW / 2, this.left - 10);
-			}
+			const wide = (left || this.width) - 10;
+			c.fillStyle = theme.text;
+			c.fillText(fit(row.label, Math.floor(wide / letterWidth())), 6, left ? y + STRIP_ROW / 2 : y - lead / 2 + 1, wide);
 			c.globalAlpha = 1;
 		});
 		this.drawAxis(c, theme, plot);
 		if (this.range) {
 			const [a, b] = this.range.map(bin => this.xOf(bin));
 			c.fillStyle = theme.hold;
-			c.fillRect(this.left, 0, a - this.left, height);
+			c.fillRect(left, 0, a - left, height);
 			c.fillRect(b, 0, this.width - b, height);
 			c.fillStyle = theme.focus;
 			c.fillRect(a - 1, 0, 2, height);

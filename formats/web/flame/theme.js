@@ -14,18 +14,18 @@ const shades = (light, factor) => ORIGIN_HUES.map(([h, s]) =>
 
 const THEMES = {
 	light: {
-		back: "#fdfcfa", text: "#1f2229", faint: "#1f2229a6", line: "#fdfcfa", mark: "#7c2fd0",
+		back: "#fdfcfa", text: "#1f2229", faint: "#1f2229d0", line: "#fdfcfa", mark: "#7c2fd0",
 		focus: "#14161a", dim: "#e9e7e2", origins: shades(76, 1),
-		heat: ["#f3ead9", "#f6dfb8", "#f8cf93", "#f7b971", "#f29c55", "#e97f45"],
-		change: ["#d5d4d0", "#f6c9bd", "#ee9883", "#dc6250", "#c3d6ef", "#93b6e4", "#5f8fd4", "#c3a2e0", "#c3a2e0"],
+		heat: ["#f3ead9", "#f6dfb8", "#f8cf93", "#f7b971", "#f2a05c", "#ec8a52"],
+		change: ["#d5d4d0", "#f6c9bd", "#ee9d8a", "#e88777", "#c3d6ef", "#93b6e4", "#7aa6e2", "#c3a2e0", "#c3a2e0"],
 		doing: ["#dcdad4", "#e9e7e2", "#8fb8dc", "#c8d3de", "#e8b04b", "#5fb07f", "#c76fa4"],
 		shade: "#1f222914", hold: "#fdfcfab8", axis: "#6c6f78",
 	},
 	dark: {
-		back: "#16181d", text: "#f1f0ec", faint: "#f1f0ecb3", line: "#16181d", mark: "#c79bff",
-		focus: "#ffffff", dim: "#272a31", origins: shades(33, 0.72),
-		heat: ["#3a3833", "#4b4132", "#614a2f", "#7a5029", "#955523", "#b4591c"],
-		change: ["#41444b", "#5e4440", "#85463d", "#ad4437", "#3c4a60", "#3d5c8c", "#3a6fbd", "#6f4c93", "#6f4c93"],
+		back: "#16181d", text: "#f1f0ec", faint: "#f1f0ecd4", line: "#16181d", mark: "#c79bff",
+		focus: "#ffffff", dim: "#272a31", origins: shades(28, 0.72),
+		heat: ["#3a3833", "#4b4132", "#614a2f", "#7a5029", "#894d20", "#934616"],
+		change: ["#41444b", "#5e4440", "#85463d", "#993c30", "#3c4a60", "#3d5c8c", "#305b9f", "#684789", "#684789"],
 		doing: ["#33363d", "#262930", "#41698c", "#3a4654", "#a87a25", "#3b7f57", "#8d4672"],
 		shade: "#ffffff12", hold: "#16181db8", axis: "#9a9da6",
 	},
