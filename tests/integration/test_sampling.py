@@ -95,7 +95,7 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
 def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):
     target = start(interpreter, "churn.py")
     target.expect("ready")
-    found, stacks, result = sample(target.pid, "-a", "-r", "5khz", "-d", "1")
+    found, stacks, result = sample(target.pid, "-a", "-r", "5khz")
     assert state(target.pid) in "RS"
     target.say("over")
     assert int(target.expect("started")) > 50
