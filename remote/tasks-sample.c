@@ -12,7 +12,8 @@
 #define FIND_AGAIN 2	     /* looks more once it was found: it may have been half imported */
 /* Between two walks for greenlets, while there are threads of which none is known. */
 #define GREEN_NS      100000000u /* and ever longer, since they may have none */
-#define GREEN_MOST_NS 60000000000ull
+#define GREEN_MOST_NS 10000000000ull
+#define GREEN_SURE    3u	 /* walks that find none: one can miss what moves meanwhile */
 #define GREEN_SHARE   50u	 /* times as long as one takes at least */
 #define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
@@ -33,7 +34,7 @@ struct task_watch {
 	bool known;	      /* there is an answer */
 	bool beyond;	      /* it is over a bound: there would be none at any try */
 	bool current;	      /* by ranges that are not known to have changed */
-	uint64_t walks;	      /* for greenlets that there had been */
+	uint64_t born, walks; /* walks for greenlets that there had been at first, and lately */
 	uint64_t switches[2]; /* the thread's count, as it was read before and behind */
 	struct task_chain chain;
 	struct memo memo;
@@ -130,6 +131,7 @@ struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint6
 		w->lacks = true;
 		w->green_wait_ns = 0;
 		w->green_ns = w->green_soonest_ns;
+		t->born = w->walks;
 		t->interp = interp;
 		t->tstate = tstate;
 	}
@@ -177,6 +179,8 @@ void task_watch_find(struct task_watch *t, struct task_watcher *w, bool anew)
 	t->known = r == 0 && reserve(t);
 	t->beyond = r == -ENOTSUP || r == -E2BIG;
 	w->lacks |= !t->chain.switches;
+	t->chain.unsure |= !t->chain.switches && task_reader_knows_greenlets(w->reader) &&
+			   w->walks - t->born < GREEN_SURE;
 	if (!t->known)
 		memo_clear(&t->memo);
 }

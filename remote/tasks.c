@@ -243,7 +243,8 @@ static int look_at_green(struct look *k, const struct green *g, uint64_t tstate,
 	uint64_t first, current, at;
 	int r = first_greenlet(&g->all, tstate, &first);
 
-	ret->unsure = r < 0 || (!first && (g->all.more || g->all.unreadable));
+	/* Where others have some it may have begun with them since. */
+	ret->unsure = r < 0 || (!first && (g->all.more || g->all.unreadable || g->all.n_threads));
 	if (r < 0 || !first)
 		return 0;
 	r = k->l->tstate.context_ver == ABSENT ? -ENOTSUP

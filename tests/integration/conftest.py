@@ -1,6 +1,7 @@
 """Fixtures: interpreters by name, targets that never outlive their test."""
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -14,6 +15,10 @@ from support import Target, VERSIONS, pythons  # noqa: E402
 
 
 def pytest_configure(config):
+    # What runs in the background has been told to ignore them, and would tell what is tested so.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "timing: judges rates or shares; to be run while nothing else is")
 

@@ -177,10 +177,10 @@ def test_a_sample_is_of_the_greenlet_that_runs(name, microseconds):
     assert len(shares) == 5 and min(shares.values()) > 0.1 * total, shares
     known = {word: int(n) for n, word in re.findall(r"(\d+) of \d+ samples (do not tell|are of no)",
                                                     result.err)}
-    every = total + sum(known.values())
-    assert known.get("do not tell", 0) < 0.1 * every, result.err
+    # Until a walk over the objects has found a thread's first greenlet nothing is told of it.
+    assert known.get("do not tell", 0) < 0.5 * (total + sum(known.values())), result.err
     if microseconds == 3000:
-        assert known["are of no"] == pytest.approx(every / 11, rel=0.25), result.err
+        assert known["are of no"] == pytest.approx(total / 10, rel=0.25), result.err
         for share in shares.values():
             assert share == pytest.approx(total / 5, rel=0.2), shares
 
