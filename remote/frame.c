@@ -1089,7 +1089,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 		above = 0;
 	else
 		proven = followed;
-	if (!proven || !w->known[proven - 1].stack)
+	if (!proven || !w->known[proven - 1].stack || check_known(w, c, proven) != WALK_OK)
 		return 0;
 	callers = moving_above(w, c, proven, above);
 	frame = special_frame(c, &c->moving_frame, "<moving>", FRAME_MOVING);
