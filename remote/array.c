@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST 16 /* items */
+#define FIRST 8 /* items */
 
 int array_reserve(void *array, size_t *room, size_t n, size_t size)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote/array.h"
 #include "remote/thread.h"
 
 #define POINTER	       8
@@ -111,15 +112,8 @@ static int add(struct walk *w, uint64_t addr)
 {
 	struct greenlets *g = w->out;
 
-	if (g->n == w->room) {
-		size_t room = w->room ? w->room * 2 : 64;
-		uint64_t *addrs = reallocarray(g->addrs, room, sizeof(*addrs));
-
-		if (!addrs)
-			return -ENOMEM;
-		g->addrs = addrs;
-		w->room = room;
-	}
+	if (array_reserve(&g->addrs, &w->room, g->n + 1, sizeof(*g->addrs)) < 0)
+		return -ENOMEM;
 	g->addrs[g->n++] = addr;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "remote/array.h"
 #include "remote/sampler.h"
 
 #define RESCAN_NS     50000000u	  /* new interpreters, and threads where the links do not tell */
@@ -53,14 +54,8 @@ static int clear_index(struct roster *who)
 
 	while (need < who->n_threads * 2)
 		need *= 2;
-	if (need > who->n_by_addr) {
-		struct thread **more = realloc(who->by_addr, need * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		who->by_addr = more;
-		who->n_by_addr = need;
-	}
+	if (array_reserve(&who->by_addr, &who->n_by_addr, need, sizeof(struct thread *)) < 0)
+		return -ENOMEM;
 	memset(who->by_addr, 0, who->n_by_addr * sizeof(*who->by_addr));
 	return 0;
 }
@@ -182,15 +177,9 @@ static struct thread *thread_new(struct roster *who, size_t interp, const struct
 
 static int add_thread(struct roster *who, struct thread *th)
 {
-	if (who->n_threads == who->room_threads) {
-		size_t room = who->room_threads ? who->room_threads * 2 : 16;
-		struct thread **more = realloc(who->threads, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		who->threads = more;
-		who->room_threads = room;
-	}
+	if (array_reserve(&who->threads, &who->room_threads, who->n_threads + 1,
+			  sizeof(struct thread *)) < 0)
+		return -ENOMEM;
 	who->threads[who->n_threads++] = th;
 	return 0;
 }

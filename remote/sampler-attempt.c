@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remote/array.h"
 #include "remote/kernel.h"
 #include "remote/sampler-parts.h"
 
@@ -61,20 +62,6 @@ static bool is_running(struct sampler *s, struct thread *th)
 	    proc_parse_stat(text, &state, &start) == 0)
 		return state == 'R';
 	return true;
-}
-
-int sampler_reserve(struct memory_range **ranges, size_t *room, size_t n)
-{
-	struct memory_range *more;
-
-	if (n <= *room)
-		return 0;
-	more = realloc(*ranges, n * 2 * sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	*ranges = more;
-	*room = n * 2;
-	return 0;
 }
 
 struct attempt {
@@ -241,9 +228,10 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 	a->looked = true;
 	a->repeat = false;
 	a->plain = false;
-	if (sampler_reserve(&s->own, &s->room_own,
-			    walker_range_count(th->walker) + STATE_WORD_RANGES +
-				    2 * TASK_WATCH_RANGES) < 0) {
+	if (array_reserve(&s->own, &s->room_own,
+			  walker_range_count(th->walker) + STATE_WORD_RANGES +
+				  2 * TASK_WATCH_RANGES,
+			  sizeof(*s->own)) < 0) {
 		a->result = WALK_MEMORY;
 		return;
 	}

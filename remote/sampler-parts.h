@@ -75,8 +75,6 @@ static inline void set(_Atomic uint64_t *c, uint64_t n)
 bool sampler_push(struct sampler *s, const struct sample *sample);
 void sampler_lose(struct sampler *s, enum lost_reason reason, uint64_t n, uint64_t time_ns);
 
-/* Room for n ranges: 0 or -ENOMEM. */
-int sampler_reserve(struct memory_range **ranges, size_t *room, size_t n);
 /* A gathered read, made again when it was interrupted; when it began, and how long it took. */
 int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uint64_t *ret_time_ns,
 		   uint32_t *ret_gather_ns);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/array.h"
 #include "remote/sampler-parts.h"
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
@@ -281,7 +282,8 @@ static int tick(struct sampler *s, uint64_t now)
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		need += walker_range_count(s->who.threads[i]->walker) +
 			(s->watcher ? 2 * TASK_WATCH_RANGES : 0);
-	if (sampler_reserve(&s->ranges, &s->room_ranges, need) < 0 || order_threads(s) < 0)
+	if (array_reserve(&s->ranges, &s->room_ranges, need, sizeof(*s->ranges)) < 0 ||
+	    order_threads(s) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];

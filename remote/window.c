@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remote/array.h"
+
 #define MAX_CHUNKS	512	   /* datastack chunks: 8 MB of frames */
 #define MAX_CHUNK_BYTES (1u << 20) /* of one chunk; CPython makes 16 KiB ones */
 #define SLACK		512	   /* bytes copied beyond the last known top of the datastack */
@@ -45,23 +47,6 @@ void windows_done(struct windows *w)
 	free(w->spans);
 	free(w->copies);
 	free(w->words);
-}
-
-static int grow_array(void **array, size_t *room, size_t need, size_t size)
-{
-	size_t more = *room ? *room * 2 : 8;
-	void *p;
-
-	if (need <= *room)
-		return 0;
-	if (more < need)
-		more = need;
-	p = realloc(*array, more * size);
-	if (!p)
-		return -ENOMEM;
-	*array = p;
-	*room = more;
-	return 0;
 }
 
 /* ---- chunks ---- */
@@ -195,7 +180,7 @@ static int list_chunks(struct windows *w, struct memory *m, uint64_t addr)
 	w->n_chunks = 0;
 	w->moved = true;
 	if (r == 0)
-		r = grow_array((void **)&w->chunks, &w->room_chunks, n, sizeof(*w->chunks));
+		r = array_reserve(&w->chunks, &w->room_chunks, n, sizeof(*w->chunks));
 	for (size_t i = 0; i < n; i++) {
 		if (r == 0)
 			w->chunks[w->n_chunks++] = found[n - 1 - i];
@@ -298,7 +283,7 @@ static int lay_out(struct windows *w)
 	w->stale = false;
 	w->moved = true;
 	w->n_spans = 0;
-	if (grow_array((void **)&w->spans, &w->room_spans, w->n_outside, sizeof(*w->spans)) < 0)
+	if (array_reserve(&w->spans, &w->room_spans, w->n_outside, sizeof(*w->spans)) < 0)
 		return -ENOMEM;
 	need = make_spans(w, true, 0);
 	w->n_twice = w->n_spans;
@@ -326,8 +311,7 @@ int windows_add(struct windows *w, uint64_t addr, uint32_t len, bool twice)
 		w->outside[i].used = w->walks;
 		return 0;
 	}
-	if (grow_array((void **)&w->outside, &w->room_outside, w->n_outside + 1,
-		       sizeof(*w->outside)) < 0)
+	if (array_reserve(&w->outside, &w->room_outside, w->n_outside + 1, sizeof(*w->outside)) < 0)
 		return -ENOMEM;
 	memmove(w->outside + i + 1, w->outside + i, (w->n_outside - i) * sizeof(*w->outside));
 	w->outside[i] = (struct outside){

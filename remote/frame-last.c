@@ -1,0 +1,128 @@
+#include "remote/frame-parts.h"
+#include "remote/sampler.h"
+#include "remote/state.h"
+
+/* To 3.10 a frame names its generator itself. */
+static void links_of_frames(const struct walker *w, struct generators *ret)
+{
+	const struct layout *l = w->layout;
+
+	ret->links = true;
+	for (size_t i = w->n_known; i-- > 0;) {
+		const struct known *k = &w->known[i];
+		uint64_t generator = word_at(w->windows.once ? k->a : k->b, l->frame.generator);
+
+		if (!generator)
+			continue;
+		ret->more = ret->n == HANDLING_MAX;
+		if (ret->more)
+			return;
+		ret->frames[ret->n++] = generator + (uint64_t)l->gen.exc_state;
+	}
+}
+
+void walker_generators(const struct walker *w, struct generators *ret)
+{
+	uint64_t generator = 0;
+
+	ret->n = 0;
+	ret->more = ret->links = false;
+	if (w->layout->frame.generator != ABSENT) {
+		links_of_frames(w, ret);
+		return;
+	}
+	for (size_t i = w->n_known; i-- > 0 && w->known[i].generator;) {
+		if (w->known[i].generator == generator)
+			continue;
+		ret->more = ret->n == HANDLING_MAX;
+		if (ret->more)
+			return;
+		ret->frames[ret->n++] = generator = w->known[i].generator;
+	}
+}
+
+uint64_t walker_c_stack(const struct walker *w)
+{
+	if (w->layout->tstate.cframe != ABSENT)
+		return word_at(w->windows.words, w->layout->tstate.cframe);
+	for (size_t i = w->n_known; i-- > 0;)
+		if (w->known[i].hidden && !w->known[i].in_chunk)
+			return w->known[i].addr;
+	return 0;
+}
+
+bool walker_has_frames(const struct walker *w)
+{
+	return w->n_known != 0;
+}
+
+/* The frames of stack that stand above below, put on onto. A <native> that GC calls from is GC. */
+static uint32_t put_above(struct walk_context *c, uint32_t stack, uint32_t below, uint32_t onto)
+{
+	uint32_t path[2 * SAMPLER_MAX_DEPTH];
+	size_t n = 0;
+
+	for (; stack && stack != below;
+	     path[n++] = stack, stack = tables_get_stack(c->tables, stack)->parent)
+		if (n == sizeof(path) / sizeof(path[0]))
+			return 0;
+	if (stack != below)
+		return 0;
+	for (bool first = true; n && onto; first = false) {
+		uint32_t frame = tables_get_stack(c->tables, path[--n])->frame;
+
+		if (!first || frame != c->native_frame)
+			onto = tables_stack(c->tables, onto, frame);
+	}
+	return onto;
+}
+
+uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack)
+{
+	uint32_t frame = walk_special_frame(c, &c->gc_frame, "<GC>", FRAME_GC), below = stack, with;
+
+	if (at) {
+		size_t i = w->n_known;
+
+		while (i > 0 && w->known[i - 1].addr != at)
+			i--;
+		if (i == 0)
+			return stack;
+		below = w->known[i - 1].stack;
+	}
+	with = frame && below ? tables_stack(c->tables, below, frame) : 0;
+	with = with ? put_above(c, stack, below, with) : 0;
+	return with ? with : stack;
+}
+
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers)
+{
+	const struct table_stack *s;
+	size_t i = w->n_known;
+
+	while (i > 0 && w->known[i - 1].addr != addr)
+		i--;
+	/* Of one that is not shown there is no saying where it would stand. */
+	if (i == 0 || w->known[i - 1].hidden)
+		return false;
+	s = tables_get_stack(c->tables, w->known[i - 1].stack);
+	if (s)
+		*ret_callers = s->parent;
+	return s != NULL;
+}
+
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	int error;
+
+	if (w->layout->frame.owner != ABSENT)
+		return w->n_known && w->known[w->n_known - 1].generator;
+	for (size_t i = w->n_known; i > 0; i--) {
+		const struct code *code = walker_code(w, c, w->known[i - 1].code, &error);
+
+		if (code && code->generator)
+			return true;
+	}
+	return false;
+}
