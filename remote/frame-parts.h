@@ -36,6 +36,11 @@ struct fresh {
 	uint32_t op;
 };
 
+/* What some bytes were: two are never taken for one by chance. */
+struct digest {
+	uint64_t low, high;
+};
+
 struct walker {
 	const struct layout *layout;
 	uint64_t ident, interp;
@@ -49,9 +54,8 @@ struct walker {
 	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
 		unsigned same; /* so many proven walks in a row had these words and this stack */
-		uint8_t *words;
-		uint8_t cframe[CFRAME_BYTES];
-	} * rest;
+		struct digest words, stack; /* stack: of one that rests */
+	} rest;
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
 	uint16_t near[1 << NEAR_BITS]; /* index in known by address; a hint */

@@ -1,9 +1,20 @@
-#include <stdlib.h>
-#include <string.h>
+#include <xxhash.h>
 
 #include "remote/frame-parts.h"
 
 #define REST_AFTER 8 /* walks that are the same: a tight loop often is so twice */
+
+static struct digest digest_of(const void *bytes, size_t len)
+{
+	XXH128_hash_t hash = XXH3_128bits(bytes, len);
+
+	return (struct digest){hash.low64, hash.high64};
+}
+
+static bool is_same(struct digest a, struct digest b)
+{
+	return ((a.low ^ b.low) | (a.high ^ b.high)) == 0;
+}
 
 /* Whether all that can move in the thread's stack lies in one chunk, which copy A has whole. */
 static bool may_rest(const struct walker *w)
@@ -23,24 +34,24 @@ static bool may_rest(const struct walker *w)
 	return true;
 }
 
-/* After a proven walk that repeated the one before: remembers how the thread stands. So often the
- * same, and it rests. */
 bool walker_remember_rest(struct walker *w)
 {
-	size_t size = (size_t)w->layout->tstate.size;
+	struct rest *rest = &w->rest;
+	struct digest words;
 
-	if (!may_rest(w))
+	if (!may_rest(w)) {
+		rest->same = 0;
 		return false;
-	if (!w->rest) {
-		w->rest = calloc(1, sizeof(*w->rest) + size);
-		if (!w->rest)
-			return false;
-		w->rest->words = (uint8_t *)(w->rest + 1);
 	}
-	if (w->rest->same && memcmp(w->rest->words, w->windows.words, size) == 0)
-		return ++w->rest->same > REST_AFTER;
-	w->rest->same = 1;
-	memcpy(w->rest->words, w->windows.words, size);
+	words = digest_of(w->windows.words, (size_t)w->layout->tstate.size);
+	if (rest->same && is_same(words, rest->words)) {
+		if (++rest->same <= REST_AFTER)
+			return false;
+		rest->stack = digest_of(w->windows.chunks[0].a, windows_newest_used(&w->windows));
+		return true;
+	}
+	rest->same = 1;
+	rest->words = words;
 	return false;
 }
 
@@ -49,27 +60,38 @@ bool walker_rests(const struct walker *w)
 	return w->resting;
 }
 
-struct memory_range walker_rest_words(struct walker *w)
+struct memory_range walker_rest_words(const struct walker *w, uint8_t *bytes)
 {
-	return (struct memory_range){.addr = w->windows.tstate,
-				     .len = (uint32_t)w->layout->tstate.size,
-				     .buf = w->windows.words};
+	return (struct memory_range){
+		.addr = w->windows.tstate, .len = (uint32_t)w->layout->tstate.size, .buf = bytes};
 }
 
-size_t walker_rest_ranges(struct walker *w, struct memory_range *out)
+static size_t aligned(size_t len)
+{
+	return (len + 7) & ~(size_t)7;
+}
+
+size_t walker_rest_bytes(const struct walker *w, bool only_words)
+{
+	size_t words = aligned((size_t)w->layout->tstate.size);
+
+	return only_words ? words
+			  : words + aligned(windows_newest_used(&w->windows)) + CFRAME_BYTES;
+}
+
+size_t walker_rest_ranges(const struct walker *w, uint8_t *bytes, struct memory_range *out)
 {
 	const struct layout *l = w->layout;
+	const uint32_t used = windows_newest_used(&w->windows);
 
-	const struct chunk *newest = &w->windows.chunks[0];
-
-	out[0] = (struct memory_range){
-		.addr = newest->addr, .len = windows_newest_used(&w->windows), .buf = newest->b};
+	out[0] =
+		(struct memory_range){.addr = w->windows.chunks[0].addr, .len = used, .buf = bytes};
 	if (l->tstate.cframe == ABSENT)
 		return 1;
 	/* In 3.11 and 3.12 the leaf is named there. */
-	out[1] = (struct memory_range){.addr = word_at(w->rest->words, l->tstate.cframe),
+	out[1] = (struct memory_range){.addr = word_at(w->windows.words, l->tstate.cframe),
 				       .len = CFRAME_BYTES,
-				       .buf = w->rest->cframe};
+				       .buf = bytes + aligned(used)};
 	return 2;
 }
 
@@ -77,24 +99,66 @@ static bool leaf_stays(const struct walker *w, const struct memory_range *ranges
 {
 	if (w->layout->tstate.cframe == ABSENT)
 		return true;
-	return !ranges[1].failed && word_at(w->rest->cframe, w->layout->cframe.current_frame) ==
+	return !ranges[1].failed && word_at(ranges[1].buf, w->layout->cframe.current_frame) ==
 					    w->known[w->n_known - 1].addr;
+}
+
+static bool stands(const struct walker *w, const struct memory_range *words,
+		   const struct memory_range *ranges)
+{
+	if (words->failed || !is_same(digest_of(words->buf, words->len), w->rest.words))
+		return false;
+	return !ranges || (!ranges[0].failed &&
+			   is_same(digest_of(ranges[0].buf, ranges[0].len), w->rest.stack) &&
+			   leaf_stays(w, ranges));
 }
 
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack)
 {
-	const struct chunk *newest = &w->windows.chunks[0];
-
-	if (!words->failed && !ranges[0].failed &&
-	    memcmp(w->windows.words, w->rest->words, (size_t)w->layout->tstate.size) == 0 &&
-	    memcmp(newest->b, newest->a, ranges[0].len) == 0 && leaf_stays(w, ranges) &&
-	    walker_check_known(w, c, w->n_known) == WALK_OK) {
+	/* Code objects of frames that were never left cannot have been replaced. */
+	if (stands(w, words, ranges) &&
+	    (!ranges || walker_check_known(w, c, w->n_known) == WALK_OK)) {
 		w->codes_stamp = c->stamp;
 		*ret_stack = w->known[w->n_known - 1].stack;
 		return true;
 	}
 	w->resting = false;
-	w->rest->same = 0;
+	w->rest.same = 0;
 	return false;
+}
+
+/* The values of the leaf, which lies on top of the datastack, as far as they were copied. */
+static uint64_t values_of(struct walker *w, uint64_t leaf, uint64_t top, uint64_t seed)
+{
+	const int32_t values = w->layout->frame.localsplus;
+	const struct windows *ws = &w->windows;
+	const struct chunk *newest;
+	struct copied c;
+	uint64_t from, to;
+
+	if (!ws->n_chunks || !windows_find(&w->windows, leaf, (uint32_t)values, &c) || !c.in_chunk)
+		return seed;
+	newest = &ws->chunks[ws->n_chunks - 1];
+	from = leaf + (uint64_t)values - newest->addr;
+	to = top - newest->addr;
+	if (from >= to || to > newest->len)
+		return seed;
+	return XXH3_64bits_withSeed((ws->once ? c.a : c.b) + values, to - from, seed);
+}
+
+bool walker_progress(struct walker *w, uint64_t *ret)
+{
+	const struct layout *l = w->layout;
+	uint64_t at[3] = {0}; /* the leaf, where it stands, the top */
+	struct copied c;
+
+	if (l->tstate.datastack_top == ABSENT || !w->windows.n_chunks ||
+	    walker_leaf(w, &at[0]) != WALK_OK || !at[0] ||
+	    !windows_find(&w->windows, at[0], (uint32_t)l->frame.size, &c))
+		return false;
+	at[1] = ip_at(l, w->windows.once ? c.a : c.b);
+	at[2] = word_at(w->windows.words, l->tstate.datastack_top);
+	*ret = values_of(w, at[0], at[2], XXH3_64bits(at, sizeof(at)));
+	return true;
 }

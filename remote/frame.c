@@ -36,7 +36,6 @@ void walker_free(struct walker *w)
 	windows_done(&w->windows);
 	free(w->known);
 	free(w->fresh);
-	free(w->rest);
 	free(w);
 }
 
@@ -413,8 +412,8 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 		return WALK_UNREADABLE;
 	r = walk(w, c, ret_stack, ret_repeat);
 	w->resting = r == WALK_OK && *ret_repeat && !w->windows.once && walker_remember_rest(w);
-	if (w->rest && !*ret_repeat)
-		w->rest->same = 0;
+	if (!*ret_repeat)
+		w->rest.same = 0;
 	if (w->windows.walks % PRUNE_EVERY == 0)
 		prune(w);
 	return r;

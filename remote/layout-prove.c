@@ -23,6 +23,9 @@
  * just ending. */
 #define PROOF_WALKS 4
 
+/* A GIL that changes hands a million times a second does it for twelve days. */
+#define SWITCHES_MAX (1ull << 40)
+
 /* PID_MAX_LIMIT of the kernel. */
 #define TID_MAX (4 << 20)
 
@@ -37,6 +40,7 @@ enum {
 	BAD_BASE_FRAME = 1 << 6,
 	BAD_THREADS_MAIN = 1 << 7,
 	BAD_EXC_STATE = 1 << 8,
+	BAD_SWITCHES = 1 << 9,
 };
 
 /* What a proof has learnt so far. */
@@ -442,6 +446,32 @@ static int check_threads_main(struct proof *p, uint64_t interp)
 	return back == interp ? 0 : -ENOTSUP;
 }
 
+/* A GIL that a thread holds, or held, was taken at least once. */
+static int check_count(struct proof *p, uint64_t at, int32_t last_holder, int32_t switches)
+{
+	uint64_t holder, count;
+	int r;
+
+	if (last_holder == ABSENT || switches == ABSENT)
+		return 0;
+	r = read_word(p, at, last_holder, &holder);
+	if (r == 0)
+		r = read_word(p, at, switches, &count);
+	if (r < 0)
+		return r;
+	return (holder != 0 && count == 0) || count > SWITCHES_MAX ? -ENOTSUP : 0;
+}
+
+static int check_switches(struct proof *p, uint64_t gil)
+{
+	return check_count(p, gil, p->l->gil.last_holder, p->l->gil.switches);
+}
+
+static int check_runtime_switches(struct proof *p, uint64_t runtime)
+{
+	return check_count(p, runtime, p->l->runtime.gil_last_holder, p->l->runtime.gil_switches);
+}
+
 static int check_gil(struct proof *p, uint64_t interp)
 {
 	const struct layout *l = p->l;
@@ -461,7 +491,8 @@ static int check_gil(struct proof *p, uint64_t interp)
 	if (holder % 8 != 0)
 		return -ENOTSUP;
 	/* -1 until the first thread takes it. */
-	return check_int(p, gil, l->gil.locked, -1, 1);
+	r = check_int(p, gil, l->gil.locked, -1, 1);
+	return r == 0 ? try_optional(p, gil, check_switches, BAD_SWITCHES) : r;
 }
 
 static int check_interpreter(struct proof *p, uint64_t interp, int64_t *ret_id)
@@ -510,6 +541,8 @@ static int walk_interpreters(struct proof *p, uint64_t runtime)
 		return -EAGAIN;
 	r = check_int(p, runtime, l->runtime.gil_locked, -1, 1);
 	if (r == 0)
+		r = try_optional(p, runtime, check_runtime_switches, BAD_SWITCHES);
+	if (r == 0)
 		r = check_int(p, runtime, l->runtime.gc_collecting, 0, 1);
 	if (r < 0)
 		return r;
@@ -550,6 +583,8 @@ static void drop_unproven(struct layout *l, unsigned int bad)
 		l->interp.threads_main = ABSENT;
 	if (bad & BAD_BASE_FRAME)
 		l->tstate.base_frame = ABSENT;
+	if (bad & BAD_SWITCHES)
+		l->gil.switches = l->runtime.gil_switches = ABSENT;
 }
 
 /* Whether the runtime is on its way up or down, when nothing in it need hold yet or any more.

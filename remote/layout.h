@@ -50,7 +50,9 @@ struct layout {
 	struct {
 		int32_t interpreters_head; /* PyInterpreterState * */
 		int32_t tstate_current;	   /* to 3.11: PyThreadState * */
+		int32_t gil_last_holder;   /* to 3.11; see gil.last_holder */
 		int32_t gil_locked;	   /* to 3.11, int32 */
+		int32_t gil_switches;	   /* to 3.11; see gil.switches */
 		int32_t gil_cond;	   /* to 3.11; see gil.cond */
 		int32_t gc_collecting;	   /* 3.8, int32 */
 		int32_t initialized;	   /* int32, 1 between Py_Initialize and Py_Finalize */
@@ -72,6 +74,7 @@ struct layout {
 	struct {
 		int32_t last_holder; /* PyThreadState * */
 		int32_t locked;	     /* int32 */
+		int32_t switches;    /* u64: how often another took it than held it before */
 		int32_t cond;	     /* pthread_cond_t: what threads that want the GIL wait for */
 	} gil;			     /* struct _gil_runtime_state, 3.12+ */
 	struct {

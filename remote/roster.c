@@ -327,6 +327,19 @@ static void keep_threads(struct roster *who, size_t interp)
 			who->threads[i]->seen = true;
 }
 
+/* Which interpreters have a GIL together. */
+static void find_shared_gils(struct roster *who)
+{
+	for (size_t i = 0; i < who->n_interps; i++) {
+		struct interpreter *in = &who->interps[i];
+
+		in->turns.shared = false;
+		for (size_t k = 0; k < who->n_interps && !in->turns.shared; k++)
+			in->turns.shared = k != i && who->interps[k].seen &&
+					   who->interps[k].turns.addr == in->turns.addr;
+	}
+}
+
 /* Brings interpreters and threads up to date. all: lists even those whose newest thread is the
  * same. */
 static int scan(struct roster *who, uint64_t now, bool all)
@@ -360,6 +373,7 @@ static int scan(struct roster *who, uint64_t now, bool all)
 		who->interps[k].info = found[i];
 		who->interps[k].seen = true;
 		state_words_plan(&who->interps[k].words, who->target, &found[i]);
+		turns_plan(&who->interps[k].turns, who->target, &found[i]);
 		if (!all && found[i].threads_head == who->interps[k].listed_head) {
 			keep_threads(who, k);
 			total += who->interps[k].listed;
@@ -388,6 +402,7 @@ static int scan(struct roster *who, uint64_t now, bool all)
 	/* Interpreters keep their places, threads refer to them; the last ones go when unused. */
 	while (who->n_interps && !who->interps[who->n_interps - 1].seen)
 		who->n_interps--;
+	find_shared_gils(who);
 	r = find_twins(who);
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include "remote/target.h"
 #include "remote/tasks-sample.h"
 #include "remote/thread.h"
+#include "remote/turns.h"
 
 /* What the sampler keeps of a thread. The first part is the roster's, the second its own. */
 struct thread {
@@ -35,10 +36,13 @@ struct thread {
 	uint64_t cpu_ns;  /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
-	uint64_t stop_until;		 /* tick */
-	size_t first_range, words_range; /* words_range: of one that rested */
-	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
-	struct task_watch *watch;	 /* NULL: of its tasks nothing is asked */
+	uint64_t stop_until;		  /* tick */
+	size_t first_range, words_range;  /* words_range: of one that rested */
+	bool gathered, rested;		  /* rested: by the ranges of a resting thread only */
+	bool stood;			  /* and of these by its words: it cannot have run */
+	uint64_t proven_tick;		  /* the last tick that its stack was proven at */
+	uint64_t progress, progress_tick; /* walker_progress(), and of which tick */
+	struct task_watch *watch;	  /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {
@@ -49,6 +53,9 @@ struct interpreter {
 	int listed;	      /* how many there were */
 	bool seen;
 	struct state_words words;
+	struct turns turns;
+	bool turns_known;	 /* at this tick */
+	uint64_t stacks_read_ns; /* when all of its threads were last read whole */
 };
 
 struct roster {

@@ -463,11 +463,13 @@ void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uin
 	bool free = th->gathered || !th->planned;
 
 	if (th->gathered) {
-		if (!th->rested)
+		if (!th->rested) {
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
-		else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
-					    s->ranges + th->first_range, &a.sample.stack)) {
+			sampler_watch_progress(s, th, a.result);
+		} else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
+					      th->stood ? NULL : s->ranges + th->first_range,
+					      &a.sample.stack)) {
 			a.repeat = true;
 			a.result = WALK_OK;
 		} else {
@@ -526,6 +528,8 @@ void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uin
 	}
 	if (s->options.max_ticks == 1)
 		a.sample.state |= stopped_state(s, th);
+	if (a.result == WALK_OK)
+		th->proven_tick = s->tick;
 	if (a.result == WALK_OK)
 		publish(s, th, &a, time_ns);
 	else

@@ -1,5 +1,5 @@
 /* What the parts of the sampler share: sampler.c has the ticks, sampler-attempt.c what is tried
- * with one thread, sampler-tasks.c asyncio's tasks. */
+ * with one thread, sampler-rest.c threads that rest, sampler-tasks.c asyncio's tasks. */
 #ifndef PYPROF_REMOTE_SAMPLER_PARTS_H
 #define PYPROF_REMOTE_SAMPLER_PARTS_H
 
@@ -9,6 +9,9 @@
 #include "remote/stop.h"
 #include "remote/tasks-sample.h"
 #include "remote/tasks-waits.h"
+
+#define REST_BATCH                                                                                 \
+	64 /* threads that rest and are read at once, before what was read is looked at */
 
 struct sampler {
 	struct target *target;
@@ -24,7 +27,11 @@ struct sampler {
 	struct roster who;
 	struct thread **ordered; /* those of who, by address */
 	size_t n_ordered;
-	uint64_t ordered_ns; /* the scan that it is of */
+	uint64_t ordered_ns;		  /* the scan that it is of */
+	size_t n_resting;		  /* at this tick, of those that are read by themselves */
+	struct thread *batch[REST_BATCH]; /* of those, who are read at once */
+	uint8_t *rest_bytes;		  /* what is read of them */
+	size_t room_rest_bytes;
 	struct memory_range *ranges;
 	size_t room_ranges;
 	struct memory_range *own; /* of a look at one thread */
@@ -88,6 +95,16 @@ void sampler_count_stop(struct sampler *s, uint64_t cost_ns);
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns);
+
+/* Whose turn it was, for threads that rest: a range for each GIL at the beginning and at the end of
+ * the tick's gather, into out: how many; then what they tell; and what tells of each other thread,
+ * from its own walk, that it has run. */
+size_t sampler_turn_ranges(struct sampler *s, bool end, struct memory_range *out);
+void sampler_take_turns(struct sampler *s);
+void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_result result);
+/* The attempts at all threads that rest, after those at the others, whose gather that was. 0, or
+ * -errno, as of a tick. */
+int sampler_attempt_resting(struct sampler *s, uint64_t time_ns, uint32_t gather_ns);
 
 /* Before a tick's gather: which task runs in each thread is watched. 0, or -errno when the target
  * as a whole cannot be read, or memory is short. */

@@ -11,11 +11,10 @@
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
-#define REST_GROUP	 16
-#define RESIDE_NS	 200000u     /* and with nearer ones than this the hand makes no ticks */
-#define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
-#define RESIDE_SPAN_NS	 5000000u    /* ... and comes with what the budget gives in this time */
-#define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
+#define RESIDE_NS	 200000u      /* and with nearer ones than this the hand makes no ticks */
+#define RESIDE_TICKS	 2	      /* it goes when it held nobody for so many ... */
+#define RESIDE_SPAN_NS	 5000000u     /* ... and comes with what the budget gives in this time */
+#define BUDGET_SPAN_NS	 1000000000u  /* over which the budget of stops is balanced */
 #define OPCODES_NS                                                                                 \
 	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
 		   * been specialised */
@@ -185,35 +184,43 @@ static void refresh_opcodes(struct sampler *s, uint64_t now)
 		walker_forget(s->who.threads[i]->walker);
 }
 
-static int by_address(const void *a, const void *b)
+/* Whether a thread's attempt comes after the tick's gather, with those of the others that rest. */
+static bool waits_for_rest(const struct thread *th)
 {
-	const struct thread *const *i = a, *const *k = b;
-
-	return ((*i)->addr > (*k)->addr) - ((*i)->addr < (*k)->addr);
+	return th->rested && !th->watch;
 }
 
-/* The threads in the order of their words, which changes with a scan only. */
-static int order_threads(struct sampler *s)
+/* What is read of each thread in the tick's gather, if anything. How many ranges that is at most.
+ */
+static size_t plan_threads(struct sampler *s, uint64_t now)
 {
-	struct thread **more;
+	size_t need = 0, bytes = 0;
 
-	if (s->ordered_ns == s->who.scanned_ns && s->n_ordered == s->who.n_threads)
-		return 0;
-	more = reallocarray(s->ordered, s->who.n_threads + 1, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	s->ordered = more;
-	s->n_ordered = s->who.n_threads;
-	s->ordered_ns = s->who.scanned_ns;
-	if (s->n_ordered)
-		memcpy(more, s->who.threads, s->n_ordered * sizeof(*more));
-	qsort(more, s->n_ordered, sizeof(*more), by_address);
-	return 0;
+	s->n_resting = 0;
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		struct thread *th = s->who.threads[i];
+
+		/* A thread that is to be sampled by a stop is not read twice. */
+		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
+						sampler_may_hold(s, th) &&
+						(s->options.hand || sampler_may_trace(s, now)));
+		th->rested = th->gathered && walker_rests(th->walker);
+		th->stood = false;
+		if (waits_for_rest(th)) {
+			s->n_resting++;
+			continue;
+		}
+		need += walker_range_count(th->walker) + (th->watch ? 2 * TASK_WATCH_RANGES : 0);
+		bytes += th->rested ? walker_rest_bytes(th->walker, false) : 0;
+	}
+	if (array_reserve(&s->rest_bytes, &s->room_rest_bytes, bytes, 1) < 0)
+		return SIZE_MAX;
+	return need;
 }
 
 /* Ranges of a thread by itself, from n on: how many there are then. What tells of its task is read
- * before and behind it. */
-static size_t add_thread(struct sampler *s, struct thread *th, size_t n)
+ * before and behind it. *bytes: where to, of one that rests. */
+static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t **bytes)
 {
 	struct memory_range *before = s->ranges + n;
 	size_t watched = th->watch ? task_watch_range_count(th->watch) : 0;
@@ -221,42 +228,18 @@ static size_t add_thread(struct sampler *s, struct thread *th, size_t n)
 	n += watched;
 	if (th->rested) {
 		th->words_range = n;
-		s->ranges[n++] = walker_rest_words(th->walker);
+		s->ranges[n++] = walker_rest_words(th->walker, *bytes);
+		th->first_range = n;
+		n += walker_rest_ranges(th->walker, *bytes + walker_rest_bytes(th->walker, true),
+					s->ranges + n);
+		*bytes += walker_rest_bytes(th->walker, false);
+	} else {
+		th->first_range = n;
+		n += walker_ranges(th->walker, s->ranges + n, true);
 	}
-	th->first_range = n;
-	n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
-			: walker_ranges(th->walker, s->ranges + n, true);
 	if (watched)
 		task_watch_ranges(th->watch, before, s->ranges + n);
 	return n + watched;
-}
-
-/* Ranges of the threads that rest, from n on: how many there are then. Words that lie near each
- * other are read as one; what else proves a thread's rest is read soon after its words. */
-static size_t add_resting(struct sampler *s, size_t n)
-{
-	for (size_t from = 0, to; from < s->n_ordered; from = to) {
-		unsigned group = 0;
-
-		for (to = from; to < s->n_ordered && group < REST_GROUP; to++) {
-			struct thread *th = s->ordered[to];
-
-			if (!th->rested || th->watch)
-				continue;
-			group++;
-			th->words_range = n;
-			s->ranges[n++] = walker_rest_words(th->walker);
-		}
-		for (size_t i = from; i < to; i++) {
-			struct thread *th = s->ordered[i];
-
-			if (!th->rested || th->watch)
-				continue;
-			th->first_range = n;
-			n += walker_rest_ranges(th->walker, s->ranges + n);
-		}
-	}
-	return n;
 }
 
 /* 0, or -errno when the target as a whole cannot be read. */
@@ -265,6 +248,7 @@ static int tick(struct sampler *s, uint64_t now)
 	size_t n = 0, need;
 	uint64_t calls, bytes, number, gathered, stamp;
 	uint32_t gather_ns = 0;
+	uint8_t *rest_bytes;
 	int r;
 
 	r = roster_refresh(&s->who, now);
@@ -278,45 +262,45 @@ static int tick(struct sampler *s, uint64_t now)
 		return r;
 	fill_budget(s, now);
 	stop_reap(&s->stops);
-	need = s->who.n_interps * STATE_WORD_RANGES + 1;
-	for (size_t i = 0; i < s->who.n_threads; i++)
-		need += walker_range_count(s->who.threads[i]->walker) +
-			(s->watcher ? 2 * TASK_WATCH_RANGES : 0);
-	if (array_reserve(&s->ranges, &s->room_ranges, need, sizeof(*s->ranges)) < 0 ||
-	    order_threads(s) < 0)
+	need = plan_threads(s, now);
+	if (need == SIZE_MAX || array_reserve(&s->ranges, &s->room_ranges,
+					      need + s->who.n_interps * (STATE_WORD_RANGES + 2) + 1,
+					      sizeof(*s->ranges)) < 0)
 		return -ENOMEM;
+	n = sampler_turn_ranges(s, false, s->ranges);
+	rest_bytes = s->rest_bytes;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
-		/* A thread that is to be sampled by a stop is not read twice. */
-		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
-						sampler_may_hold(s, th) &&
-						(s->options.hand || sampler_may_trace(s, now)));
-		th->rested = th->gathered && walker_rests(th->walker);
-		if (th->gathered && (!th->rested || th->watch))
-			n = add_thread(s, th, n);
+		if (th->gathered && !waits_for_rest(th))
+			n = add_thread(s, th, n, &rest_bytes);
 	}
-	n = add_resting(s, n);
 	/* Last, so that what they count had happened by then. */
 	for (size_t i = 0; n && i < s->who.n_interps; i++)
 		if (s->who.interps[i].seen)
 			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
+	n += sampler_turn_ranges(s, true, s->ranges + n);
 	number = ++s->walk.gathers;
 	r = n ? sampler_gather(s, s->ranges, n, &now, &gather_ns) : 0;
 	if (r < 0)
 		return r;
 	gathered = s->walk.gathered_ns;
 	stamp = sampler_stamp(s, now);
+	sampler_take_turns(s);
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
 
+		if (waits_for_rest(th))
+			continue;
 		/* A look at a thread before may have made newer ones. */
 		s->walk.gather = number;
 		s->walk.gathered_ns = gathered;
 		s->walk.stamp = stamp;
 		sampler_attempt(s, th, now, gather_ns);
 	}
-	r = sampler_look_at_waits(s, now);
+	r = sampler_attempt_resting(s, now, gather_ns);
+	if (r == 0)
+		r = sampler_look_at_waits(s, now);
 	if (r < 0)
 		return r;
 	tell_gaps(s);
@@ -564,6 +548,7 @@ void sampler_free(struct sampler *s)
 	tables_free(s->read_tables);
 	code_cache_free(s->walk.codes);
 	free(s->ordered);
+	free(s->rest_bytes);
 	free(s->ranges);
 	free(s->own);
 	free(s->ring);

@@ -12,7 +12,9 @@ const struct layout layout_cpython_3_10 = {
 		{
 			.interpreters_head = 32,
 			.tstate_current = 568,
+			.gil_last_holder = 360,
 			.gil_locked = 368,
+			.gil_switches = 376,
 			.gil_cond = 384,
 			.gc_collecting = ABSENT,
 			.initialized = 12,
@@ -35,6 +37,7 @@ const struct layout layout_cpython_3_10 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.switches = ABSENT,
 			.cond = ABSENT,
 		},
 	.tstate =

@@ -12,7 +12,9 @@ const struct layout layout_cpython_3_11 = {
 		{
 			.interpreters_head = 40,
 			.tstate_current = 576,
+			.gil_last_holder = 368,
 			.gil_locked = 376,
+			.gil_switches = 384,
 			.gil_cond = 392,
 			.gc_collecting = ABSENT,
 			.initialized = 16,
@@ -35,6 +37,7 @@ const struct layout layout_cpython_3_11 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.switches = ABSENT,
 			.cond = ABSENT,
 		},
 	.tstate =

@@ -12,7 +12,9 @@ const struct layout layout_cpython_3_12 = {
 		{
 			.interpreters_head = 40,
 			.tstate_current = ABSENT,
+			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_switches = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 16,
@@ -35,6 +37,7 @@ const struct layout layout_cpython_3_12 = {
 		{
 			.last_holder = 8,
 			.locked = 16,
+			.switches = 24,
 			.cond = 32,
 		},
 	.tstate =

@@ -13,7 +13,9 @@ static const struct layout base = {
 		{
 			.interpreters_head = ABSENT,
 			.tstate_current = ABSENT,
+			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_switches = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 776,
@@ -36,6 +38,7 @@ static const struct layout base = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.switches = ABSENT,
 			.cond = ABSENT,
 		},
 	.tstate =
@@ -244,7 +247,9 @@ static const struct layout base_free_threaded = {
 		{
 			.interpreters_head = ABSENT,
 			.tstate_current = ABSENT,
+			.gil_last_holder = ABSENT,
 			.gil_locked = ABSENT,
+			.gil_switches = ABSENT,
 			.gil_cond = ABSENT,
 			.gc_collecting = ABSENT,
 			.initialized = 776,
@@ -267,6 +272,7 @@ static const struct layout base_free_threaded = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.switches = ABSENT,
 			.cond = ABSENT,
 		},
 	.tstate =
@@ -480,6 +486,8 @@ static const struct layout_word words[] = {
 	LAYOUT_SET(15, interp.gil),
 	LAYOUT_SET(18, gil.locked),
 	LAYOUT_SUB(16, gil.locked),
+	LAYOUT_SET_BEHIND(18, 8, gil.switches),
+	LAYOUT_SUB(16, gil.switches),
 	LAYOUT_SET_BEHIND(18, 16, gil.cond),
 	LAYOUT_SUB(16, gil.cond),
 	LAYOUT_SET(19, gil.last_holder),

@@ -12,7 +12,9 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.interpreters_head = 32,
 			.tstate_current = 1368,
+			.gil_last_holder = 1160,
 			.gil_locked = 1168,
+			.gil_switches = 1176,
 			.gil_cond = 1184,
 			.gc_collecting = 544,
 			.initialized = 12,
@@ -35,6 +37,7 @@ const struct layout layout_cpython_3_8 = {
 		{
 			.last_holder = ABSENT,
 			.locked = ABSENT,
+			.switches = ABSENT,
 			.cond = ABSENT,
 		},
 	.tstate =

@@ -86,11 +86,15 @@ int main(void)
 	OFF(runtime.interpreters_head, _PyRuntimeState, interpreters.head);
 #if AT_LEAST(12)
 	NONE(runtime.tstate_current);
+	NONE(runtime.gil_last_holder);
 	NONE(runtime.gil_locked);
+	NONE(runtime.gil_switches);
 	NONE(runtime.gil_cond);
 #else
 	OFF(runtime.tstate_current, _PyRuntimeState, gilstate.tstate_current);
+	OFF(runtime.gil_last_holder, _PyRuntimeState, ceval.gil.last_holder);
 	OFF(runtime.gil_locked, _PyRuntimeState, ceval.gil.locked);
+	OFF(runtime.gil_switches, _PyRuntimeState, ceval.gil.switch_number);
 	OFF(runtime.gil_cond, _PyRuntimeState, ceval.gil.cond);
 #endif
 #if AT_LEAST(9)
@@ -128,12 +132,14 @@ int main(void)
 	OFF(interp.modules, PyInterpreterState, imports.modules);
 	OFF(gil.last_holder, struct _gil_runtime_state, last_holder);
 	OFF(gil.locked, struct _gil_runtime_state, locked);
+	OFF(gil.switches, struct _gil_runtime_state, switch_number);
 	OFF(gil.cond, struct _gil_runtime_state, cond);
 #else
 	NONE(interp.gil);
 	OFF(interp.modules, PyInterpreterState, modules);
 	NONE(gil.last_holder);
 	NONE(gil.locked);
+	NONE(gil.switches);
 	NONE(gil.cond);
 #endif
 #if AT_LEAST(14)

@@ -23,7 +23,8 @@ static void absent(struct layout *l)
 	l->interp.gc_collecting = l->interp.gil = l->interp.modules =
 		l->interp.code_object_generation = l->interp.threads_main = l->interp.gc_frame =
 			ABSENT;
-	l->gil.last_holder = l->gil.locked = l->gil.cond = l->runtime.gil_cond = ABSENT;
+	l->gil.last_holder = l->gil.locked = l->gil.switches = l->gil.cond = ABSENT;
+	l->runtime.gil_last_holder = l->runtime.gil_switches = l->runtime.gil_cond = ABSENT;
 	l->tstate.cframe = l->tstate.base_frame = l->tstate.native_thread_id = l->tstate.status =
 		l->tstate.state = l->tstate.holds_gil = l->tstate.gil_requested =
 			l->tstate.context_ver = l->tstate.current_exception = l->tstate.exc_info =

@@ -33,7 +33,9 @@ struct field {
 static const struct field fields[] = {
 	FIELD(runtime, interpreters_head),
 	FIELD(runtime, tstate_current),
+	FIELD(runtime, gil_last_holder),
 	FIELD(runtime, gil_locked),
+	FIELD(runtime, gil_switches),
 	FIELD(runtime, gil_cond),
 	FIELD(runtime, gc_collecting),
 	FIELD(runtime, initialized),
@@ -49,6 +51,7 @@ static const struct field fields[] = {
 	FIELD(interp, gc_frame),
 	FIELD(gil, last_holder),
 	FIELD(gil, locked),
+	FIELD(gil, switches),
 	FIELD(gil, cond),
 	FIELD(tstate, prev),
 	FIELD(tstate, next),

@@ -1,0 +1,197 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remote/array.h"
+#include "remote/sampler-parts.h"
+
+#define REST_BYTES                                                                                 \
+	(96u << 10)		/* of a batch at most: they are still in the cache when looked at  \
+				 */
+#define REST_GROUP   16		/* of so many the words are read before the stacks */
+#define REST_READ_NS 250000000u /* all stacks are read so often, whatever the turns tell */
+
+static int by_address(const void *a, const void *b)
+{
+	const struct thread *const *i = a, *const *k = b;
+
+	return ((*i)->addr > (*k)->addr) - ((*i)->addr < (*k)->addr);
+}
+
+/* The threads in the order of their words, which changes with a scan only. */
+static int order_threads(struct sampler *s)
+{
+	struct thread **more;
+
+	if (s->ordered_ns == s->who.scanned_ns && s->n_ordered == s->who.n_threads)
+		return 0;
+	more = reallocarray(s->ordered, s->who.n_threads + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	s->ordered = more;
+	s->n_ordered = s->who.n_threads;
+	s->ordered_ns = s->who.scanned_ns;
+	if (s->n_ordered)
+		memcpy(more, s->who.threads, s->n_ordered * sizeof(*more));
+	qsort(more, s->n_ordered, sizeof(*more), by_address);
+	return 0;
+}
+
+size_t sampler_turn_ranges(struct sampler *s, bool end, struct memory_range *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; s->n_resting && i < s->who.n_interps; i++)
+		if (s->who.interps[i].seen)
+			n += turns_range(&s->who.interps[i].turns, end, out + n);
+	return n;
+}
+
+void sampler_take_turns(struct sampler *s)
+{
+	for (size_t i = 0; s->n_resting && i < s->who.n_interps; i++)
+		turns_take(&s->who.interps[i].turns, s->tick);
+}
+
+void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_result result)
+{
+	uint64_t progress;
+
+	if (!s->n_resting)
+		return;
+	if (result == WALK_UNREADABLE || result == WALK_CHANGED ||
+	    !walker_progress(th->walker, &progress)) {
+		th->progress_tick = 0;
+		return;
+	}
+	if (th->progress_tick + 1 == s->tick && th->progress != progress)
+		turns_ran(&s->who.interps[th->interp].turns, th->addr);
+	th->progress = progress;
+	th->progress_tick = s->tick;
+}
+
+/* Of which interpreters it is known who can have run. */
+static void judge_turns(struct sampler *s, uint64_t now)
+{
+	for (size_t i = 0; i < s->who.n_interps; i++) {
+		struct interpreter *in = &s->who.interps[i];
+
+		in->turns_known =
+			now - in->stacks_read_ns < REST_READ_NS && turns_known(&in->turns);
+		if (!in->turns_known)
+			in->stacks_read_ns = now;
+	}
+}
+
+/* Whether a thread cannot have run since it was last seen to rest, at the last tick. One that has
+ * several states may change them without a turn. */
+static bool stood(const struct sampler *s, const struct thread *th)
+{
+	const struct interpreter *in = &s->who.interps[th->interp];
+
+	return in->turns_known && th->proven_tick + 1 == s->tick && th->twin == th &&
+	       !turns_held(&in->turns, th->addr);
+}
+
+/* The next threads to be read together, from *at on: how many, and how many bytes that is. */
+static size_t next_batch(struct sampler *s, size_t *at, size_t *ret_bytes)
+{
+	size_t n = 0, bytes = 0;
+
+	for (; *at < s->n_ordered && n < REST_BATCH && bytes < REST_BYTES; (*at)++) {
+		struct thread *th = s->ordered[*at];
+
+		if (!th->rested || th->watch)
+			continue;
+		th->stood = stood(s, th);
+		bytes += walker_rest_bytes(th->walker, th->stood);
+		s->batch[n++] = th;
+	}
+	*ret_bytes = bytes;
+	return n;
+}
+
+/* The ranges of a batch: how many. Words that lie near each other are read as one; what else proves
+ * a thread's rest is read soon after its words. */
+static size_t batch_ranges(struct sampler *s, size_t count)
+{
+	uint8_t *bytes = s->rest_bytes;
+	size_t n = 0;
+
+	for (size_t from = 0; from < count; from += REST_GROUP) {
+		size_t to = from + REST_GROUP < count ? from + REST_GROUP : count;
+
+		for (size_t i = from; i < to; i++) {
+			struct thread *th = s->batch[i];
+
+			th->words_range = n;
+			s->ranges[n++] = walker_rest_words(th->walker, bytes);
+			bytes += walker_rest_bytes(th->walker, true);
+		}
+		for (size_t i = from; i < to; i++) {
+			struct thread *th = s->batch[i];
+
+			if (th->stood)
+				continue;
+			th->first_range = n;
+			n += walker_rest_ranges(th->walker, bytes, s->ranges + n);
+			bytes += walker_rest_bytes(th->walker, false) -
+				 walker_rest_bytes(th->walker, true);
+		}
+	}
+	/* Last, so that what they count had happened by then. */
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		if (s->who.interps[i].seen)
+			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
+	return n;
+}
+
+/* time_ns, gather_ns: of the tick's gather, which those who stood are true of. */
+static int attempt_batch(struct sampler *s, size_t count, size_t bytes, uint64_t time_ns,
+			 uint32_t gather_ns)
+{
+	size_t need = count * WALKER_REST_RANGES + s->who.n_interps * STATE_WORD_RANGES;
+	uint64_t began_ns, number, gathered, stamp;
+	uint32_t took_ns;
+	int r;
+
+	if (array_reserve(&s->ranges, &s->room_ranges, need, sizeof(*s->ranges)) < 0 ||
+	    array_reserve(&s->rest_bytes, &s->room_rest_bytes, bytes, 1) < 0)
+		return -ENOMEM;
+	number = ++s->walk.gathers;
+	r = sampler_gather(s, s->ranges, batch_ranges(s, count), &began_ns, &took_ns);
+	if (r < 0)
+		return r;
+	gathered = s->walk.gathered_ns;
+	stamp = sampler_stamp(s, began_ns);
+	for (size_t i = 0; i < count; i++) {
+		bool stood_then = s->batch[i]->stood;
+
+		/* A look at a thread before may have made newer ones. */
+		s->walk.gather = number;
+		s->walk.gathered_ns = gathered;
+		s->walk.stamp = stamp;
+		sampler_attempt(s, s->batch[i], stood_then ? time_ns : began_ns,
+				stood_then ? gather_ns : took_ns);
+	}
+	return 0;
+}
+
+int sampler_attempt_resting(struct sampler *s, uint64_t time_ns, uint32_t gather_ns)
+{
+	size_t at = 0;
+	int r = 0;
+
+	if (!s->n_resting)
+		return 0;
+	if (order_threads(s) < 0)
+		return -ENOMEM;
+	judge_turns(s, time_ns);
+	while (at < s->n_ordered && r == 0) {
+		size_t bytes, n = next_batch(s, &at, &bytes);
+
+		if (n)
+			r = attempt_batch(s, n, bytes, time_ns, gather_ns);
+	}
+	return r;
+}
