@@ -71,12 +71,10 @@ static size_t aligned(size_t len)
 	return (len + 7) & ~(size_t)7;
 }
 
-size_t walker_rest_bytes(const struct walker *w, bool only_words)
+size_t walker_rest_bytes(const struct walker *w)
 {
-	size_t words = aligned((size_t)w->layout->tstate.size);
-
-	return only_words ? words
-			  : words + aligned(windows_newest_used(&w->windows)) + CFRAME_BYTES;
+	return aligned((size_t)w->layout->tstate.size) + aligned(windows_newest_used(&w->windows)) +
+	       CFRAME_BYTES;
 }
 
 size_t walker_rest_ranges(const struct walker *w, uint8_t *bytes, struct memory_range *out)
@@ -84,6 +82,7 @@ size_t walker_rest_ranges(const struct walker *w, uint8_t *bytes, struct memory_
 	const struct layout *l = w->layout;
 	const uint32_t used = windows_newest_used(&w->windows);
 
+	bytes += aligned((size_t)l->tstate.size);
 	out[0] =
 		(struct memory_range){.addr = w->windows.chunks[0].addr, .len = used, .buf = bytes};
 	if (l->tstate.cframe == ABSENT)
@@ -103,29 +102,38 @@ static bool leaf_stays(const struct walker *w, const struct memory_range *ranges
 					    w->known[w->n_known - 1].addr;
 }
 
-static bool stands(const struct walker *w, const struct memory_range *words,
-		   const struct memory_range *ranges)
-{
-	if (words->failed || !is_same(digest_of(words->buf, words->len), w->rest.words))
-		return false;
-	return !ranges || (!ranges[0].failed &&
-			   is_same(digest_of(ranges[0].buf, ranges[0].len), w->rest.stack) &&
-			   leaf_stays(w, ranges));
-}
-
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack)
 {
-	/* Code objects of frames that were never left cannot have been replaced. */
-	if (stands(w, words, ranges) &&
-	    (!ranges || walker_check_known(w, c, w->n_known) == WALK_OK)) {
-		w->codes_stamp = c->stamp;
-		*ret_stack = w->known[w->n_known - 1].stack;
+	if (!words->failed && !ranges[0].failed &&
+	    is_same(digest_of(words->buf, words->len), w->rest.words) &&
+	    is_same(digest_of(ranges[0].buf, ranges[0].len), w->rest.stack) &&
+	    leaf_stays(w, ranges) && walker_check_known(w, c, w->n_known) == WALK_OK) {
+		*ret_stack = walker_rest_stack(w, c);
 		return true;
 	}
 	w->resting = false;
 	w->rest.same = 0;
 	return false;
+}
+
+uint32_t walker_rest_stack(struct walker *w, const struct walk_context *c)
+{
+	/* Code objects of frames that were never left cannot have been replaced. */
+	w->codes_stamp = c->stamp;
+	return w->known[w->n_known - 1].stack;
+}
+
+size_t walker_rest_glance(const struct walker *w, struct memory_range *out)
+{
+	const int32_t at = w->layout->tstate.gil_requested;
+
+	if (at == ABSENT)
+		return 0;
+	*out = (struct memory_range){.addr = w->windows.tstate + (uint64_t)at,
+				     .len = sizeof(int32_t),
+				     .buf = w->windows.words + at};
+	return 1;
 }
 
 /* The values of the leaf, which lies on top of the datastack, as far as they were copied. */

@@ -76,15 +76,19 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
  * that it still does: its words (the leaf and the top of its datastack are where they were) and its
  * datastack byte for byte, all instruction pointers and values in it, once. The words have a range
  * of their own: those of several threads lie near each other. Only while walker_rests(). bytes is
- * where to, a multiple of 8; walker_rest_bytes() how many those are, of the words or of all. */
+ * where to, a multiple of 8: walker_rest_bytes() for all, the words first. */
 bool walker_rests(const struct walker *w);
-size_t walker_rest_bytes(const struct walker *w, bool only_words);
+size_t walker_rest_bytes(const struct walker *w);
 struct memory_range walker_rest_words(const struct walker *w, uint8_t *bytes);
 size_t walker_rest_ranges(const struct walker *w, uint8_t *bytes, struct memory_range *out);
-/* Whether it does, by a gather of those: then *ret_stack. If not, a whole walk must tell. ranges
- * NULL: it is known that the thread did not run since it was last seen to rest. */
+/* Whether it does, by a gather of those: then *ret_stack. If not, a whole walk must tell. */
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack);
+/* The stack of a thread that did not run since it was last seen to rest. What may have changed in
+ * its words all the same is whether it waits for the GIL: a range of that into out, 1, or 0 where
+ * they do not tell. */
+uint32_t walker_rest_stack(struct walker *w, const struct walk_context *c);
+size_t walker_rest_glance(const struct walker *w, struct memory_range *out);
 
 /* After a gather of walker_ranges(): a number that stays while the thread does not run, made of
  * what nobody else changes: which frame is the leaf, where it stands, its values. false: it has

@@ -455,21 +455,29 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 }
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
-void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns)
+void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g)
 {
-	struct attempt a = {.sample = {.time_ns = time_ns, .gather_ns = gather_ns},
+	const uint64_t time_ns = g->time_ns;
+	struct attempt a = {.sample = {.time_ns = time_ns, .gather_ns = g->took_ns},
 			    .result = WALK_MISS};
 
 	bool free = th->gathered || !th->planned;
 
+	/* A look at a thread before may have made newer ones. */
+	s->walk.gather = g->number;
+	s->walk.gathered_ns = g->end_ns;
+	s->walk.stamp = g->stamp;
 	if (th->gathered) {
-		if (!th->rested) {
+		if (th->stood) {
+			a.sample.stack = walker_rest_stack(th->walker, &s->walk);
+			a.repeat = true;
+			a.result = WALK_OK;
+		} else if (!th->rested) {
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
 			sampler_watch_progress(s, th, a.result);
 		} else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
-					      th->stood ? NULL : s->ranges + th->first_range,
-					      &a.sample.stack)) {
+					      s->ranges + th->first_range, &a.sample.stack)) {
 			a.repeat = true;
 			a.result = WALK_OK;
 		} else {

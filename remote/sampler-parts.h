@@ -82,6 +82,14 @@ static inline void set(_Atomic uint64_t *c, uint64_t n)
 bool sampler_push(struct sampler *s, const struct sample *sample);
 void sampler_lose(struct sampler *s, enum lost_reason reason, uint64_t n, uint64_t time_ns);
 
+/* A gather of several threads: when it began, how long it took, and what the walk must know. */
+struct gathered {
+	uint64_t time_ns, number, end_ns, stamp;
+	uint32_t took_ns;
+};
+/* Of n ranges, of which the last are the interpreters' words. 0 or -errno. */
+int sampler_gather_many(struct sampler *s, struct memory_range *ranges, size_t n,
+			struct gathered *ret);
 /* A gathered read, made again when it was interrupted; when it began, and how long it took. */
 int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uint64_t *ret_time_ns,
 		   uint32_t *ret_gather_ns);
@@ -94,7 +102,7 @@ bool sampler_may_trace(const struct sampler *s, uint64_t now);
 void sampler_count_stop(struct sampler *s, uint64_t cost_ns);
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
-void sampler_attempt(struct sampler *s, struct thread *th, uint64_t time_ns, uint32_t gather_ns);
+void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g);
 
 /* Whose turn it was, for threads that rest: a range for each GIL at the beginning and at the end of
  * the tick's gather, into out: how many; then what they tell; and what tells of each other thread,
@@ -104,7 +112,7 @@ void sampler_take_turns(struct sampler *s);
 void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_result result);
 /* The attempts at all threads that rest, after those at the others, whose gather that was. 0, or
  * -errno, as of a tick. */
-int sampler_attempt_resting(struct sampler *s, uint64_t time_ns, uint32_t gather_ns);
+int sampler_attempt_resting(struct sampler *s, const struct gathered *tick);
 
 /* Before a tick's gather: which task runs in each thread is watched. 0, or -errno when the target
  * as a whole cannot be read, or memory is short. */

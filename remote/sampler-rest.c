@@ -57,9 +57,7 @@ void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_resu
 {
 	uint64_t progress;
 
-	if (!s->n_resting)
-		return;
-	if (result == WALK_UNREADABLE || result == WALK_CHANGED ||
+	if (!s->n_resting || result == WALK_UNREADABLE || result == WALK_CHANGED ||
 	    !walker_progress(th->walker, &progress)) {
 		th->progress_tick = 0;
 		return;
@@ -68,6 +66,11 @@ void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_resu
 		turns_ran(&s->who.interps[th->interp].turns, th->addr);
 	th->progress = progress;
 	th->progress_tick = s->tick;
+}
+
+static bool waits_for_rest(const struct thread *th)
+{
+	return th->rested && !th->watch;
 }
 
 /* Of which interpreters it is known who can have run. */
@@ -101,10 +104,9 @@ static size_t next_batch(struct sampler *s, size_t *at, size_t *ret_bytes)
 	for (; *at < s->n_ordered && n < REST_BATCH && bytes < REST_BYTES; (*at)++) {
 		struct thread *th = s->ordered[*at];
 
-		if (!th->rested || th->watch)
+		if (!waits_for_rest(th) || th->stood)
 			continue;
-		th->stood = stood(s, th);
-		bytes += walker_rest_bytes(th->walker, th->stood);
+		bytes += walker_rest_bytes(th->walker);
 		s->batch[n++] = th;
 	}
 	*ret_bytes = bytes;
@@ -119,24 +121,22 @@ static size_t batch_ranges(struct sampler *s, size_t count)
 	size_t n = 0;
 
 	for (size_t from = 0; from < count; from += REST_GROUP) {
-		size_t to = from + REST_GROUP < count ? from + REST_GROUP : count;
+		const size_t to = from + REST_GROUP < count ? from + REST_GROUP : count;
+		uint8_t *group = bytes;
 
 		for (size_t i = from; i < to; i++) {
 			struct thread *th = s->batch[i];
 
 			th->words_range = n;
 			s->ranges[n++] = walker_rest_words(th->walker, bytes);
-			bytes += walker_rest_bytes(th->walker, true);
+			bytes += walker_rest_bytes(th->walker);
 		}
 		for (size_t i = from; i < to; i++) {
 			struct thread *th = s->batch[i];
 
-			if (th->stood)
-				continue;
 			th->first_range = n;
-			n += walker_rest_ranges(th->walker, bytes, s->ranges + n);
-			bytes += walker_rest_bytes(th->walker, false) -
-				 walker_rest_bytes(th->walker, true);
+			n += walker_rest_ranges(th->walker, group, s->ranges + n);
+			group += walker_rest_bytes(th->walker);
 		}
 	}
 	/* Last, so that what they count had happened by then. */
@@ -146,52 +146,71 @@ static size_t batch_ranges(struct sampler *s, size_t count)
 	return n;
 }
 
-/* time_ns, gather_ns: of the tick's gather, which those who stood are true of. */
-static int attempt_batch(struct sampler *s, size_t count, size_t bytes, uint64_t time_ns,
-			 uint32_t gather_ns)
+static int attempt_batch(struct sampler *s, size_t count, size_t bytes)
 {
 	size_t need = count * WALKER_REST_RANGES + s->who.n_interps * STATE_WORD_RANGES;
-	uint64_t began_ns, number, gathered, stamp;
-	uint32_t took_ns;
+	struct gathered g;
 	int r;
 
 	if (array_reserve(&s->ranges, &s->room_ranges, need, sizeof(*s->ranges)) < 0 ||
 	    array_reserve(&s->rest_bytes, &s->room_rest_bytes, bytes, 1) < 0)
 		return -ENOMEM;
-	number = ++s->walk.gathers;
-	r = sampler_gather(s, s->ranges, batch_ranges(s, count), &began_ns, &took_ns);
+	r = sampler_gather_many(s, s->ranges, batch_ranges(s, count), &g);
+	for (size_t i = 0; i < count && r == 0; i++)
+		sampler_attempt(s, s->batch[i], &g);
+	return r;
+}
+
+/* Those who stood, whose stacks are what they were: a glance at each is all that is read. */
+static int attempt_stood(struct sampler *s, const struct gathered *tick)
+{
+	struct gathered g = *tick;
+	uint64_t began_ns;
+	uint32_t took_ns;
+	size_t n = 0;
+	int r;
+
+	if (array_reserve(&s->ranges, &s->room_ranges, s->n_resting, sizeof(*s->ranges)) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_ordered; i++) {
+		struct thread *th = s->ordered[i];
+
+		th->stood = waits_for_rest(th) && stood(s, th);
+		th->words_range = n;
+		n += th->stood ? walker_rest_glance(th->walker, s->ranges + n) : 0;
+	}
+	r = n ? sampler_gather(s, s->ranges, n, &began_ns, &took_ns) : 0;
 	if (r < 0)
 		return r;
-	gathered = s->walk.gathered_ns;
-	stamp = sampler_stamp(s, began_ns);
-	for (size_t i = 0; i < count; i++) {
-		bool stood_then = s->batch[i]->stood;
+	/* What is known of their stacks is known of the instant of the tick's gather. */
+	if (n)
+		g.took_ns = (uint32_t)(began_ns + took_ns - g.time_ns);
+	for (size_t i = 0; i < s->n_ordered; i++) {
+		struct thread *th = s->ordered[i];
 
-		/* A look at a thread before may have made newer ones. */
-		s->walk.gather = number;
-		s->walk.gathered_ns = gathered;
-		s->walk.stamp = stamp;
-		sampler_attempt(s, s->batch[i], stood_then ? time_ns : began_ns,
-				stood_then ? gather_ns : took_ns);
+		th->stood = th->stood && (!n || !s->ranges[th->words_range].failed);
+		if (th->stood)
+			sampler_attempt(s, th, &g);
 	}
 	return 0;
 }
 
-int sampler_attempt_resting(struct sampler *s, uint64_t time_ns, uint32_t gather_ns)
+int sampler_attempt_resting(struct sampler *s, const struct gathered *tick)
 {
 	size_t at = 0;
-	int r = 0;
+	int r;
 
 	if (!s->n_resting)
 		return 0;
 	if (order_threads(s) < 0)
 		return -ENOMEM;
-	judge_turns(s, time_ns);
+	judge_turns(s, tick->time_ns);
+	r = attempt_stood(s, tick);
 	while (at < s->n_ordered && r == 0) {
 		size_t bytes, n = next_batch(s, &at, &bytes);
 
 		if (n)
-			r = attempt_batch(s, n, bytes, time_ns, gather_ns);
+			r = attempt_batch(s, n, bytes);
 	}
 	return r;
 }

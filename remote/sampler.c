@@ -211,7 +211,7 @@ static size_t plan_threads(struct sampler *s, uint64_t now)
 			continue;
 		}
 		need += walker_range_count(th->walker) + (th->watch ? 2 * TASK_WATCH_RANGES : 0);
-		bytes += th->rested ? walker_rest_bytes(th->walker, false) : 0;
+		bytes += th->rested ? walker_rest_bytes(th->walker) : 0;
 	}
 	if (array_reserve(&s->rest_bytes, &s->room_rest_bytes, bytes, 1) < 0)
 		return SIZE_MAX;
@@ -230,9 +230,8 @@ static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t
 		th->words_range = n;
 		s->ranges[n++] = walker_rest_words(th->walker, *bytes);
 		th->first_range = n;
-		n += walker_rest_ranges(th->walker, *bytes + walker_rest_bytes(th->walker, true),
-					s->ranges + n);
-		*bytes += walker_rest_bytes(th->walker, false);
+		n += walker_rest_ranges(th->walker, *bytes, s->ranges + n);
+		*bytes += walker_rest_bytes(th->walker);
 	} else {
 		th->first_range = n;
 		n += walker_ranges(th->walker, s->ranges + n, true);
@@ -242,12 +241,26 @@ static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t
 	return n + watched;
 }
 
+int sampler_gather_many(struct sampler *s, struct memory_range *ranges, size_t n,
+			struct gathered *ret)
+{
+	struct gathered g = {.number = ++s->walk.gathers, .time_ns = sampler_now()};
+	int r = n ? sampler_gather(s, ranges, n, &g.time_ns, &g.took_ns) : 0;
+
+	if (r < 0)
+		return r;
+	g.end_ns = s->walk.gathered_ns;
+	g.stamp = sampler_stamp(s, g.time_ns);
+	*ret = g;
+	return 0;
+}
+
 /* 0, or -errno when the target as a whole cannot be read. */
 static int tick(struct sampler *s, uint64_t now)
 {
 	size_t n = 0, need;
-	uint64_t calls, bytes, number, gathered, stamp;
-	uint32_t gather_ns = 0;
+	uint64_t calls, bytes;
+	struct gathered g;
 	uint8_t *rest_bytes;
 	int r;
 
@@ -280,27 +293,16 @@ static int tick(struct sampler *s, uint64_t now)
 		if (s->who.interps[i].seen)
 			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
 	n += sampler_turn_ranges(s, true, s->ranges + n);
-	number = ++s->walk.gathers;
-	r = n ? sampler_gather(s, s->ranges, n, &now, &gather_ns) : 0;
+	r = sampler_gather_many(s, s->ranges, n, &g);
 	if (r < 0)
 		return r;
-	gathered = s->walk.gathered_ns;
-	stamp = sampler_stamp(s, now);
 	sampler_take_turns(s);
-	for (size_t i = 0; i < s->who.n_threads; i++) {
-		struct thread *th = s->who.threads[i];
-
-		if (waits_for_rest(th))
-			continue;
-		/* A look at a thread before may have made newer ones. */
-		s->walk.gather = number;
-		s->walk.gathered_ns = gathered;
-		s->walk.stamp = stamp;
-		sampler_attempt(s, th, now, gather_ns);
-	}
-	r = sampler_attempt_resting(s, now, gather_ns);
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (!waits_for_rest(s->who.threads[i]))
+			sampler_attempt(s, s->who.threads[i], &g);
+	r = sampler_attempt_resting(s, &g);
 	if (r == 0)
-		r = sampler_look_at_waits(s, now);
+		r = sampler_look_at_waits(s, g.time_ns);
 	if (r < 0)
 		return r;
 	tell_gaps(s);

@@ -8,19 +8,17 @@ void turns_plan(struct turns *t, const struct target *target, const struct inter
 	const uint64_t base = info->gil ? info->gil : target->runtime;
 	const int32_t holder = info->gil ? l->gil.last_holder : l->runtime.gil_last_holder;
 	const int32_t count = info->gil ? l->gil.switches : l->runtime.gil_switches;
-	const int32_t low = holder < count ? holder : count, high = holder < count ? count : holder;
-	const bool counts = !l->free_threaded && holder != ABSENT && count != ABSENT &&
-			    high - low <= TURNS_MAX - 8;
-	const uint64_t addr = counts ? base + (uint64_t)low : 0;
 
-	if (t->addr == addr)
+	if (l->free_threaded || holder == ABSENT || count <= holder ||
+	    count - holder > TURNS_MAX - 8) {
+		*t = (struct turns){0};
 		return;
-	*t = (struct turns){.addr = addr};
-	if (!counts)
+	}
+	if (t->addr == base + (uint64_t)holder)
 		return;
-	t->len = (uint32_t)(high - low) + 8;
-	t->holder_at = holder - low;
-	t->count_at = count - low;
+	*t = (struct turns){.addr = base + (uint64_t)holder,
+			    .len = (uint32_t)(count - holder) + 8,
+			    .count_at = count - holder};
 }
 
 size_t turns_range(struct turns *t, bool end, struct memory_range *out)
@@ -32,17 +30,30 @@ size_t turns_range(struct turns *t, bool end, struct memory_range *out)
 	return t->len != 0;
 }
 
+static struct turn turn_of(const struct turns *t, const uint8_t *bytes)
+{
+	struct turn turn = {0};
+
+	memcpy(&turn.holder, bytes, 8);
+	memcpy(&turn.count, bytes + t->count_at, 8);
+	return turn;
+}
+
 void turns_take(struct turns *t, uint64_t look)
 {
+	struct turn first;
+
 	t->last = t->now.look + 1 == look ? t->now : (struct turn){0};
 	t->now = (struct turn){0};
 	t->ran = 0;
+	if (!t->len || t->wrong)
+		return;
+	first = turn_of(t, t->before);
+	t->now = turn_of(t, t->after);
 	/* Two words that are written one after the other, and a gather in which nobody took it. */
-	if (!t->len || t->wrong || memcmp(t->before, t->after, t->len) != 0)
+	if (first.holder != t->now.holder || first.count != t->now.count)
 		return;
 	t->now.look = look;
-	memcpy(&t->now.holder, t->after + t->holder_at, 8);
-	memcpy(&t->now.count, t->after + t->count_at, 8);
 	if (t->last.look && (t->now.count < t->last.count ||
 			     (t->now.holder != t->last.holder && t->now.count == t->last.count))) {
 		t->wrong = true;

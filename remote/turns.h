@@ -20,10 +20,10 @@
 /* Of one GIL. Zeroed it is new. */
 struct turns {
 	uint64_t addr;
-	uint32_t len; /* 0: it does not count */
-	int32_t holder_at, count_at;
-	bool wrong;  /* it was seen to count otherwise: it is not believed any more */
-	bool shared; /* set by the owner: by several interpreters, then it tells nothing */
+	uint32_t len;	  /* 0: it does not count */
+	int32_t count_at; /* behind the holder */
+	bool wrong;	  /* it was seen to count otherwise: it is not believed any more */
+	bool shared;	  /* set by the owner: by several interpreters, then it tells nothing */
 	uint8_t before[TURNS_MAX], after[TURNS_MAX]; /* at both ends of a gather */
 	struct turn {
 		uint64_t look; /* its number; 0: it is not known */
