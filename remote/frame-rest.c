@@ -135,38 +135,3 @@ size_t walker_rest_glance(const struct walker *w, struct memory_range *out)
 				     .buf = w->windows.words + at};
 	return 1;
 }
-
-/* The values of the leaf, which lies on top of the datastack, as far as they were copied. */
-static uint64_t values_of(struct walker *w, uint64_t leaf, uint64_t top, uint64_t seed)
-{
-	const int32_t values = w->layout->frame.localsplus;
-	const struct windows *ws = &w->windows;
-	const struct chunk *newest;
-	struct copied c;
-	uint64_t from, to;
-
-	if (!ws->n_chunks || !windows_find(&w->windows, leaf, (uint32_t)values, &c) || !c.in_chunk)
-		return seed;
-	newest = &ws->chunks[ws->n_chunks - 1];
-	from = leaf + (uint64_t)values - newest->addr;
-	to = top - newest->addr;
-	if (from >= to || to > newest->len)
-		return seed;
-	return XXH3_64bits_withSeed((ws->once ? c.a : c.b) + values, to - from, seed);
-}
-
-bool walker_progress(struct walker *w, uint64_t *ret)
-{
-	const struct layout *l = w->layout;
-	uint64_t at[3] = {0}; /* the leaf, where it stands, the top */
-	struct copied c;
-
-	if (l->tstate.datastack_top == ABSENT || !w->windows.n_chunks ||
-	    walker_leaf(w, &at[0]) != WALK_OK || !at[0] ||
-	    !windows_find(&w->windows, at[0], (uint32_t)l->frame.size, &c))
-		return false;
-	at[1] = ip_at(l, w->windows.once ? c.a : c.b);
-	at[2] = word_at(w->windows.words, l->tstate.datastack_top);
-	*ret = values_of(w, at[0], at[2], XXH3_64bits(at, sizeof(at)));
-	return true;
-}

@@ -90,11 +90,6 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
 uint32_t walker_rest_stack(struct walker *w, const struct walk_context *c);
 size_t walker_rest_glance(const struct walker *w, struct memory_range *out);
 
-/* After a gather of walker_ranges(): a number that stays while the thread does not run, made of
- * what nobody else changes: which frame is the leaf, where it stands, its values. false: it has
- * none. */
-bool walker_progress(struct walker *w, uint64_t *ret);
-
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */
 enum walk_result walker_plan(struct walker *w, struct memory *m);

@@ -36,13 +36,12 @@ struct thread {
 	uint64_t cpu_ns;  /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
-	uint64_t stop_until;		  /* tick */
-	size_t first_range, words_range;  /* words_range: of one that rested */
-	bool gathered, rested;		  /* rested: by the ranges of a resting thread only */
-	bool stood;			  /* and without: it cannot have run */
-	uint64_t proven_tick;		  /* the last tick that its stack was proven at */
-	uint64_t progress, progress_tick; /* walker_progress(), and of which tick */
-	struct task_watch *watch;	  /* NULL: of its tasks nothing is asked */
+	uint64_t stop_until;		 /* tick */
+	size_t first_range, words_range; /* words_range: of one that rested */
+	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
+	bool stood;			 /* and without: it cannot have run */
+	uint64_t proven_tick;		 /* the last tick that its stack was proven at */
+	struct task_watch *watch;	 /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {

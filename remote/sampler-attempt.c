@@ -475,7 +475,6 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 		} else if (!th->rested) {
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
-			sampler_watch_progress(s, th, a.result);
 		} else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
 					      s->ranges + th->first_range, &a.sample.stack)) {
 			a.repeat = true;

@@ -29,6 +29,7 @@ struct sampler {
 	size_t n_ordered;
 	uint64_t ordered_ns;		  /* the scan that it is of */
 	size_t n_resting;		  /* at this tick, of those that are read by themselves */
+	uint64_t looked_ns;		  /* at whose turn it is */
 	struct thread *batch[REST_BATCH]; /* of those, who are read at once */
 	uint8_t *rest_bytes;		  /* what is read of them */
 	size_t room_rest_bytes;
@@ -104,12 +105,10 @@ void sampler_count_stop(struct sampler *s, uint64_t cost_ns);
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g);
 
-/* Whose turn it was, for threads that rest: a range for each GIL at the beginning and at the end of
- * the tick's gather, into out: how many; then what they tell; and what tells of each other thread,
- * from its own walk, that it has run. */
-size_t sampler_turn_ranges(struct sampler *s, bool end, struct memory_range *out);
-void sampler_take_turns(struct sampler *s);
-void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_result result);
+/* For threads that rest, a look at whose turn it is: before each tick's gather, and between ticks
+ * at sampler_next_look(), CLOCK_MONOTONIC. 0 or -errno, as of a tick. */
+int sampler_look_at_turns(struct sampler *s);
+uint64_t sampler_next_look(const struct sampler *s, uint64_t now);
 /* The attempts at all threads that rest, after those at the others, whose gather that was. 0, or
  * -errno, as of a tick. */
 int sampler_attempt_resting(struct sampler *s, const struct gathered *tick);

@@ -9,6 +9,8 @@
 	(96u << 10)		/* of a batch at most: they are still in the cache when looked at  \
 				 */
 #define REST_GROUP   16		/* of so many the words are read before the stacks */
+#define LOOK_NS	     2500000u	/* half of CPython's switch interval */
+#define LOOK_PAYS    20000.0	/* samples of threads that rest, in a second */
 #define REST_READ_NS 250000000u /* all stacks are read so often, whatever the turns tell */
 
 static int by_address(const void *a, const void *b)
@@ -37,35 +39,39 @@ static int order_threads(struct sampler *s)
 	return 0;
 }
 
-size_t sampler_turn_ranges(struct sampler *s, bool end, struct memory_range *out)
+int sampler_look_at_turns(struct sampler *s)
 {
+	struct memory_range ranges[THREAD_MAX_INTERPRETERS * TURNS_RANGES];
 	size_t n = 0;
+	int r;
 
-	for (size_t i = 0; s->n_resting && i < s->who.n_interps; i++)
-		if (s->who.interps[i].seen)
-			n += turns_range(&s->who.interps[i].turns, end, out + n);
-	return n;
+	if (!s->n_resting)
+		return 0;
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		n += turns_ranges(&s->who.interps[i].turns, ranges + n);
+	s->looked_ns = sampler_now();
+	r = n ? memory_gather(s->target->memory, ranges, n) : 0;
+	for (size_t i = 0; i < s->who.n_interps && r == 0; i++)
+		turns_look(&s->who.interps[i].turns);
+	return r;
 }
 
-void sampler_take_turns(struct sampler *s)
+/* With so many threads that looks between ticks are cheaper than to read them. */
+static bool pays(const struct sampler *s)
 {
-	for (size_t i = 0; s->n_resting && i < s->who.n_interps; i++)
-		turns_take(&s->who.interps[i].turns, s->tick);
+	return (double)s->n_resting * 1e9 / (double)s->options.interval_ns >= LOOK_PAYS;
 }
 
-void sampler_watch_progress(struct sampler *s, struct thread *th, enum walk_result result)
+uint64_t sampler_next_look(const struct sampler *s, uint64_t now)
 {
-	uint64_t progress;
+	bool any = false;
 
-	if (!s->n_resting || result == WALK_UNREADABLE || result == WALK_CHANGED ||
-	    !walker_progress(th->walker, &progress)) {
-		th->progress_tick = 0;
-		return;
-	}
-	if (th->progress_tick + 1 == s->tick && th->progress != progress)
-		turns_ran(&s->who.interps[th->interp].turns, th->addr);
-	th->progress = progress;
-	th->progress_tick = s->tick;
+	if (!s->n_resting || s->resident || !pays(s))
+		return UINT64_MAX;
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		any |= turns_known(&s->who.interps[i].turns);
+	/* Once it is not known who ran, the next tick reads all. */
+	return !any ? UINT64_MAX : s->looked_ns + LOOK_NS < now ? now : s->looked_ns + LOOK_NS;
 }
 
 static bool waits_for_rest(const struct thread *th)
@@ -73,7 +79,7 @@ static bool waits_for_rest(const struct thread *th)
 	return th->rested && !th->watch;
 }
 
-/* Of which interpreters it is known who can have run. */
+/* Of which interpreters it is known who can have run since the last tick's look. */
 static void judge_turns(struct sampler *s, uint64_t now)
 {
 	for (size_t i = 0; i < s->who.n_interps; i++) {
@@ -212,5 +218,7 @@ int sampler_attempt_resting(struct sampler *s, const struct gathered *tick)
 		if (n)
 			r = attempt_batch(s, n, bytes);
 	}
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		turns_begin(&s->who.interps[i].turns);
 	return r;
 }

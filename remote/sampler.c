@@ -276,11 +276,13 @@ static int tick(struct sampler *s, uint64_t now)
 	fill_budget(s, now);
 	stop_reap(&s->stops);
 	need = plan_threads(s, now);
-	if (need == SIZE_MAX || array_reserve(&s->ranges, &s->room_ranges,
-					      need + s->who.n_interps * (STATE_WORD_RANGES + 2) + 1,
-					      sizeof(*s->ranges)) < 0)
+	if (need == SIZE_MAX ||
+	    array_reserve(&s->ranges, &s->room_ranges,
+			  need + s->who.n_interps * STATE_WORD_RANGES + 1, sizeof(*s->ranges)) < 0)
 		return -ENOMEM;
-	n = sampler_turn_ranges(s, false, s->ranges);
+	r = sampler_look_at_turns(s);
+	if (r < 0)
+		return r;
 	rest_bytes = s->rest_bytes;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];
@@ -292,11 +294,9 @@ static int tick(struct sampler *s, uint64_t now)
 	for (size_t i = 0; n && i < s->who.n_interps; i++)
 		if (s->who.interps[i].seen)
 			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
-	n += sampler_turn_ranges(s, true, s->ranges + n);
 	r = sampler_gather_many(s, s->ranges, n, &g);
 	if (r < 0)
 		return r;
-	sampler_take_turns(s);
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		if (!waits_for_rest(s->who.threads[i]))
 			sampler_attempt(s, s->who.threads[i], &g);
@@ -420,10 +420,14 @@ static void step(struct loop *l)
 
 	if (interval && l->now < l->deadline) {
 		/* A long interval must not keep a stop waiting. */
-		uint64_t nap = l->now + 50000000u;
+		uint64_t nap = l->now + 50000000u, look = sampler_next_look(s, l->now);
 
+		nap = look < nap ? look : nap;
 		sampler_wait(l->deadline < nap ? l->deadline : nap, interval);
 		l->now = sampler_now();
+		/* What cannot be read now cannot be at the deadline. */
+		if (l->now >= look && l->now < l->deadline)
+			sampler_look_at_turns(s);
 		set(&s->counts.now_ns, l->now);
 	}
 	if (time_is_over(l)) {

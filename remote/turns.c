@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define WRONG_MAX 8 /* then it is not believed any more */
+
 void turns_plan(struct turns *t, const struct target *target, const struct interpreter_info *info)
 {
 	const struct layout *l = &target->layout;
@@ -10,7 +12,7 @@ void turns_plan(struct turns *t, const struct target *target, const struct inter
 	const int32_t count = info->gil ? l->gil.switches : l->runtime.gil_switches;
 
 	if (l->free_threaded || holder == ABSENT || count <= holder ||
-	    count - holder > TURNS_MAX - 8) {
+	    count - holder > TURNS_BYTES - 8) {
 		*t = (struct turns){0};
 		return;
 	}
@@ -21,63 +23,61 @@ void turns_plan(struct turns *t, const struct target *target, const struct inter
 			    .count_at = count - holder};
 }
 
-size_t turns_range(struct turns *t, bool end, struct memory_range *out)
+size_t turns_ranges(struct turns *t, struct memory_range *out)
 {
-	/* What could not be read is like nothing that could be. */
-	memset(end ? t->after : t->before, end, sizeof(t->after));
-	*out = (struct memory_range){
-		.addr = t->addr, .len = t->len, .buf = end ? t->after : t->before};
-	return t->len != 0;
-}
-
-static struct turn turn_of(const struct turns *t, const uint8_t *bytes)
-{
-	struct turn turn = {0};
-
-	memcpy(&turn.holder, bytes, 8);
-	memcpy(&turn.count, bytes + t->count_at, 8);
-	return turn;
-}
-
-void turns_take(struct turns *t, uint64_t look)
-{
-	struct turn first;
-
-	t->last = t->now.look + 1 == look ? t->now : (struct turn){0};
-	t->now = (struct turn){0};
-	t->ran = 0;
-	if (!t->len || t->wrong)
-		return;
-	first = turn_of(t, t->before);
-	t->now = turn_of(t, t->after);
-	/* Two words that are written one after the other, and a gather in which nobody took it. */
-	if (first.holder != t->now.holder || first.count != t->now.count)
-		return;
-	t->now.look = look;
-	if (t->last.look && (t->now.count < t->last.count ||
-			     (t->now.holder != t->last.holder && t->now.count == t->last.count))) {
-		t->wrong = true;
-		t->now.look = 0;
+	if (!t->len)
+		return 0;
+	for (size_t i = 0; i < TURNS_RANGES; i++) {
+		/* What cannot be read is never twice the same. */
+		memset(t->bytes[i], (int)i, t->len);
+		out[i] = (struct memory_range){.addr = t->addr, .len = t->len, .buf = t->bytes[i]};
 	}
+	return TURNS_RANGES;
 }
 
-bool turns_held(const struct turns *t, uint64_t addr)
+static void add_holder(struct turns *t)
 {
-	return addr == t->last.holder || addr == t->now.holder;
+	t->known &= t->n_holders < TURNS_HOLDERS;
+	if (t->known)
+		t->holders[t->n_holders++] = t->holder;
 }
 
-void turns_ran(struct turns *t, uint64_t addr)
+void turns_look(struct turns *t)
 {
-	if (!turns_held(t, addr))
-		t->ran++;
+	const bool looked = t->looked;
+	const uint64_t holder = t->holder, count = t->count;
+
+	/* Two words that are written one after the other: read twice, they belong together. */
+	t->looked = t->len && memcmp(t->bytes[0], t->bytes[1], t->len) == 0;
+	t->known &= t->looked && looked;
+	if (!t->looked)
+		return;
+	memcpy(&t->holder, t->bytes[0], 8);
+	memcpy(&t->count, t->bytes[0] + t->count_at, 8);
+	if (!looked || (t->count == count && t->holder == holder))
+		return;
+	t->wrong += t->count < count || t->count == count ||
+		    (t->count == count + 1 && t->holder == holder);
+	t->known &= t->count == count + 1 && t->holder != holder;
+	add_holder(t);
+}
+
+void turns_begin(struct turns *t)
+{
+	t->known = t->looked;
+	t->n_holders = 0;
+	add_holder(t);
 }
 
 bool turns_known(const struct turns *t)
 {
-	const uint64_t taken = t->now.count - t->last.count;
+	return t->known && !t->shared && t->wrong < WRONG_MAX;
+}
 
-	if (t->shared || !t->last.look || !t->now.look)
-		return false;
-	/* The holder of now took it last. Who held it then need not have taken it at all. */
-	return taken == 0 || taken == t->ran + 1;
+bool turns_held(const struct turns *t, uint64_t addr)
+{
+	for (size_t i = 0; i < t->n_holders; i++)
+		if (t->holders[i] == addr)
+			return true;
+	return false;
 }

@@ -1,8 +1,8 @@
-/* Whose turn it was: which threads can have run Python code between two looks.
+/* Whose turn it was: which threads can have run Python code since some look at their GIL.
  *
- * A GIL counts how often it was taken by another thread than held it before. Where as many threads
- * are known to have taken it as it counts, no other one did: it has not run, and stands where it
- * stood. Who holds the GIL, and who held it, is known; of others it shows in what they did.
+ * A GIL counts how often it was taken by another thread than had held it before. Where it did not
+ * between two looks, only its holder can have run; where it was taken once, its holder then and its
+ * holder now. All others stand where they stood.
  * Source: take_gil() and drop_gil() of CPython's Python/ceval_gil.c (ceval_gil.h to 3.11). */
 #ifndef PYPROF_REMOTE_TURNS_H
 #define PYPROF_REMOTE_TURNS_H
@@ -15,42 +15,39 @@
 #include "remote/target.h"
 #include "remote/thread.h"
 
-#define TURNS_MAX 64 /* bytes that the holder and the count lie in */
+#define TURNS_BYTES   64 /* that the holder and the count lie in */
+#define TURNS_HOLDERS 64 /* that are remembered of one span of looks */
+#define TURNS_RANGES  2
 
 /* Of one GIL. Zeroed it is new. */
 struct turns {
 	uint64_t addr;
 	uint32_t len;	  /* 0: it does not count */
-	int32_t count_at; /* behind the holder */
-	bool wrong;	  /* it was seen to count otherwise: it is not believed any more */
+	int32_t count_at; /* the holder is at 0 */
+	unsigned wrong;	  /* so often it counted otherwise than it should */
 	bool shared;	  /* set by the owner: by several interpreters, then it tells nothing */
-	uint8_t before[TURNS_MAX], after[TURNS_MAX]; /* at both ends of a gather */
-	struct turn {
-		uint64_t look; /* its number; 0: it is not known */
-		uint64_t holder, count;
-	} last, now;
-	uint64_t ran; /* threads that are known to have run since the last look, but its holder
-			 and the one of now */
+	uint8_t bytes[TURNS_RANGES][TURNS_BYTES];
+	bool looked; /* holder and count are known: of the last look */
+	uint64_t holder, count;
+	bool known; /* of the span: these are all who can have run */
+	uint64_t holders[TURNS_HOLDERS];
+	size_t n_holders;
 };
 
 /* For an interpreter's GIL; what was known stays if it is the same. */
 void turns_plan(struct turns *t, const struct target *target, const struct interpreter_info *info);
 
-/* A range at the beginning, or at the end, of a look's gather into out: 1, or 0 where nothing is
- * counted. */
-size_t turns_range(struct turns *t, bool end, struct memory_range *out);
+/* The ranges of a look into out: TURNS_RANGES, or 0 where nothing is counted. */
+size_t turns_ranges(struct turns *t, struct memory_range *out);
 
-/* After the gather of a look, numbered from 1 on. */
-void turns_take(struct turns *t, uint64_t look);
+/* After they were read in one gather. */
+void turns_look(struct turns *t);
 
-/* The thread state at addr was read in this gather and in the last look's, and has run in between.
- */
-void turns_ran(struct turns *t, uint64_t addr);
+/* A new span begins with the last look. */
+void turns_begin(struct turns *t);
 
-/* Whether all are known who can have run since the last look: the two holders, and those told. */
+/* Whether all are known who can have run in the span; whether the thread state at addr is one. */
 bool turns_known(const struct turns *t);
-
-/* Whether the thread state at addr held the GIL at the last look or at this one. */
 bool turns_held(const struct turns *t, uint64_t addr);
 
 #endif
