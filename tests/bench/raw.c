@@ -3,6 +3,7 @@
  *
  * usage: raw PID SECONDS [HZ]           the ranges of one sample of the main thread
  *        raw --words PID SECONDS [HZ]   the words of every thread, a range each
+ *        raw --stacks PID SECONDS [HZ]  and its datastack, another
  *
  * Without HZ (or 0) as fast as it goes. Prints "reads N ranges N bytes N cpu_ns N wall_ns N".
  *
@@ -26,6 +27,8 @@
 #define TICKS  3000 /* of the sampler, until its plan of what to read has settled */
 
 #define KINDS 64
+
+#define STACK_MAX (1u << 20)
 
 /* Calls of one shape, and the last of them. */
 static struct kind {
@@ -79,21 +82,39 @@ static int fail(const char *what)
 	return 1;
 }
 
-/* One range for the words of each thread, in as many calls as IOV_MAX makes of them. */
-static struct iovec *words(const struct target *t, size_t *ret_n)
+/* What a thread uses of its datastack, or as much as can be of its newest chunk. */
+static struct iovec stack(const struct target *t, uint64_t tstate)
+{
+	const struct layout *l = &t->layout;
+	uint64_t chunk, top;
+
+	if (l->tstate.datastack_top == ABSENT ||
+	    MEMORY_READ(t->memory, tstate + (uint64_t)l->tstate.datastack_chunk, &chunk) < 0 ||
+	    MEMORY_READ(t->memory, tstate + (uint64_t)l->tstate.datastack_top, &top) < 0 ||
+	    top <= chunk || top - chunk > STACK_MAX)
+		return (struct iovec){(void *)tstate, 0};
+	return (struct iovec){(void *)chunk, top - chunk};
+}
+
+/* One range for the words of each thread, and with stacks another for those, in as many calls as
+ * IOV_MAX makes of them. */
+static struct iovec *words(const struct target *t, bool stacks, size_t *ret_n)
 {
 	struct interpreter_info in[THREAD_MAX_INTERPRETERS];
 	struct thread_info *list = calloc(SAMPLER_MAX_THREADS, sizeof(*list));
-	struct iovec *all = calloc(SAMPLER_MAX_THREADS, sizeof(*all));
+	struct iovec *all = calloc(2 * SAMPLER_MAX_THREADS, sizeof(*all));
 	int n_in = interpreter_list(t, in, THREAD_MAX_INTERPRETERS), n;
 
 	*ret_n = 0;
 	if (!list || !all || n_in <= 0)
 		return NULL;
 	n = thread_list(t, &in[n_in - 1], list, SAMPLER_MAX_THREADS);
-	for (int i = 0; i < n; i++)
-		all[i] = (struct iovec){(void *)list[i].addr, (size_t)t->layout.tstate.size};
-	*ret_n = n > 0 ? (size_t)n : 0;
+	for (int i = 0; i < n; i++) {
+		all[(*ret_n)++] =
+			(struct iovec){(void *)list[i].addr, (size_t)t->layout.tstate.size};
+		if (stacks)
+			all[(*ret_n)++] = stack(t, list[i].addr);
+	}
 	free(list);
 	return all;
 }
@@ -112,7 +133,8 @@ static void read_all(pid_t pid, const struct iovec *all, size_t n, uint8_t *buff
 
 int main(int argc, char **argv)
 {
-	bool only_words = argc > 1 && strcmp(argv[1], "--words") == 0;
+	bool stacks = argc > 1 && strcmp(argv[1], "--stacks") == 0;
+	bool only_words = stacks || (argc > 1 && strcmp(argv[1], "--words") == 0);
 	static _Atomic bool never;
 	struct sampler_options o = {.max_ticks = TICKS, .stop_budget = 0};
 	struct proc_direct direct;
@@ -129,7 +151,7 @@ int main(int argc, char **argv)
 	argv += only_words;
 	argc -= only_words;
 	if (argc < 3 || !buffer)
-		return fail("usage: raw [--words] PID SECONDS [HZ]");
+		return fail("usage: raw [--words | --stacks] PID SECONDS [HZ]");
 	pid = atoi(argv[1]);
 	if (argc > 3 && atof(argv[3]) > 0)
 		interval = (uint64_t)(1e9 / atof(argv[3]));
@@ -137,7 +159,7 @@ int main(int argc, char **argv)
 	if (target_open(&t, pid, &direct.opener, detail, sizeof(detail)))
 		return fail(detail);
 	if (only_words) {
-		all = words(t, &n);
+		all = words(t, stacks, &n);
 	} else {
 		if (sampler_new(&s, t, &o) < 0)
 			return fail("out of memory");

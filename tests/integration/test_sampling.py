@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import pyprof_reader
 from support import (PYPROF, TARGETS, collapsed, counts, leaf_counts, leaf_shares, pyprof, pythons,
                      state, undisturbed, wait_for)
 
@@ -90,6 +91,56 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
         first, second, *others = sorted(lines.values(), reverse=True)
         assert second > 0.35 * sum(lines.values())
         assert sum(others) < 0.05 * sum(lines.values())
+
+
+class Timed(pyprof_reader.Stream):
+    """Knows each sample: its time in ns, its thread's name, its frames."""
+
+    def rows(self, c, unit):
+        again = pyprof_reader.Cursor(c.data, c.at, c.end)
+        super().rows(c, unit)
+        n, columns = again.varint(), again.varint()
+        described = [(again.varint(), again.varint(), again.varint()) for _ in range(columns)]
+        values = {}
+        for number, encoding, size in described:
+            values[number] = pyprof_reader.column(again.take(size), encoding, n, values.get(2))
+        known = {}
+        for time_, thread, stack in zip(values[1], values[2], values[3]):
+            if stack not in known:
+                known[stack] = self.frames(stack)
+            name = self.kinds[pyprof_reader.STRING].get(self.kinds[pyprof_reader.THREAD][thread][4])
+            self.__dict__.setdefault("each", []).append((time_ * unit, name, known[stack]))
+
+
+@pytest.mark.parametrize("busy", [0, 2])
+@pytest.mark.parametrize("rate", [100, 1000])
+def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
+        interpreter, start, workdir, monkeypatch, rate, busy):
+    """Of many that rest, all but those who ran: each knows where it is at each instant."""
+    monkeypatch.setattr(pyprof_reader, "Stream", Timed)
+    target = start(interpreter, "turns.py", 60, busy)
+    began, span, step = map(float, target.expect("ready").split())
+    out = os.path.join(workdir, "out.pyprof")
+    pyprof("attach", "-a", "-r", rate, "-d", 2, "--binary", "-o", out, target.pid, check=True)
+    with open(out, "rb") as f:
+        ((stream,), _) = pyprof_reader.read(f.read())
+    with open(os.path.join(TARGETS, "turns.py"), encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    places = {i + 1: line.rpartition("# ")[2] for i, line in enumerate(lines) if "# " in line}
+    right = wrong = 0
+    for time_ns, name, frames in stream.each:
+        where = [places[line] for _, function, line in frames
+                 if function.rpartition(".")[2] == "over" and line in places]
+        if not where or not name.startswith("turn-") or frames[-1][1].rpartition(".")[2] != "nap":
+            continue
+        turn, since = divmod(time_ns / 1e9 - began - int(name[5:]) * step, span)
+        # It may be late, and the instant is that of the whole tick.
+        if 0.1 < since < span - 0.005:
+            good = where == [("even", "odd")[int(turn) % 2]]
+            right, wrong = right + good, wrong + (not good)
+    print(right, wrong, stream.statistics)
+    assert right > 60 * rate * 0.5
+    assert wrong < 0.001 * right
 
 
 def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):
