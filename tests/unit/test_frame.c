@@ -115,6 +115,111 @@ static void a_still_stack_is_walked_and_then_repeated(void **state)
 	end(&f);
 }
 
+/* Walks until the thread rests: how often. */
+static unsigned rest(struct fixture *f, uint32_t *ret_stack)
+{
+	unsigned n = 0;
+	bool repeat;
+
+	plan(f);
+	for (; !walker_rests(f->w) && n < 100; n++) {
+		first_half(f);
+		assert_int_equal(second_half(f, ret_stack, &repeat), WALK_OK);
+	}
+	return n;
+}
+
+static bool rests_still(struct fixture *f, uint32_t *ret_stack)
+{
+	_Alignas(8) uint8_t bytes[0x4000];
+	struct memory_range ranges[WALKER_REST_RANGES];
+	size_t n;
+
+	assert_true(walker_rest_bytes(f->w) <= sizeof(bytes));
+	ranges[0] = walker_rest_words(f->w, bytes);
+	n = 1 + walker_rest_ranges(f->w, bytes, ranges + 1);
+	f->c.gather = ++f->c.gathers;
+	assert_int_equal(memory_gather(f->s.target.memory, ranges, n), 0);
+	return walker_still_rests(f->w, &f->c, ranges, ranges + 1, ret_stack);
+}
+
+static void a_thread_that_stands_still_for_long_rests(void **state)
+{
+	struct fixture f;
+	uint32_t stack, again = 0;
+
+	begin(&f);
+	call_three(&f);
+	assert_in_range(rest(&f, &stack), 5, 20);
+	for (int i = 0; i < 3; i++) {
+		assert_true(rests_still(&f, &again));
+		assert_int_equal(again, stack);
+		assert_int_equal(walker_rest_stack(f.w, &f.c), stack);
+	}
+	end(&f);
+}
+
+/* The leaf and all words are the same, one instruction pointer deep below is not. */
+static void a_thread_that_stands_below_another_call_rests_no_more(void **state)
+{
+	struct fixture f;
+	uint32_t stack, again = 0;
+	bool repeat;
+
+	begin(&f);
+	call_three(&f);
+	rest(&f, &stack);
+	synthetic_pop(&f.s);
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 1, 5);
+	synthetic_push(&f.s, 2, 4);
+	assert_false(rests_still(&f, &again));
+	assert_false(walker_rests(f.w));
+	first_half(&f);
+	assert_int_equal(second_half(&f, &again, &repeat), WALK_OK);
+	assert_string_equal(names(&f, again), "function_0 function_1 function_2");
+	assert_in_range(rest(&f, &again), 5, 20);
+	end(&f);
+}
+
+static void a_thread_that_called_or_returned_rests_no_more(void **state)
+{
+	struct fixture f;
+	uint32_t stack, again;
+
+	begin(&f);
+	call_three(&f);
+	rest(&f, &stack);
+	synthetic_push(&f.s, 3, 4);
+	assert_false(rests_still(&f, &again));
+	rest(&f, &stack);
+	synthetic_pop(&f.s);
+	assert_false(rests_still(&f, &again));
+	end(&f);
+}
+
+static void a_thread_state_that_cannot_be_read_rests_no_more(void **state)
+{
+	struct fixture f;
+	struct memory_range ranges[WALKER_REST_RANGES];
+	_Alignas(8) uint8_t bytes[0x4000];
+	uint32_t stack;
+	size_t n;
+
+	begin(&f);
+	call_three(&f);
+	for (size_t failed = 0; failed < 2; failed++) {
+		rest(&f, &stack);
+		ranges[0] = walker_rest_words(f.w, bytes);
+		n = 1 + walker_rest_ranges(f.w, bytes, ranges + 1);
+		assert_int_equal(memory_gather(f.s.target.memory, ranges, n), 0);
+		ranges[failed].failed = 1;
+		assert_false(walker_still_rests(f.w, &f.c, ranges, ranges + 1, &stack));
+		assert_false(walker_rests(f.w));
+	}
+	end(&f);
+}
+
 static void a_leaf_may_execute_between_the_copies(void **state)
 {
 	struct fixture f;
@@ -663,6 +768,10 @@ int main(void)
 		cmocka_unit_test(garbage_is_collected_above_the_frame_that_it_interrupts),
 		cmocka_unit_test(frames_tell_their_instruction),
 		cmocka_unit_test(a_still_stack_is_walked_and_then_repeated),
+		cmocka_unit_test(a_thread_that_stands_still_for_long_rests),
+		cmocka_unit_test(a_thread_that_stands_below_another_call_rests_no_more),
+		cmocka_unit_test(a_thread_that_called_or_returned_rests_no_more),
+		cmocka_unit_test(a_thread_state_that_cannot_be_read_rests_no_more),
 		cmocka_unit_test(a_leaf_may_execute_between_the_copies),
 		cmocka_unit_test(a_caller_that_moved_between_the_copies_is_torn),
 		cmocka_unit_test(another_function_in_the_leafs_place_is_torn),

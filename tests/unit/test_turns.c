@@ -1,0 +1,221 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "remote/turns.h"
+
+enum { GIL = 0x10000, HOLDER = 8, COUNT = 24 };
+
+static const struct interpreter_info interp = {.gil = GIL};
+
+static struct target target_of(bool free_threaded)
+{
+	struct target t = {.runtime = 0x20000};
+
+	t.layout.free_threaded = free_threaded;
+	t.layout.gil.last_holder = HOLDER;
+	t.layout.gil.switches = COUNT;
+	t.layout.runtime.gil_last_holder = t.layout.runtime.gil_switches = ABSENT;
+	return t;
+}
+
+static struct turns planned(void)
+{
+	struct target target = target_of(false);
+	struct turns t = {0};
+
+	turns_plan(&t, &target, &interp);
+	return t;
+}
+
+/* A look in which the second reading found other than the first. */
+static void look_torn(struct turns *t, uint64_t holder, uint64_t count, uint64_t holder_then,
+		      uint64_t count_then)
+{
+	const uint64_t found[TURNS_RANGES][2] = {{holder, count}, {holder_then, count_then}};
+	struct memory_range ranges[TURNS_RANGES];
+
+	assert_int_equal(turns_ranges(t, ranges), TURNS_RANGES);
+	for (size_t i = 0; i < TURNS_RANGES; i++) {
+		assert_int_equal(ranges[i].addr, GIL + HOLDER);
+		assert_int_equal(ranges[i].len, COUNT - HOLDER + 8);
+		memset(ranges[i].buf, 0, ranges[i].len);
+		memcpy(ranges[i].buf, &found[i][0], 8);
+		memcpy((uint8_t *)ranges[i].buf + COUNT - HOLDER, &found[i][1], 8);
+	}
+	turns_look(t);
+}
+
+static void look(struct turns *t, uint64_t holder, uint64_t count)
+{
+	look_torn(t, holder, count, holder, count);
+}
+
+/* Begun with thread 1 as the holder. */
+static struct turns begun(void)
+{
+	struct turns t = planned();
+
+	look(&t, 1, 100);
+	turns_begin(&t);
+	assert_true(turns_known(&t));
+	return t;
+}
+
+static void while_nobody_took_it_only_the_holder_can_have_run(void **state)
+{
+	struct turns t = begun();
+
+	look(&t, 1, 100);
+	assert_true(turns_known(&t));
+	assert_true(turns_held(&t, 1));
+	assert_false(turns_held(&t, 2));
+}
+
+static void who_took_it_once_between_two_looks_is_known(void **state)
+{
+	struct turns t = begun();
+
+	look(&t, 2, 101);
+	look(&t, 3, 102);
+	look(&t, 3, 102);
+	assert_true(turns_known(&t));
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_true(turns_held(&t, i));
+	assert_false(turns_held(&t, 4));
+	turns_begin(&t);
+	assert_true(turns_known(&t));
+	assert_true(turns_held(&t, 3));
+	assert_false(turns_held(&t, 2));
+}
+
+static void who_took_it_between_others_is_not(void **state)
+{
+	struct turns t = begun();
+
+	look(&t, 2, 102);
+	assert_false(turns_known(&t));
+	look(&t, 3, 103);
+	assert_false(turns_known(&t));
+	turns_begin(&t);
+	assert_true(turns_known(&t));
+	/* Even where the holder is the same again. */
+	look(&t, 3, 105);
+	assert_false(turns_known(&t));
+}
+
+static void a_look_at_what_changes_tells_nothing(void **state)
+{
+	struct turns t = begun();
+
+	look_torn(&t, 1, 101, 2, 101);
+	assert_false(turns_known(&t));
+	/* Nor is it what later ones are compared with. */
+	look(&t, 2, 101);
+	assert_false(turns_known(&t));
+	turns_begin(&t);
+	look(&t, 3, 102);
+	assert_true(turns_known(&t));
+}
+
+static void what_cannot_be_read_tells_nothing(void **state)
+{
+	struct turns t = begun();
+	struct memory_range ranges[TURNS_RANGES];
+
+	assert_int_equal(turns_ranges(&t, ranges), TURNS_RANGES);
+	turns_look(&t);
+	assert_false(turns_known(&t));
+	turns_begin(&t);
+	assert_false(turns_known(&t));
+}
+
+static void nothing_is_known_before_a_span_begins(void **state)
+{
+	struct turns t = planned();
+
+	assert_false(turns_known(&t));
+	turns_begin(&t);
+	assert_false(turns_known(&t));
+	look(&t, 1, 100);
+	assert_false(turns_known(&t));
+}
+
+static void what_does_not_count_is_not_believed(void **state)
+{
+	struct turns t = begun();
+
+	for (uint64_t i = 0; i < 64; i++) {
+		look(&t, i % 2 + 1, 100);
+		turns_begin(&t);
+	}
+	look(&t, 2, 100);
+	assert_false(turns_known(&t));
+	/* Not even after that. */
+	turns_begin(&t);
+	assert_false(turns_known(&t));
+}
+
+static void so_many_holders_are_remembered_and_no_more(void **state)
+{
+	struct turns t = begun();
+
+	for (uint64_t i = 1; i < TURNS_HOLDERS; i++)
+		look(&t, 1 + i, 100 + i);
+	assert_true(turns_known(&t));
+	assert_true(turns_held(&t, TURNS_HOLDERS));
+	look(&t, 1000, 100 + TURNS_HOLDERS);
+	assert_false(turns_known(&t));
+}
+
+static void a_gil_of_several_interpreters_and_none_tell_nothing(void **state)
+{
+	struct target target = target_of(true);
+	struct turns t = begun();
+	struct memory_range ranges[TURNS_RANGES];
+
+	t.shared = true;
+	assert_false(turns_known(&t));
+	turns_plan(&t, &target, &interp);
+	assert_int_equal(turns_ranges(&t, ranges), 0);
+	target = target_of(false);
+	target.layout.gil.switches = ABSENT;
+	turns_plan(&t, &target, &interp);
+	assert_int_equal(turns_ranges(&t, ranges), 0);
+	turns_look(&t);
+	turns_begin(&t);
+	assert_false(turns_known(&t));
+}
+
+static void a_plan_made_again_keeps_what_is_known_of_the_same_gil(void **state)
+{
+	const struct interpreter_info other = {.gil = GIL + 0x1000};
+	struct target target = target_of(false);
+	struct turns t = begun();
+
+	turns_plan(&t, &target, &interp);
+	assert_true(turns_known(&t));
+	turns_plan(&t, &target, &other);
+	assert_false(turns_known(&t));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(while_nobody_took_it_only_the_holder_can_have_run),
+		cmocka_unit_test(who_took_it_once_between_two_looks_is_known),
+		cmocka_unit_test(who_took_it_between_others_is_not),
+		cmocka_unit_test(a_look_at_what_changes_tells_nothing),
+		cmocka_unit_test(what_cannot_be_read_tells_nothing),
+		cmocka_unit_test(nothing_is_known_before_a_span_begins),
+		cmocka_unit_test(what_does_not_count_is_not_believed),
+		cmocka_unit_test(so_many_holders_are_remembered_and_no_more),
+		cmocka_unit_test(a_gil_of_several_interpreters_and_none_tell_nothing),
+		cmocka_unit_test(a_plan_made_again_keeps_what_is_known_of_the_same_gil),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
