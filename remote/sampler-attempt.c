@@ -484,8 +484,9 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 		}
 		if (!a.looked)
 			judge_task(s, th, &a);
-		/* A thread that starts or ends changes the links of its neighbours. */
-		if (s->options.all_threads && !roster_same_links(&s->who, th))
+		/* A thread that starts or ends changes the links of its neighbours. (Those who
+		 * stood were not read; it is read itself.) */
+		if (s->options.all_threads && !th->stood && !roster_same_links(&s->who, th))
 			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */

@@ -123,25 +123,27 @@ def cpu(bench):
 def threads(bench):
     """1, 10, 100 and 1,000 threads at 100 Hz, all but ten asleep (needs 3.15)"""
     table = bench.table("Many threads, all but ten asleep, -a at 100 Hz (3.15)",
-                        "threads", "sampler CPU", "us/thread", "one iovec", "ratio", "KB/tick",
-                        "calls/tick", "missed", "memory MB", "Tachyon CPU", "failed", "MB")
+                        "threads", "sampler CPU", "us/thread", "one iovec", "ratio", "with stack",
+                        "KB/tick", "calls/tick", "missed", "memory MB", "Tachyon CPU", "failed", "MB")
     ours, tachyon, entry = bench.pyprof(), bench.tachyon(), interpreter("3.15")
     seconds = 3 if bench.quick else 10
     ticks = {}  # us of a tick: ours, and of reading each thread's words
     for n in (1, 10, 100, 1000):
         with Target(entry, "bench_threads.py", n, min(n, 10)) as t:
             measures = {"pyprof": lambda: ours.record(t, 100, seconds, all_threads=True),
-                        "raw": lambda: raw_reads(bench, t.pid, "--words", 100)}
+                        "raw": lambda: raw_reads(bench, t.pid, "--words", 100),
+                        "stacks": lambda: raw_reads(bench, t.pid, "--stacks", 100)}
             if tachyon:
                 measures["Tachyon"] = lambda: tachyon.record(t, 100, seconds, all_threads=True)
             r = Rounds(bench.rounds, **measures)
         a = r.median("pyprof", lambda x: x.totals["sampler_cpu_ns"] / x.totals["ticks"] / n / 1e3)
         b = r.median("raw", lambda x: x["cpu_ns"] / x["reads"] / n / 1e3)
+        c = r.median("stacks", lambda x: x["cpu_ns"] / x["reads"] / n / 1e3)
         of = lambda f: r.median("pyprof", f)  # noqa: E731
-        if a and b:
-            ticks[n] = a * n, b * n
+        if a and b and c:
+            ticks[n] = a * n, b * n, c * n
         table.row(n, percent(of(lambda x: x.own_cpu), 2), number(a, 2), number(b, 2), ratio(a, b),
-                  number(of(lambda x: x.totals["bytes"] / x.totals["ticks"] / 1e3), 1),
+                  number(c, 2), number(of(lambda x: x.totals["bytes"] / x.totals["ticks"] / 1e3), 1),
                   number(of(lambda x: x.totals["calls"] / x.totals["ticks"]), 1),
                   percent(of(lambda x: x.missed)), number(of(lambda x: x.memory / 1e6), 1),
                   *([percent(r.median("Tachyon", lambda x: x.cpu), 1),
@@ -151,11 +153,13 @@ def threads(bench):
         for name, reason in r.failures.items():
             table.note(f"{n} threads: {name}: {reason}")
     if 10 in ticks and 1000 in ticks:
-        ours_each, raw_each = ((ticks[1000][i] - ticks[10][i]) / 990 for i in (0, 1))
+        ours_each, raw_each, stack_each = ((a - b) / 990 for a, b in zip(ticks[1000], ticks[10]))
         table.note(f"each of the 990 threads asleep: {ours_each:.2f} us a tick, one iovec "
-                   f"{raw_each:.2f} us: {ratio(ours_each, raw_each)}")
+                   f"{raw_each:.2f} us: {ratio(ours_each, raw_each)}; to read its stack as well "
+                   f"{stack_each:.2f} us: {ratio(ours_each, stack_each)}")
     table.note("us/thread: CPU of one tick, shared among the threads. One iovec: the same for a loop "
-               "that reads each thread's words at 100 Hz. Memory: all processes but the client.")
+               "that reads each thread's words at 100 Hz; with stack: and what it uses of its "
+               "datastack, as another range. Memory: all processes but the client.")
 
 
 def dump(bench):

@@ -112,8 +112,9 @@ class Timed(pyprof_reader.Stream):
             self.__dict__.setdefault("each", []).append((time_ * unit, name, known[stack]))
 
 
-@pytest.mark.parametrize("busy", [0, 2])
-@pytest.mark.parametrize("rate", [100, 1000])
+@pytest.mark.parametrize("interpreter", ["3.8", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"],
+                         indirect=True)
+@pytest.mark.parametrize("rate,busy", [(100, 2), (1000, 0)])
 def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
         interpreter, start, workdir, monkeypatch, rate, busy):
     """Of many that rest, all but those who ran: each knows where it is at each instant."""
@@ -121,7 +122,7 @@ def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
     target = start(interpreter, "turns.py", 60, busy)
     began, span, step = map(float, target.expect("ready").split())
     out = os.path.join(workdir, "out.pyprof")
-    pyprof("attach", "-a", "-r", rate, "-d", 2, "--binary", "-o", out, target.pid, check=True)
+    pyprof("attach", "-a", "-r", rate, "-d", 1, "--binary", "-o", out, target.pid, check=True)
     with open(out, "rb") as f:
         ((stream,), _) = pyprof_reader.read(f.read())
     with open(os.path.join(TARGETS, "turns.py"), encoding="utf-8") as f:
@@ -139,7 +140,7 @@ def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
             good = where == [("even", "odd")[int(turn) % 2]]
             right, wrong = right + good, wrong + (not good)
     print(right, wrong, stream.statistics)
-    assert right > 60 * rate * 0.5
+    assert right > 60 * rate * 0.2
     assert wrong < 0.001 * right
 
 
