@@ -1,9 +1,11 @@
 """Threads that sleep in turn below two calls of the same function, each at its own instants.
 
 usage: turns.py THREADS BUSY
-Thread "turn-I" began a span of SPAN seconds at START + I * STEP of CLOCK_MONOTONIC, and one after
-the other since; in those of even number it sleeps in one place, in the others in the other. BUSY
-threads compute meanwhile. Prints "ready START SPAN STEP"."""
+Thread "turn-I" begins a span of SPAN seconds I * STEP seconds after the start, and one after the
+other since; in those of even number it sleeps in one place, in the others in the other. BUSY threads
+compute meanwhile. Prints "ready", and after a line of input a list for each thread of what it did
+as JSON: when it came to a place, in seconds of CLOCK_MONOTONIC, and the number of its span."""
+import json
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ import time
 THREADS, BUSY = int(sys.argv[1]), int(sys.argv[2])
 SPAN = 0.25
 STEP = 2 * SPAN / THREADS
+came = [[] for _ in range(THREADS)]
 START = time.monotonic()
 threading.stack_size(256 << 10)
 
@@ -24,9 +27,11 @@ def under(until):
     nap(until)
 
 
-def over(begin):
+def over(begin, places):
     while True:
-        turn = (time.monotonic() - begin) // SPAN
+        now = time.monotonic()
+        turn = (now - begin) // SPAN
+        places.append((now, turn))
         if turn % 2 == 0:
             under(begin + (turn + 1) * SPAN)  # even
         else:
@@ -39,8 +44,10 @@ def compute():
 
 
 for i in range(THREADS):
-    threading.Thread(target=over, args=(START + i * STEP,), name=f"turn-{i}", daemon=True).start()
+    threading.Thread(target=over, args=(START + i * STEP, came[i]), name=f"turn-{i}",
+                     daemon=True).start()
 for i in range(BUSY):
     threading.Thread(target=compute, daemon=True).start()
-print("ready", START, SPAN, STEP, flush=True)
-threading.Event().wait()
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps(came), flush=True)
