@@ -24,6 +24,7 @@
 #include "formats/stream.h"
 #include "remote/hand.h"
 #include "remote/sampler.h"
+#include "remote/slice.h"
 #include "remote/target.h"
 #include "remote/tasks.h"
 
@@ -759,6 +760,8 @@ void reader_main(const struct reader_setup *setup)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot start a thread: %s", strerror(-e));
+	/* This thread samples. */
+	(void)slice_shorten();
 	e = cage_lock(setup->pid, r->hand ? hand_tid(r->hand) : 0);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot load the seccomp filter: %s", strerror(-e));
