@@ -60,6 +60,7 @@ struct monitor {
 	pid_t reader;
 	int control, in, stop;
 	bool ready, ended, exec_seen;
+	bool exec_told; /* the reader, which had not seen it */
 	uint64_t exited_at, kill_at;
 	size_t piece_at, piece_len;
 	char piece[PIECE_SIZE];
@@ -322,7 +323,7 @@ static int start_reader(struct monitor *m, uint64_t wait_ns)
 	m->control = control[0];
 	m->in = data[0];
 	control[0] = data[0] = -1;
-	m->ready = m->ended = m->exec_seen = false;
+	m->ready = m->ended = m->exec_seen = m->exec_told = false;
 	m->exited_at = m->kill_at = NEVER;
 	m->piece_at = m->piece_len = 0;
 out:
@@ -353,11 +354,36 @@ static int reap_reader(struct monitor *m)
 	return status;
 }
 
-static void stop_reader(const struct monitor *m)
+static void stop_reader(const struct monitor *m, uint64_t why)
 {
-	const uint64_t one = 1;
+	(void)!write(m->stop, &why, sizeof(why));
+}
 
-	(void)!write(m->stop, &one, sizeof(one));
+/* An image of the process, and not that which was opened: no process that is just ending. */
+static bool other_image_answers(const struct monitor *m)
+{
+	char path[64], c;
+	bool answers;
+	int fd;
+
+	if (image_answers(m))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)m->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	answers = fd >= 0 && pread(fd, &c, 1, 0) != 0 && pid_holds(m);
+	close_fd(&fd);
+	return answers;
+}
+
+/* Where a program executes itself and lies where it lay before, as programs at fixed addresses do,
+ * the reader sees no difference: to it threads have come and gone. But it is another program, which
+ * nothing is opened of for this reader, and which gets one of its own. */
+static void watch_for_exec(struct monitor *m)
+{
+	if (!m->ready || m->exec_told || !other_image_answers(m))
+		return;
+	m->exec_told = true;
+	stop_reader(m, READER_STOP_EXEC);
 }
 
 /* Opens for the reader, as long as the process is the one, and the program the one, that it is
@@ -444,6 +470,7 @@ static bool hear_reader(struct monitor *m)
 			return false;
 		}
 		answer_open(m, &q);
+		watch_for_exec(m);
 		return true;
 	case READER_READY:
 		if (m->ready)
@@ -467,7 +494,7 @@ static bool hear_reader(struct monitor *m)
 		return false;
 	case READER_ENDED:
 		m->ended = true;
-		m->exec_seen = q.end == READER_END_EXEC;
+		m->exec_seen = q.end == READER_END_EXEC || m->exec_told;
 		return true;
 	}
 	return false;
@@ -488,6 +515,7 @@ static bool take_piece(struct monitor *m)
 		kill_reader(m);
 		return false;
 	}
+	watch_for_exec(m);
 	m->piece_at = 0;
 	m->piece_len = (size_t)n;
 	return true;
@@ -518,7 +546,7 @@ static bool hear_client(struct monitor *m)
 	if (n < 0)
 		return false;
 	m->stopping = true;
-	stop_reader(m);
+	stop_reader(m, READER_STOP);
 	return true;
 }
 
@@ -536,7 +564,7 @@ static int watch_clock(struct monitor *m)
 		uint64_t kill_at = m->exited_at + EXITED_KILL_NS;
 
 		if (now >= stop_at)
-			stop_reader(m);
+			stop_reader(m, READER_STOP);
 		else if (stop_at < next)
 			next = stop_at;
 		if (now >= kill_at && m->piece_at == m->piece_len)
@@ -551,7 +579,7 @@ static void lose_client(struct monitor *m, bool *ret_gone)
 {
 	*ret_gone = m->stopping = true;
 	m->piece_at = m->piece_len = 0;
-	stop_reader(m);
+	stop_reader(m, READER_STOP);
 	m->kill_at = now_ns() + VANISHED_GRACE_NS;
 }
 

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+import pyprof_reader
+from pyprof_reader import CPU_TIME_KNOWN
 from support import (PYPROF, TARGETS, collapsed, counts, leaf_counts, leaf_shares, pyprof, pythons,
                      state, undisturbed, wait_for)
 
@@ -144,6 +146,23 @@ def test_recording_goes_on_over_an_exec(interpreter, start):
     assert target.process.wait(30) == 0
     found = leaf_counts(collapsed(result.out))
     assert found["life_1"] > 200 and found["life_2"] > 200
+
+
+@pytest.mark.parametrize("interpreter", ["3.11", "3.14"], indirect=True)
+def test_program_that_executes_itself_at_the_same_addresses_is_another_one(interpreter, start, workdir):
+    """As Debian's interpreters do. To the reader nothing changes but the threads."""
+    out = os.path.join(workdir, "out.pyprof")
+    target = start(interpreter, "lives.py", 1, interpreter["exe"], os.path.join(TARGETS, "lives.py"), 2)
+    target.expect("life")
+    pyprof("attach", "--binary", "-o", out, target.pid, check=True)
+    with open(out, "rb") as f:
+        streams, _ = pyprof_reader.read(f.read())
+    assert [s.summary["end"] for s in streams] == ["exec", "target exited"]
+    for stream, name in zip(streams, ["life_1", "life_2"]):
+        asked = sum(n for state, n in stream.states.items() if state & CPU_TIME_KNOWN)
+        assert asked > 0.9 * stream.samples > 200, (name, stream.states)
+    found = leaf_counts(collapsed(pyprof("replay", "--mode", "cpu", "--collapsed", "-o", "-", out).out))
+    assert found["life_1"] > 50 and found["life_2"] > 50, found
 
 
 def test_recording_ends_well_when_the_target_becomes_no_python(python3, start):
