@@ -185,6 +185,21 @@ def test_run_samples_a_script_from_its_first_to_its_last_line(interpreter, workd
         assert "life_1" in f.read()
 
 
+@pytest.mark.parametrize("interpreter", SOME, indirect=True)
+def test_threads_have_their_names_from_their_beginning(interpreter):
+    """Also where threading is imported long after the first look for it, and all at once."""
+    result = pyprof("run", "-a", "--collapsed", "-o", "-", "--thread", "late-*", "--",
+                    *pythons.command(interpreter, [os.path.join(TARGETS, "late_threads.py")]), check=True)
+    samples = {}
+    for tid, _, count in collapsed(result.out):
+        samples[tid] = samples.get(tid, 0) + count
+    # 250 each: what of them is before the name does not count as of it.
+    assert len(samples) == 8 and min(samples.values()) > 180, (samples, result.err)
+    main = pyprof("run", "-a", "--collapsed", "-o", "-", "--thread", "MainThread", "--",
+                  *pythons.command(interpreter, [os.path.join(TARGETS, "late_threads.py")]), check=True)
+    assert sum(count for _, _, count in collapsed(main.out)) > 200, main
+
+
 # ---- run: what passes through ----
 
 def run_code(code, *options, **more):
