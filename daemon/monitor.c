@@ -56,6 +56,7 @@ struct monitor {
 	uint64_t end_ns; /* when the duration is over, once there was a first sample; or NEVER */
 	bool replied;	 /* the client knows how it stands: what follows is the recording */
 	bool stopping;	 /* the client wants the end */
+	bool waiting;	 /* the process may have been no Python yet */
 	/* The reader of the present image, and what of it is under way. */
 	pid_t reader;
 	int control, in, stop;
@@ -196,6 +197,12 @@ static bool policy_permits(struct monitor *m, const char **ret_why)
 	return policy_allows(m->peer.uid, m->peer.gid, m->peer.user_namespace, &process, ret_why);
 }
 
+static void refuse_ended(struct monitor *m)
+{
+	refuse(m, STATUS_TARGET_ENDED, "process %d ended before there was anything to show%s",
+	       m->request.pid, m->waiting ? ": it was no Python, or a very short one" : "");
+}
+
 static char target_state(const struct monitor *m)
 {
 	char path[64], text[1024], state = 0;
@@ -228,9 +235,7 @@ static bool open_image(struct monitor *m)
 		m->mem = open(path, O_RDONLY | O_CLOEXEC);
 		e = m->mem < 0 ? errno : 0;
 		if (target_exited(m) || target_state(m) == 'Z') {
-			refuse(m, STATUS_TARGET_ENDED,
-			       "process %d ended before there was anything to show",
-			       m->request.pid);
+			refuse_ended(m);
 			return false;
 		}
 		if (!policy_permits(m, &why)) {
@@ -648,8 +653,7 @@ static enum outcome serve_image(struct monitor *m, uint64_t wait_ns)
 	if (m->exec_seen && !m->stopping && !target_exited(m))
 		return NEXT_IMAGE;
 	if (target_exited(m))
-		refuse(m, STATUS_TARGET_ENDED, "process %d ended before there was anything to show",
-		       m->request.pid);
+		refuse_ended(m);
 	if (WIFSIGNALED(status))
 		refuse(m, STATUS_FAILED, "the reading process was ended by signal %d (%s)",
 		       WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -662,6 +666,7 @@ static void serve(struct monitor *m)
 	bool waiting = m->request.flags & PROTOCOL_WAIT, told = false;
 	uint64_t duration = m->request.duration_ns, wait_ns = waiting ? NEVER : 0;
 
+	m->waiting = waiting;
 	while (open_image(m)) {
 		if (serve_image(m, told && wait_ns == NEVER ? NEVER - 1 : wait_ns) != NEXT_IMAGE)
 			return;
