@@ -22,6 +22,7 @@
 #include "daemon/protocol.h"
 #include "daemon/reader.h"
 #include "remote/proc.h"
+#include "remote/slice.h"
 
 #define SECOND		   1000000000ull
 #define MILLISECOND	   1000000ull
@@ -747,6 +748,8 @@ int monitor_main(int client, bool for_peer)
 	}
 	if (for_peer && (!m->request.chunk_ns || m->request.chunk_ns > PEER_CHUNK_NS))
 		m->request.chunk_ns = PEER_CHUNK_NS;
+	/* The reader waits for what is opened for it, and misses samples meanwhile. */
+	(void)slice_shorten();
 	permission_self("/proc", &m->self);
 	learn_host(m);
 	if (find_process(m))

@@ -11,9 +11,9 @@
 #define RELIST_NS 1000000000u /* a thread that we do not follow may have gone */
 /* threading registers a thread after its state exists: it is looked for again, each time after
  * twice as long. A look takes longer the more threads there are. */
-#define NAME_RETRY_NS	     5000000u
+#define NAME_RETRY_NS	     1000000u
 #define NAME_RETRY_THREAD_NS 100000u
-#define NAME_RETRIES	     6
+#define NAME_RETRIES	     8
 /* Right after a fork the child's thread states are its parent's threads, until the interpreter has
  * tidied up: who is no task of this process is looked for again, for as long. */
 #define STRAY_NS 1000000000u

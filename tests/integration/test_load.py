@@ -83,7 +83,8 @@ def test_sampler_that_shares_a_cpu_with_its_target_has_its_turn_soon(start):
         # The session's monitor, and the reader, whose first thread samples.
         (monitor,) = wait_for(lambda: children(client.pid), "the monitor")
         (reader,) = wait_for(lambda: children(monitor), "the reader")
-        wait_for(lambda: slice_ns(reader) == 100000, "the short slice")
+        # The sampler waits for what the monitor opens.
+        wait_for(lambda: slice_ns(reader) == slice_ns(monitor) == 100000, "the short slices")
         assert slice_ns(client.pid) == slice_ns(os.getpid())
     finally:
         client.kill()
