@@ -58,8 +58,11 @@ int main(int argc, char **argv)
 	}
 	command = find_command(argv[1]);
 	if (!command) {
-		message("unknown %s %s; see: pyprof -h", argv[1][0] == '-' ? "option" : "command",
-			message_text(argv[1]));
+		if (argv[1][0] == '-')
+			message("options follow a command, and %s is before it; see: pyprof -h",
+				message_text(argv[1]));
+		else
+			message("unknown command %s; see: pyprof -h", message_text(argv[1]));
 		return STATUS_USAGE;
 	}
 	status = options_parse(&options, command, argc - 1, argv + 1);

@@ -167,6 +167,7 @@ static void say_limits(const struct options *o, const struct model *m, bool reco
 /* What a profile of tasks leaves out. */
 static void say_tasks(const struct options *o, const struct model *m)
 {
+	bool waiting = o->async_mode_given && !o->async_running;
 	uint64_t samples = 0, none = 0;
 
 	if (!o->async_aware)
@@ -177,9 +178,11 @@ static void say_tasks(const struct options *o, const struct model *m)
 	}
 	if (none)
 		message("%llu of %llu samples are of no task, as of an event loop that waits: they "
-			"are left out",
-			(unsigned long long)none, (unsigned long long)samples);
-	if (m->mode != MODE_WALL && o->async_mode_given && !o->async_running)
+			"are left out%s",
+			(unsigned long long)none, (unsigned long long)samples,
+			m->mode == MODE_WALL && !waiting ? "; --async-mode all shows what waits"
+							 : "");
+	if (m->mode != MODE_WALL && waiting)
 		message("tasks that wait have no part in mode %s: only those that run are shown",
 			mode_names[m->mode]);
 }

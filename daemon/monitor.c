@@ -22,6 +22,7 @@
 #include "daemon/protocol.h"
 #include "daemon/reader.h"
 #include "remote/proc.h"
+#include "remote/slice.h"
 
 #define SECOND		   1000000000ull
 #define MILLISECOND	   1000000ull
@@ -56,10 +57,12 @@ struct monitor {
 	uint64_t end_ns; /* when the duration is over, once there was a first sample; or NEVER */
 	bool replied;	 /* the client knows how it stands: what follows is the recording */
 	bool stopping;	 /* the client wants the end */
+	bool waiting;	 /* the process may have been no Python yet */
 	/* The reader of the present image, and what of it is under way. */
 	pid_t reader;
 	int control, in, stop;
 	bool ready, ended, exec_seen;
+	bool exec_told; /* the reader, which had not seen it */
 	uint64_t exited_at, kill_at;
 	size_t piece_at, piece_len;
 	char piece[PIECE_SIZE];
@@ -195,6 +198,12 @@ static bool policy_permits(struct monitor *m, const char **ret_why)
 	return policy_allows(m->peer.uid, m->peer.gid, m->peer.user_namespace, &process, ret_why);
 }
 
+static void refuse_ended(struct monitor *m)
+{
+	refuse(m, STATUS_TARGET_ENDED, "process %d ended before there was anything to show%s",
+	       m->request.pid, m->waiting ? ": it was no Python, or a very short one" : "");
+}
+
 static char target_state(const struct monitor *m)
 {
 	char path[64], text[1024], state = 0;
@@ -227,9 +236,7 @@ static bool open_image(struct monitor *m)
 		m->mem = open(path, O_RDONLY | O_CLOEXEC);
 		e = m->mem < 0 ? errno : 0;
 		if (target_exited(m) || target_state(m) == 'Z') {
-			refuse(m, STATUS_TARGET_ENDED,
-			       "process %d ended before there was anything to show",
-			       m->request.pid);
+			refuse_ended(m);
 			return false;
 		}
 		if (!policy_permits(m, &why)) {
@@ -322,7 +329,7 @@ static int start_reader(struct monitor *m, uint64_t wait_ns)
 	m->control = control[0];
 	m->in = data[0];
 	control[0] = data[0] = -1;
-	m->ready = m->ended = m->exec_seen = false;
+	m->ready = m->ended = m->exec_seen = m->exec_told = false;
 	m->exited_at = m->kill_at = NEVER;
 	m->piece_at = m->piece_len = 0;
 out:
@@ -353,11 +360,36 @@ static int reap_reader(struct monitor *m)
 	return status;
 }
 
-static void stop_reader(const struct monitor *m)
+static void stop_reader(const struct monitor *m, uint64_t why)
 {
-	const uint64_t one = 1;
+	(void)!write(m->stop, &why, sizeof(why));
+}
 
-	(void)!write(m->stop, &one, sizeof(one));
+/* An image of the process, and not that which was opened: no process that is just ending. */
+static bool other_image_answers(const struct monitor *m)
+{
+	char path[64], c;
+	bool answers;
+	int fd;
+
+	if (image_answers(m))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)m->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	answers = fd >= 0 && pread(fd, &c, 1, 0) != 0 && pid_holds(m);
+	close_fd(&fd);
+	return answers;
+}
+
+/* Where a program executes itself and lies where it lay before, as programs at fixed addresses do,
+ * the reader sees no difference: to it threads have come and gone. But it is another program, which
+ * nothing is opened of for this reader, and which gets one of its own. */
+static void watch_for_exec(struct monitor *m)
+{
+	if (!m->ready || m->exec_told || !other_image_answers(m))
+		return;
+	m->exec_told = true;
+	stop_reader(m, READER_STOP_EXEC);
 }
 
 /* Opens for the reader, as long as the process is the one, and the program the one, that it is
@@ -444,6 +476,7 @@ static bool hear_reader(struct monitor *m)
 			return false;
 		}
 		answer_open(m, &q);
+		watch_for_exec(m);
 		return true;
 	case READER_READY:
 		if (m->ready)
@@ -467,7 +500,7 @@ static bool hear_reader(struct monitor *m)
 		return false;
 	case READER_ENDED:
 		m->ended = true;
-		m->exec_seen = q.end == READER_END_EXEC;
+		m->exec_seen = q.end == READER_END_EXEC || m->exec_told;
 		return true;
 	}
 	return false;
@@ -488,6 +521,7 @@ static bool take_piece(struct monitor *m)
 		kill_reader(m);
 		return false;
 	}
+	watch_for_exec(m);
 	m->piece_at = 0;
 	m->piece_len = (size_t)n;
 	return true;
@@ -518,7 +552,7 @@ static bool hear_client(struct monitor *m)
 	if (n < 0)
 		return false;
 	m->stopping = true;
-	stop_reader(m);
+	stop_reader(m, READER_STOP);
 	return true;
 }
 
@@ -536,7 +570,7 @@ static int watch_clock(struct monitor *m)
 		uint64_t kill_at = m->exited_at + EXITED_KILL_NS;
 
 		if (now >= stop_at)
-			stop_reader(m);
+			stop_reader(m, READER_STOP);
 		else if (stop_at < next)
 			next = stop_at;
 		if (now >= kill_at && m->piece_at == m->piece_len)
@@ -551,7 +585,7 @@ static void lose_client(struct monitor *m, bool *ret_gone)
 {
 	*ret_gone = m->stopping = true;
 	m->piece_at = m->piece_len = 0;
-	stop_reader(m);
+	stop_reader(m, READER_STOP);
 	m->kill_at = now_ns() + VANISHED_GRACE_NS;
 }
 
@@ -620,8 +654,7 @@ static enum outcome serve_image(struct monitor *m, uint64_t wait_ns)
 	if (m->exec_seen && !m->stopping && !target_exited(m))
 		return NEXT_IMAGE;
 	if (target_exited(m))
-		refuse(m, STATUS_TARGET_ENDED, "process %d ended before there was anything to show",
-		       m->request.pid);
+		refuse_ended(m);
 	if (WIFSIGNALED(status))
 		refuse(m, STATUS_FAILED, "the reading process was ended by signal %d (%s)",
 		       WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -634,6 +667,7 @@ static void serve(struct monitor *m)
 	bool waiting = m->request.flags & PROTOCOL_WAIT, told = false;
 	uint64_t duration = m->request.duration_ns, wait_ns = waiting ? NEVER : 0;
 
+	m->waiting = waiting;
 	while (open_image(m)) {
 		if (serve_image(m, told && wait_ns == NEVER ? NEVER - 1 : wait_ns) != NEXT_IMAGE)
 			return;
@@ -714,6 +748,8 @@ int monitor_main(int client, bool for_peer)
 	}
 	if (for_peer && (!m->request.chunk_ns || m->request.chunk_ns > PEER_CHUNK_NS))
 		m->request.chunk_ns = PEER_CHUNK_NS;
+	/* The reader waits for what is opened for it, and misses samples meanwhile. */
+	(void)slice_shorten();
 	permission_self("/proc", &m->self);
 	learn_host(m);
 	if (find_process(m))

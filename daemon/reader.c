@@ -24,6 +24,7 @@
 #include "formats/stream.h"
 #include "remote/hand.h"
 #include "remote/sampler.h"
+#include "remote/slice.h"
 #include "remote/target.h"
 #include "remote/tasks.h"
 
@@ -56,6 +57,7 @@ struct reader {
 	int wake;		       /* eventfd: the encoder shall look */
 	uint64_t next_statistics_ns;
 	_Atomic bool stop;     /* the recording shall end */
+	_Atomic bool execed;   /* because the process executed another program */
 	_Atomic bool encoding; /* sampler and writer are there */
 	_Atomic bool sampled;  /* nothing more comes into the ring */
 };
@@ -430,14 +432,17 @@ static void encoder_wait(struct reader *r)
 	const struct timespec timeout = {0, (long)ENCODER_SLEEP_NS};
 	uint64_t value;
 
-	/* Once stopped it stays readable: no need to hear it again. */
+	/* Once is enough. */
 	if (r->stop)
 		fds[0].fd = -1;
 	/* Before there is anything to encode only the two descriptors matter. */
 	if (ppoll(fds, 2, r->encoding ? &timeout : NULL, NULL) <= 0)
 		return;
-	if (fds[0].revents)
+	if (fds[0].revents) {
+		if (read(r->setup->stop, &value, sizeof(value)) == sizeof(value))
+			r->execed = value >= READER_STOP_EXEC;
 		r->stop = true;
+	}
 	if (fds[1].revents)
 		(void)!read(r->wake, &value, sizeof(value));
 }
@@ -722,6 +727,8 @@ static enum reader_end run(struct reader *r, pthread_t encoder)
 	r->encoding = true;
 	wake_encoder(r);
 	end = sampler_run(r->sampler, &r->stop);
+	if (end == SAMPLER_STOPPED && r->execed)
+		end = SAMPLER_EXECED;
 	snprintf(r->summary.end, sizeof(r->summary.end), "%s", ends[end]);
 	if (end == SAMPLER_MEMORY)
 		snprintf(r->summary.detail, sizeof(r->summary.detail), "out of memory");
@@ -759,6 +766,8 @@ void reader_main(const struct reader_setup *setup)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot start a thread: %s", strerror(-e));
+	/* This thread samples. */
+	(void)slice_shorten();
 	e = cage_lock(setup->pid, r->hand ? hand_tid(r->hand) : 0);
 	if (e < 0)
 		fail(r, STATUS_FAILED, "cannot load the seccomp filter: %s", strerror(-e));

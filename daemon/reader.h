@@ -27,6 +27,10 @@ struct reader_message {
 	char text[PROTOCOL_TEXT_SIZE];
 };
 
+/* What is written to reader_setup.stop: why the recording shall end. */
+#define READER_STOP	 UINT64_C(1)
+#define READER_STOP_EXEC (UINT64_C(1) << 32) /* the process executed another program */
+
 struct monitor_answer {
 	int32_t status; /* 0, and a descriptor comes with it; or -errno */
 };
@@ -38,7 +42,7 @@ struct reader_setup {
 	pid_t monitor;	  /* our parent */
 	int control;	  /* SOCK_SEQPACKET */
 	int out;	  /* the recording is written here */
-	int stop;	  /* eventfd: readable when the recording shall end */
+	int stop;	  /* eventfd: readable when the recording shall end, READER_STOP */
 	int cmdline;	  /* /proc/PID/cmdline, or -1 */
 	uint64_t wait_ns; /* how long a process that is no Python yet may take to become one */
 	char host[256], boot_id[40];

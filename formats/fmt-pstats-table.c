@@ -214,7 +214,12 @@ static void put_table(const struct table_writer *w, const struct row *const *row
 	cumulative = unit_of(most_cumulative);
 	snprintf(tottime, sizeof(tottime), "tottime (%s)", unit.name);
 	snprintf(cumtime, sizeof(cumtime), "cumtime (%s)", cumulative.name);
-	fprintf(w->out, "%sProfile Stats:%s\n", blue, reset);
+	/* In another mode all figures are of its samples only. */
+	if (w->m->mode > MODE_WALL && w->m->mode < MODE_COUNT)
+		fprintf(w->out, "%sProfile Stats (Mode: %s):%s\n", blue, mode_names[w->m->mode],
+			reset);
+	else
+		fprintf(w->out, "%sProfile Stats:%s\n", blue, reset);
 	/* The Greek letter is two bytes and one column. */
 	fprintf(w->out, "%s%15s%s  %s%8s%s  %s%*s%s  %s%8s%s  %s%*s%s  %s%s%s\n", blue, "nsamples",
 		reset, blue, "sample%", reset, blue, unit.scale == 1e6 ? 13 : 12, tottime, reset,

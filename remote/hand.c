@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "remote/latency.h"
+#include "remote/slice.h"
 
 #define ENTRY_NS 15000	/* from the call to the hand's first instruction, until it was measured */
 #define SPIN_NS	 100000 /* a hand that has begun later is waited for with our CPU given up */
-#define SLICE_NS 100000 /* the shortest that the scheduler allows: it then runs sooner */
 #define STACK	 (256u << 10)
 
 struct hand {
@@ -31,15 +31,6 @@ struct hand {
 	uint64_t began_ns, ended_ns;
 	_Alignas(64) _Atomic uint32_t asked; /* odd: the hand shall end */
 	_Alignas(64) _Atomic uint32_t done;
-};
-
-/* Of linux/sched/types.h, which clashes with sched.h. */
-struct attributes {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
 };
 
 static uint64_t now_ns(void)
@@ -68,11 +59,7 @@ static void *hand_main(void *arg)
 	uint32_t seen = 0;
 
 	h->prompt = sched_getscheduler(0) != SCHED_OTHER;
-	if (!h->prompt) {
-		const struct attributes a = {.size = sizeof(a), .runtime = SLICE_NS};
-
-		(void)syscall(SYS_sched_setattr, 0, &a, 0);
-	}
+	(void)slice_shorten();
 	h->tid = (pid_t)syscall(SYS_gettid);
 	for (;;) {
 		uint32_t asked;

@@ -8,10 +8,13 @@
 #include "remote/array.h"
 #include "remote/sampler.h"
 
-#define RESCAN_NS     50000000u	  /* new interpreters, and threads where the links do not tell */
-#define RELIST_NS     1000000000u /* a thread that we do not follow may have gone */
-#define NAME_RETRY_NS 100000000u  /* threading registers a thread after its state exists */
-#define NAME_RETRIES  5
+#define RESCAN_NS 50000000u   /* new interpreters, and threads where the links do not tell */
+#define RELIST_NS 1000000000u /* a thread that we do not follow may have gone */
+/* threading registers a thread after its state exists: it is looked for again, each time after
+ * twice as long. A look takes longer the more threads there are. */
+#define NAME_RETRY_NS	     1000000u
+#define NAME_RETRY_THREAD_NS 100000u
+#define NAME_RETRIES	     8
 /* Right after a fork the child's thread states are its parent's threads, until the interpreter has
  * tidied up: who is no task of this process is looked for again, for as long. */
 #define STRAY_NS 1000000000u
@@ -129,6 +132,33 @@ static uint64_t kernel_tid(struct roster *who, const struct thread_info *info)
 	return tid;
 }
 
+/* When a thread without a name is looked for again. */
+static void name_later(const struct roster *who, struct thread *th,
+		       const struct thread_names *names, uint64_t now)
+{
+	uint64_t pause = NAME_RETRY_NS + who->n_threads * (uint64_t)NAME_RETRY_THREAD_NS;
+
+	if (th->named || th->name_tries == NAME_RETRIES)
+		th->name_due_ns = 0;
+	else if (!names->active)
+		th->name_due_ns = names->searched_ns + names->pause_ns;
+	else
+		th->name_due_ns = now + (pause << th->name_tries++);
+}
+
+static bool name_is_due(const struct thread *th, const struct thread_names *names, uint64_t now)
+{
+	/* Tried it was only where threading was there. */
+	return th->name_due_ns &&
+	       (now >= th->name_due_ns || (names->active && th->name_tries == 0));
+}
+
+static void note_name_due(struct roster *who, const struct thread *th)
+{
+	if (th->name_due_ns && (!who->names_due_ns || th->name_due_ns < who->names_due_ns))
+		who->names_due_ns = th->name_due_ns;
+}
+
 /* Puts a thread in the tables, under its name as far as it is known. */
 static int name_thread(struct roster *who, struct thread *th, uint64_t ns_tid, uint64_t now)
 {
@@ -136,17 +166,17 @@ static int name_thread(struct roster *who, struct thread *th, uint64_t ns_tid, u
 	struct table_thread t = {
 		.tid = ns_tid, .ident = th->ident, .interpreter = in->info.id, .main = th->main};
 	char name[1024];
-	size_t n;
+	size_t n = 0;
 
 	/* Once a scan is enough for all of its threads. */
 	if (in->names_ns != now) {
-		thread_names_read(&in->names, who->target, &in->info, now);
+		thread_names_read(&in->names, who->target, &in->info, now, !th->id);
 		in->names_ns = now;
 	}
-	n = thread_name(who->target, &in->names, th->ident, th->tid, name, sizeof(name),
-			&th->named);
-	if (!th->named && th->name_tries++ < NAME_RETRIES)
-		who->names_due_ns = now + NAME_RETRY_NS;
+	if (!th->id || in->names.active)
+		n = thread_name(who->target, &in->names, th->ident, th->tid, name, sizeof(name),
+				&th->named);
+	name_later(who, th, &in->names, now);
 	if (th->id && !th->named)
 		return 0;
 	t.name = n ? tables_string(who->tables, name, (uint32_t)n) : 0;
@@ -275,8 +305,9 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 		if (th) {
 			th->seen = true;
 			link_thread(th, list, i);
-			if (!th->named && th->name_tries < NAME_RETRIES)
+			if (name_is_due(th, &in->names, now))
 				r = name_thread(who, th, ns_tid, now);
+			note_name_due(who, th);
 			continue;
 		}
 		/* A thread that is just starting has no identity yet: it is looked for again. */
@@ -309,6 +340,7 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 		th->seen = true;
 		link_thread(th, list, i);
 		r = name_thread(who, th, ns_tid, now);
+		note_name_due(who, th);
 		if (r == 0)
 			r = add_thread(who, th);
 		if (r < 0)
@@ -473,12 +505,12 @@ static bool heads_changed(const struct roster *who)
 
 int roster_refresh(struct roster *who, uint64_t now_ns)
 {
-	bool all;
+	bool names_due = who->names_due_ns && now_ns >= who->names_due_ns, all;
 
-	if (!who->rescan && now_ns - who->scanned_ns <= RESCAN_NS && !heads_changed(who))
+	if (!who->rescan && !names_due && now_ns - who->scanned_ns <= RESCAN_NS &&
+	    !heads_changed(who))
 		return 0;
-	all = who->rescan || now_ns - who->listed_ns > RELIST_NS ||
-	      (who->names_due_ns && now_ns > who->names_due_ns);
+	all = who->rescan || now_ns - who->listed_ns > RELIST_NS || names_due;
 	who->rescan = false;
 	if (all) {
 		who->listed_ns = now_ns;

@@ -23,7 +23,8 @@ struct thread {
 	bool main, seen; /* seen: by the scan under way */
 	bool named;	 /* by threading */
 	unsigned name_tries;
-	uint64_t prev, next; /* its links, as scanned */
+	uint64_t name_due_ns; /* when it is asked for again; 0: no more */
+	uint64_t prev, next;  /* its links, as scanned */
 
 	struct walker *walker;
 	bool planned; /* where its frames stand is known */

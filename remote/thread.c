@@ -11,8 +11,10 @@
 #include "remote/array.h"
 #include "remote/object.h"
 
-#define MAX_TASKS      65536
-#define NAMES_RETRY_NS 1000000000ull /* threading may be imported later */
+#define MAX_TASKS 65536
+/* threading may be imported later: soon in a program that starts, else perhaps never. */
+#define SEARCH_FIRST_NS 10000000ull
+#define SEARCH_LAST_NS	1000000000ull
 
 static int read_word(const struct target *t, uint64_t addr, int32_t offset, uint64_t *ret)
 {
@@ -233,12 +235,15 @@ void thread_names_done(struct thread_names *names)
 }
 
 void thread_names_read(struct thread_names *names, const struct target *t,
-		       const struct interpreter_info *interp, uint64_t now_ns)
+		       const struct interpreter_info *interp, uint64_t now_ns, bool started)
 {
 	struct collect c = {t, names, 0};
 
 	if (!names->active &&
-	    (!names->searched_ns || now_ns - names->searched_ns > NAMES_RETRY_NS)) {
+	    now_ns - names->searched_ns >= (started ? SEARCH_FIRST_NS : names->pause_ns)) {
+		names->pause_ns = names->pause_ns ? names->pause_ns * 2 : SEARCH_FIRST_NS;
+		if (names->pause_ns > SEARCH_LAST_NS)
+			names->pause_ns = SEARCH_LAST_NS;
 		names->searched_ns = now_ns;
 		find_active(t, names, interp);
 	}

@@ -48,16 +48,18 @@ int thread_find_tid_offset(const struct target *t, const struct thread_info *thr
 /* What threading has named, in one interpreter: read at once, since there may be thousands. */
 struct thread_names {
 	uint64_t active;      /* address of threading._active; 0 not found */
-	uint64_t searched_ns; /* when it was last looked for */
+	uint64_t searched_ns; /* when it was last looked for, and how long not from then on */
+	uint64_t pause_ns;
 	struct named {
 		uint64_t ident, thread; /* of the Thread object */
 	} * named;			/* sorted by ident */
 	size_t n_named;
 };
 
-/* Reads which thread objects there are. Nothing is an error: a thread without a name has none. */
+/* Reads which thread objects there are. started: a thread has been, so that threading may be there
+ * by now. Nothing is an error: a thread without a name has none. */
 void thread_names_read(struct thread_names *names, const struct target *t,
-		       const struct interpreter_info *interp, uint64_t now_ns);
+		       const struct interpreter_info *interp, uint64_t now_ns, bool started);
 void thread_names_done(struct thread_names *names);
 
 /* The name that threading has for ident, else the kernel's (comm), as UTF-8 into buf: its length;

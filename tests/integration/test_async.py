@@ -107,8 +107,10 @@ def test_callbacks_are_of_no_task(name, start):
     target = start(find_interpreter(name), "async_examples.py", "none")
     target.expect("ready")
     result = attach(target.pid, "-d", "0.5")
-    assert result.status == 6 and "of no task" in result.err, result
-    shown = collapsed(attach(target.pid, "-d", "0.5", "--async-mode", "all", check=True).out)
+    assert result.status == 6 and "--async-mode all shows what waits" in result.err, result
+    waiting = attach(target.pid, "-d", "0.5", "--async-mode", "all", check=True)
+    assert "of no task" in waiting.err and "shows what waits" not in waiting.err
+    shown = collapsed(waiting.out)
     assert {tuple(tasks_of(s)) and tasks_of(s)[0][0] for _, s, _ in shown} == {"Task-1"}
     assert {s[-1][1] for _, s, _ in shown} == {"run_none"}
 

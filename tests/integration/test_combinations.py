@@ -37,7 +37,7 @@ def of_collapsed(path):
 def of_table(path):
     with open(path) as f:
         text = f.read()
-    assert text.startswith("Profile Stats:") and "nsamples" in text
+    assert text.startswith(("Profile Stats:", "Profile Stats (Mode: ")) and "nsamples" in text
 
 
 def of_pstats(path):

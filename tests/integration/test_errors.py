@@ -288,6 +288,8 @@ def test_value_that_makes_no_sense_is_a_usage_error(options, target):
     (["run", "--python", "", "x.py"], USAGE, '--python ""'),
     (["run", "python3", "x.py"], 125, "a command that is no script follows --"),
     (["run", "./python3"], 125, "./python3: No such file"),
+    (["run", "--", "true"], 125, "anything to show: it was no Python"),
+    (["--mode", "gil", "attach", 1], USAGE, "options follow a command, and --mode is before it"),
 ], ids=str)
 def test_what_people_type_wrong_is_told_in_one_line(line, status, words):
     refuses(pyprof(*line), status, words)

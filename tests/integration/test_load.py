@@ -1,5 +1,7 @@
 """What a sampler must bear: a reader that stalls, a thousand threads, code objects that come and go."""
+import ctypes
 import os
+import struct
 import subprocess
 import time
 
@@ -7,7 +9,7 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import PYPROF, children, collapsed, counts, pyprof
+from support import PYPROF, children, collapsed, counts, pyprof, wait_for
 
 
 @pytest.mark.parametrize("rate, stall", [
@@ -58,6 +60,35 @@ def test_thousand_threads_are_sampled_by_their_names_in_little_memory(start):
     asleep = {tid for tid, frames, _ in stacks if "sleep_here" in [f[1] for f in frames]}
     assert len(asleep) == 997
     assert rss < 40 * 1024, f"{rss} kB"
+
+
+SYS_SCHED_GETATTR = 315
+
+
+def slice_ns(tid):
+    """How long a thread computes before others have a turn, as the kernel tells it; 0: it does not."""
+    attributes = ctypes.create_string_buffer(56)
+    ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, tid, attributes, len(attributes), 0)
+    return struct.unpack_from("<IIQiIQ", attributes)[5]
+
+
+def test_sampler_that_shares_a_cpu_with_its_target_has_its_turn_soon(start):
+    if not slice_ns(os.getpid()):
+        pytest.skip("this kernel has no slices that can be asked for (from Linux 6.12 on)")
+    target = start(find_interpreter("3.15"), "depth.py", 5, "unwind")
+    target.expect("ready")
+    client = subprocess.Popen([PYPROF, "attach", "--no-daemon", "-d", "60", "--collapsed", "-o", "/dev/null",
+                               str(target.pid)])
+    try:
+        # The session's monitor, and the reader, whose first thread samples.
+        (monitor,) = wait_for(lambda: children(client.pid), "the monitor")
+        (reader,) = wait_for(lambda: children(monitor), "the reader")
+        # The sampler waits for what the monitor opens.
+        wait_for(lambda: slice_ns(reader) == slice_ns(monitor) == 100000, "the short slices")
+        assert slice_ns(client.pid) == slice_ns(os.getpid())
+    finally:
+        client.kill()
+        client.wait()
 
 
 def test_code_objects_that_come_and_go_are_never_taken_for_each_other(interpreter, start, workdir):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import pyprof_reader
+from pyprof_reader import CPU_TIME_KNOWN
 from support import (PYPROF, TARGETS, collapsed, counts, leaf_counts, leaf_shares, pyprof, pythons,
                      state, undisturbed, wait_for)
 
@@ -203,6 +204,23 @@ def test_recording_goes_on_over_an_exec(interpreter, start):
     assert found["life_1"] > 200 and found["life_2"] > 200
 
 
+@pytest.mark.parametrize("interpreter", ["3.11", "3.14"], indirect=True)
+def test_program_that_executes_itself_at_the_same_addresses_is_another_one(interpreter, start, workdir):
+    """As Debian's interpreters do. To the reader nothing changes but the threads."""
+    out = os.path.join(workdir, "out.pyprof")
+    target = start(interpreter, "lives.py", 1, interpreter["exe"], os.path.join(TARGETS, "lives.py"), 2)
+    target.expect("life")
+    pyprof("attach", "--binary", "-o", out, target.pid, check=True)
+    with open(out, "rb") as f:
+        streams, _ = pyprof_reader.read(f.read())
+    assert [s.summary["end"] for s in streams] == ["exec", "target exited"]
+    for stream, name in zip(streams, ["life_1", "life_2"]):
+        asked = sum(n for state, n in stream.states.items() if state & CPU_TIME_KNOWN)
+        assert asked > 0.9 * stream.samples > 200, (name, stream.states)
+    found = leaf_counts(collapsed(pyprof("replay", "--mode", "cpu", "--collapsed", "-o", "-", out).out))
+    assert found["life_1"] > 50 and found["life_2"] > 50, found
+
+
 def test_recording_ends_well_when_the_target_becomes_no_python(python3, start):
     target = start(python3, "lives.py", 1, "/bin/sleep", "30")
     target.expect("life")
@@ -221,6 +239,21 @@ def test_run_samples_a_script_from_its_first_to_its_last_line(interpreter, workd
     assert result.out == "life 1\n"
     with open(out) as f:
         assert "life_1" in f.read()
+
+
+@pytest.mark.parametrize("interpreter", SOME, indirect=True)
+def test_threads_have_their_names_from_their_beginning(interpreter):
+    """Also where threading is imported long after the first look for it, and all at once."""
+    result = pyprof("run", "-a", "--collapsed", "-o", "-", "--thread", "late-*", "--",
+                    *pythons.command(interpreter, [os.path.join(TARGETS, "late_threads.py")]), check=True)
+    samples = {}
+    for tid, _, count in collapsed(result.out):
+        samples[tid] = samples.get(tid, 0) + count
+    # 250 each: what of them is before the name does not count as of it.
+    assert len(samples) == 8 and min(samples.values()) > 180, (samples, result.err)
+    main = pyprof("run", "-a", "--collapsed", "-o", "-", "--thread", "MainThread", "--",
+                  *pythons.command(interpreter, [os.path.join(TARGETS, "late_threads.py")]), check=True)
+    assert sum(count for _, _, count in collapsed(main.out)) > 200, main
 
 
 # ---- run: what passes through ----

@@ -81,6 +81,11 @@ struct model *formats_model(void)
 	return make_model(NULL);
 }
 
+struct model *formats_of_mode(enum mode mode)
+{
+	return make_model(&(struct model_options){.mode = mode});
+}
+
 struct model *formats_timeline(void)
 {
 	return make_model(&(struct model_options){.timeline = tmpfile});

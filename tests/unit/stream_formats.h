@@ -7,6 +7,8 @@
 /* Nine samples, 10 ms apart in each thread, rate 100 Hz. main (a.py:10) calls C.work (b.py:3),
  * which calls itself; one leaf is <moving>; thread 101 also runs a function with a strange name. */
 struct model *formats_model(void);
+/* The same, of its samples that are of this mode. */
+struct model *formats_of_mode(enum mode mode);
 /* The same with its samples one by one. */
 struct model *formats_timeline(void);
 /* What is written, NUL-terminated; the caller frees it. */

@@ -30,6 +30,17 @@ static void the_table_counts_recursion_once_and_takes_time_from_clocks(void **st
 	model_free(m);
 }
 
+static void the_table_says_of_which_samples_it_is(void **state)
+{
+	struct model *m = formats_of_mode(MODE_GIL);
+	char *text = formats_text(&format_pstats_table, m, &(struct format_options){0});
+
+	assert_memory_equal(text, "Profile Stats (Mode: gil):\n", 27);
+	assert_null(strstr(text, "x;y.py"));
+	free(text);
+	model_free(m);
+}
+
 static void rows_are_sorted_and_limited(void **state)
 {
 	struct model *m = formats_model();
@@ -66,6 +77,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_table_counts_recursion_once_and_takes_time_from_clocks),
+		cmocka_unit_test(the_table_says_of_which_samples_it_is),
 		cmocka_unit_test(rows_are_sorted_and_limited),
 		cmocka_unit_test(the_file_is_a_marshalled_dict),
 	};
