@@ -24,6 +24,7 @@
 
 struct page {
 	uint64_t addr;
+	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
@@ -34,6 +35,7 @@ struct cache {
 	struct page *pages;
 	size_t n_pages, room;
 	size_t missed;
+	uint32_t round;	 /* of memory_prune() */
 	uint32_t *slots; /* index + 1 */
 	size_t n_slots;
 	struct memory_range *ranges; /* of memory_renew(): room of them */
@@ -123,34 +125,64 @@ static int cache_grow(struct cache *c)
 	return 0;
 }
 
+static struct page *cache_find(const struct cache *c, uint64_t addr)
+{
+	size_t s = c->n_slots ? page_slot(c, addr) : 0;
+
+	return c->n_slots && c->slots[s] ? &c->pages[c->slots[s] - 1] : NULL;
+}
+
+/* A page that is not there yet, with room for its bytes: 0 or -errno. */
+static int cache_add(struct cache *c, uint64_t addr, struct page **ret)
+{
+	struct page *page;
+
+	if (c->n_pages == MEMORY_CACHE_PAGES)
+		return -EFAULT;
+	if (cache_grow(c) < 0)
+		return -ENOMEM;
+	page = &c->pages[c->n_pages];
+	if (!page->bytes)
+		page->bytes = malloc(PAGE);
+	if (!page->bytes)
+		return -ENOMEM;
+	*page = (struct page){
+		.addr = addr, .used = c->round, .failed = true, .bytes = page->bytes};
+	*ret = page;
+	return 0;
+}
+
+static void cache_keep(struct cache *c, const struct page *page)
+{
+	c->n_pages++;
+	c->slots[page_slot(c, page->addr)] = (uint32_t)c->n_pages;
+}
+
 /* The page at addr, read when it is not there yet; NULL: unreadable, and *ret_error. */
 static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_error)
 {
-	size_t s = c->n_slots ? page_slot(c, addr) : 0;
-	struct page page = {.addr = addr};
+	struct page *page = cache_find(c, addr);
 	int r;
 
 	*ret_error = -EFAULT;
-	if (c->n_slots && c->slots[s])
-		return &c->pages[c->slots[s] - 1];
-	if (c->n_pages == MEMORY_CACHE_PAGES)
-		return NULL;
-	r = cache_grow(c);
+	if (page) {
+		page->used = c->round;
+		return page;
+	}
+	r = cache_add(c, addr, &page);
 	if (r == 0) {
-		page.bytes = c->pages[c->n_pages].bytes;
-		if (!page.bytes)
-			page.bytes = c->pages[c->n_pages].bytes = malloc(PAGE);
-		r = page.bytes ? memory_read(c->below, addr, page.bytes, PAGE) : -ENOMEM;
-		page.failed = r < 0;
+		r = memory_read(c->below, addr, page->bytes, PAGE);
+		page->failed = r < 0;
+	} else if (r == -EFAULT) {
+		return NULL;
 	}
 	if (r < 0 && r != -EFAULT) {
 		*ret_error = r;
 		return NULL;
 	}
 	c->missed++;
-	c->pages[c->n_pages++] = page;
-	c->slots[page_slot(c, addr)] = (uint32_t)c->n_pages;
-	return &c->pages[c->n_pages - 1];
+	cache_keep(c, page);
+	return page;
 }
 
 static ssize_t cached_read(struct memory *m)
@@ -280,6 +312,53 @@ void memory_forget(struct memory *m)
 	if (c->n_pages)
 		memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
 	c->n_pages = c->missed = 0;
+}
+
+int memory_want(struct memory *m, uint64_t addr, size_t len)
+{
+	struct cache *c = m->cache;
+	uint64_t at = addr - addr % PAGE;
+	struct page *page;
+	int r = 0;
+
+	if (len > UINT64_MAX - addr)
+		return 0;
+	for (; at < addr + len && r == 0; at += PAGE) {
+		page = cache_find(c, at);
+		if (page) {
+			page->used = c->round;
+			continue;
+		}
+		r = cache_add(c, at, &page);
+		if (r == 0)
+			cache_keep(c, page);
+		if (at > UINT64_MAX - PAGE)
+			break;
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+void memory_prune(struct memory *m, uint32_t rounds)
+{
+	struct cache *c = m->cache;
+	size_t kept = 0, n = c->n_pages;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct page page = c->pages[i];
+
+		if (c->round - page.used >= rounds)
+			continue;
+		/* The bytes of those that go are used again. */
+		c->pages[i] = c->pages[kept];
+		c->pages[kept++] = page;
+	}
+	c->round++;
+	if (kept == n)
+		return;
+	c->n_pages = kept;
+	memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
+	for (size_t i = 0; i < kept; i++)
+		c->slots[page_slot(c, c->pages[i].addr)] = (uint32_t)i + 1;
 }
 
 void memory_free(struct memory *m)

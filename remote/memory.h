@@ -48,6 +48,13 @@ size_t memory_kept(const struct memory *m);
 /* Gives up all pages that m keeps; their room is used again. */
 void memory_forget(struct memory *m);
 
+/* The pages that len bytes at addr lie in are kept from now on: read by the next memory_renew(),
+ * and unreadable until then. 0 or -ENOMEM. */
+int memory_want(struct memory *m, uint64_t addr, size_t len);
+
+/* Gives up the pages that were neither read nor wanted since so many calls of this. */
+void memory_prune(struct memory *m, uint32_t rounds);
+
 /* What was read, in order: len bytes at addr, which stand from at on in bytes. What would be more
  * than MEMORY_LOG_BYTES, or finds no memory, is not in it, and full says so. Zeroed it is empty;
  * memory_log_done() frees it. */

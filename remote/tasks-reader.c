@@ -224,6 +224,18 @@ struct memory *task_reader_memory(struct task_reader *r)
 	return r->view.memory;
 }
 
+void task_reader_use(struct task_reader *r, struct memory *m)
+{
+	r->other = m;
+}
+
+uint64_t task_reader_switches(const struct task_reader *r, uint64_t tstate)
+{
+	int32_t at = r->view.layout.tstate.context_ver;
+
+	return tstate && at != ABSENT ? tstate + (uint64_t)at : 0;
+}
+
 void task_reader_forget(struct task_reader *r, struct tables *tables)
 {
 	r->tables = tables;

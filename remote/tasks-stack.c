@@ -168,9 +168,9 @@ static int awaited_by_frame(struct look *k, const struct frame *f, uint64_t *ret
 }
 
 /* To 3.10: whether a frame runs. Its stack has no end then. */
-static bool is_entered(struct look *k, const struct frame *f)
+static bool is_entered(struct look *k, uint64_t frame)
 {
-	uint64_t at = f->addr + (uint64_t)k->l->frame.stackpointer, top;
+	uint64_t at = frame + (uint64_t)k->l->frame.stackpointer, top;
 	int32_t depth;
 
 	if (k->l->stack_style == STACK_STYLE_DEPTH)
@@ -218,22 +218,20 @@ int look_read_suspended(struct look *k, uint64_t coro, struct frame *f, uint64_t
 	*ret_next = 0;
 	if (frame == 0)
 		return -EAGAIN;
-	r = read_frame(k, frame, f);
+	/* First, so that nothing is noted of one that runs but that it does. */
+	if (l->gen.frame_state == ABSENT)
+		r = is_entered(k, frame) ? -EAGAIN : 0;
+	else
+		r = look_bytes(k, coro + (uint64_t)l->gen.frame_state, &state, 1);
+	if (r == 0 && l->gen.frame_state != ABSENT && state != l->gen.created &&
+	    state != l->gen.suspended && state != l->gen.yield_from)
+		r = -EAGAIN;
+	if (r == 0)
+		r = read_frame(k, frame, f);
 	if (r < 0)
 		return r;
 	f->generator = true;
-	if (l->gen.frame_state == ABSENT) {
-		if (is_entered(k, f))
-			return -EAGAIN;
-		f->created = (int64_t)f->ip < 0;
-	} else {
-		r = look_bytes(k, coro + (uint64_t)l->gen.frame_state, &state, 1);
-		if (r < 0)
-			return r;
-		f->created = state == l->gen.created;
-		if (!f->created && state != l->gen.suspended && state != l->gen.yield_from)
-			return -EAGAIN;
-	}
+	f->created = l->gen.frame_state == ABSENT ? (int64_t)f->ip < 0 : state == l->gen.created;
 	if (f->created)
 		return 0;
 	r = l->gen.yield_from_opcodes[0] != ABSENT ? yields_from(k, f) : state == l->gen.yield_from;

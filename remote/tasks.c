@@ -16,7 +16,7 @@
 static struct look begin_look(struct task_reader *r, struct tasks *out, bool climbs)
 {
 	return (struct look){.r = r,
-			     .m = r->view.memory,
+			     .m = r->other ? r->other : r->view.memory,
 			     .l = &r->view.layout,
 			     .out = out,
 			     .types = r->types,
@@ -417,6 +417,8 @@ static int look_at_waiting(struct look *k, struct task_waiting *ret)
 	if (info->problem == TASK_MOVED)
 		return TASK_CHANGES;
 	ret->stack = info->stack;
+	if (r != -EAGAIN && look_is_pending(k, k->work[0].asyncio, k->work[0].waiter))
+		ret->awaits = k->work[0].waiter;
 	ret->n_awaiters = (uint32_t)k->n_awaiters;
 	ret->awaiters = calloc(k->n_awaiters + 1, sizeof(*ret->awaiters));
 	if (!ret->awaiters)

@@ -1,0 +1,324 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "remote/tasks-waits-parts.h"
+
+#define LEAST_NS   150000u /* that proving one by one may take ... */
+#define SHARE	   4u	   /* ... or this part of the time that a look stands for */
+#define MAX_RANGES 512u	   /* of one proof */
+#define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
+#define HELD_LOOKS 4u	   /* so long pages are kept for that */
+
+struct quick {
+	struct waits *w;
+	struct memory *near; /* the pages of the one that is proven */
+	struct memory *held; /* those of all that are quick */
+	struct memory_range ranges[2 * MAX_RANGES];
+	uint8_t *bytes; /* two copies of MEMO_BYTES */
+	uint32_t units; /* of this look */
+	size_t turn; /* where the next look begins */
+};
+
+int quick_new(struct quick **ret, struct waits *w)
+{
+	struct quick *q = calloc(1, sizeof(*q));
+	int r = q ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		q->w = w;
+		q->bytes = malloc(2 * MEMO_BYTES);
+		r = q->bytes ? memory_new_cached(&q->near, w->live) : -ENOMEM;
+	}
+	if (r == 0)
+		r = memory_new_cached(&q->held, w->live);
+	if (r < 0) {
+		quick_free(q);
+		return r;
+	}
+	*ret = q;
+	return 0;
+}
+
+void quick_free(struct quick *q)
+{
+	if (!q)
+		return;
+	memory_free(q->near);
+	memory_free(q->held);
+	free(q->bytes);
+	free(q);
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- one by one ---- */
+
+/* A task and those that await it, up to the first that stands still. */
+struct unit {
+	struct seen *chain[MAX_AWAITERS_UP];
+	size_t n;
+};
+
+static int want_pages(struct memory *m, const struct seen *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++)
+		r = memory_want(m, t->memo.ranges[i].addr, t->memo.ranges[i].len);
+	return r;
+}
+
+/* The awaiter of t that is shown; NULL: none, or it is not known of which kind it is. */
+static struct seen *awaiter_of(struct waits *w, const struct seen *t)
+{
+	const struct task_ref ref = {t->at.n_awaiters ? t->at.awaiters[0] : 0, t->ref.asyncio};
+
+	return ref.addr ? waits_add(w, &ref) : NULL;
+}
+
+/* As far as is known: only what lies there is fetched for it. */
+static int want_unit(struct waits *w, struct memory *m, struct seen *t)
+{
+	int r = 0;
+
+	for (size_t n = 0; t && n < MAX_AWAITERS_UP && r == 0; n++) {
+		if (t->proven && !t->quick)
+			break;
+		r = want_pages(m, t);
+		t = t->at.n_awaiters ? waits_find(w, t->at.awaiters[0]) : NULL;
+	}
+	return r;
+}
+
+/* Where they are by m, which the reader reads. 0 or -errno. */
+static int follow_unit(struct waits *w, struct memory *m, struct seen *t, struct unit *ret)
+{
+	int r = 0;
+
+	ret->n = 0;
+	while (t && ret->n < MAX_AWAITERS_UP && !(t->proven && !t->quick)) {
+		if (!waits_holds(w, t, m))
+			r = waits_follow(w, t);
+		if (r < 0)
+			return r;
+		ret->chain[ret->n++] = t;
+		if (t->what != TASK_WAITS || t->at.n_awaiters == 0)
+			break;
+		t = awaiter_of(w, t);
+		for (size_t i = 0; i < ret->n; i++)
+			if (ret->chain[i] == t)
+				return 0;
+	}
+	return 0;
+}
+
+/* Whether all of a unit stands where its memos say, by one more reading forth and one back: what
+ * is read first is read last, so that there was a moment at which all of it stood so. */
+static bool prove_unit(struct quick *q, const struct unit *u)
+{
+	size_t n = 0, used = 0;
+	bool holds = true;
+
+	for (size_t i = 0; i < u->n; i++) {
+		n += u->chain[i]->memo.n_ranges;
+		used += u->chain[i]->memo.used;
+		if (u->chain[i]->what == TASK_CHANGES)
+			return false;
+	}
+	if (n > MAX_RANGES || used > MEMO_BYTES)
+		return false;
+	n = used = 0;
+	for (size_t i = 0; i < u->n; i++) {
+		const struct memo *m = &u->chain[i]->memo;
+
+		memo_ranges(m, q->ranges + n, q->bytes + used, false);
+		n += m->n_ranges;
+		used += m->used;
+	}
+	for (size_t i = u->n; i > 0; i--) {
+		const struct memo *m = &u->chain[i - 1]->memo;
+
+		memo_ranges(m, q->ranges + n, q->bytes + used, true);
+		n += m->n_ranges;
+		used += m->used;
+	}
+	if (memory_gather(q->w->live, q->ranges, n) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		holds &= !q->ranges[i].failed;
+	used = 0;
+	for (size_t i = 0; i < 2 * u->n && holds; i++) {
+		const struct memo *m =
+			&u->chain[i < u->n ? i : 2 * u->n - 1 - i]->memo;
+
+		holds = memo_holds(m, q->bytes + used);
+		used += m->used;
+	}
+	return holds;
+}
+
+/* All of it was seen at one instant. */
+static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
+{
+	struct seen *leaf = u->chain[0];
+
+	for (size_t i = 0; i < u->n; i++) {
+		u->chain[i]->proven = u->chain[i]->quick = true;
+		u->chain[i]->unit = number;
+	}
+	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf, &leaf->base) : 0;
+}
+
+static int look_near(struct quick *q, struct seen *t)
+{
+	struct unit u;
+	int r;
+
+	memory_forget(q->near);
+	r = want_unit(q->w, q->near, t);
+	if (r == 0)
+		r = memory_renew(q->near);
+	task_reader_use(q->w->reader, q->near);
+	if (r == 0)
+		r = follow_unit(q->w, q->near, t, &u);
+	task_reader_use(q->w->reader, NULL);
+	if (r < 0)
+		return r;
+	t->quick = true;
+	if (prove_unit(q, &u))
+		keep_unit(q, &u, ++q->units);
+	return 0;
+}
+
+/* ---- while a thread is held ---- */
+
+struct holding {
+	struct quick *q;
+	uint64_t switches, before, after;
+	int r;
+};
+
+static void read_held(void *arg)
+{
+	struct holding *h = arg;
+	struct memory *live = h->q->w->live;
+
+	h->r = MEMORY_READ(live, h->switches, &h->before);
+	if (h->r == 0)
+		h->r = memory_renew(h->q->held);
+	if (h->r == 0)
+		h->r = MEMORY_READ(live, h->switches, &h->after);
+}
+
+static bool is_left(const struct seen *t, uint64_t loop)
+{
+	return !t->proven && (t->at.loop == loop || !t->at.loop);
+}
+
+/* Those of one loop that are left, in the pages that were read while its thread was held: what
+ * needs another page is not believed. */
+static int look_held(struct quick *q, const struct task_loop *loop)
+{
+	struct waits *w = q->w;
+	struct holding h = {.q = q, .switches = task_reader_switches(w->reader, loop->tstate)};
+	uint32_t number;
+	bool sure = false;
+	int r = 0;
+
+	if (!h.switches || !w->listener.hold ||
+	    !w->listener.hold(w->listener.arg, loop->tstate, read_held, &h, &sure))
+		return 0;
+	if (h.r < 0)
+		return h.r;
+	if (!sure && h.before != h.after)
+		return 0;
+	number = ++q->units;
+	task_reader_use(w->reader, q->held);
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		size_t missed = memory_missed(q->held);
+		struct seen *t = w->seen[i];
+		struct unit u;
+
+		if (!is_left(t, loop->loop))
+			continue;
+		r = follow_unit(w, q->held, t, &u);
+		if (r < 0 || memory_missed(q->held) != missed)
+			continue;
+		keep_unit(q, &u, number);
+	}
+	task_reader_use(w->reader, NULL);
+	return r;
+}
+
+/* ---- both ---- */
+
+/* Whether those from base on up, which stood still before, do so yet: each is asked once. */
+static bool stand_still(struct quick *q, struct seen *base)
+{
+	struct waits *w = q->w;
+
+	for (size_t n = 0; base && n < MAX_AWAITERS_UP; n++) {
+		if (base->checked != w->look) {
+			const struct unit one = {.chain = {base}, .n = 1};
+
+			base->checked = w->look;
+			base->proven = prove_unit(q, &one);
+		}
+		if (!base->proven)
+			return false;
+		base = base->at.n_awaiters ? waits_find(w, base->at.awaiters[0]) : NULL;
+	}
+	return true;
+}
+
+/* Of those that stood still, and await a quick one, the first reading was before that was proven:
+ * they must be there behind it too. */
+static void check_bases(struct quick *q)
+{
+	for (size_t i = 0; i < q->w->n; i++) {
+		struct seen *t = q->w->seen[i];
+
+		if (t->base && t->composed && !stand_still(q, t->base))
+			t->composed = 0;
+	}
+}
+
+int quick_prove(struct quick *q, uint64_t ns)
+{
+	struct waits *w = q->w;
+	uint64_t most = ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS;
+	uint64_t until = clock_ns() + most;
+	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0, left = 0;
+	int r = 0;
+
+	q->units = 0;
+	memory_prune(q->held, HELD_LOOKS);
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[(first + i) % w->n];
+
+		if (t->proven || done == QUICK_MAX || clock_ns() > until)
+			continue;
+		done++;
+		r = look_near(q, t);
+	}
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[i];
+
+		if ((t->quick || !t->proven) && memory_kept(q->held) < HELD_PAGES)
+			r = want_pages(q->held, t);
+		left += !t->proven;
+	}
+	for (size_t i = 0; i < w->list.n_loops && left && r == 0; i++)
+		r = look_held(q, &w->list.loops[i]);
+	if (r == 0)
+		check_bases(q);
+	return r;
+}
