@@ -6,7 +6,7 @@
 #include "remote/tasks-waits-parts.h"
 
 #define LEAST_NS   150000u /* that proving one by one may take ... */
-#define SHARE	   4u	   /* ... or this part of the time that a look stands for */
+#define SHARE	   2u	   /* ... or this part of the time that a look stands for */
 #define MAX_RANGES 512u	   /* of one proof */
 #define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
 #define HELD_LOOKS 4u	   /* so long pages are kept for that */
@@ -51,11 +51,12 @@ void quick_free(struct quick *q)
 	free(q);
 }
 
-static uint64_t clock_ns(void)
+/* When we were interrupted is no reason to look at less. */
+static uint64_t our_cpu_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -177,11 +178,29 @@ static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
 	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf, &leaf->base) : 0;
 }
 
+/* Those that a task was last seen with. */
+static void known_unit(struct waits *w, struct seen *t, struct unit *ret)
+{
+	ret->n = 0;
+	while (t && ret->n < MAX_AWAITERS_UP && !(t->proven && !t->quick)) {
+		ret->chain[ret->n++] = t;
+		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(w, t->at.awaiters[0])
+							      : NULL;
+	}
+}
+
+/* Most are where they were, or come back to where they were. */
 static int look_near(struct quick *q, struct seen *t)
 {
 	struct unit u;
 	int r;
 
+	known_unit(q->w, t, &u);
+	t->quick = true;
+	if (prove_unit(q, &u)) {
+		keep_unit(q, &u, ++q->units);
+		return 0;
+	}
 	memory_forget(q->near);
 	r = want_unit(q->w, q->near, t);
 	if (r == 0)
@@ -192,7 +211,6 @@ static int look_near(struct quick *q, struct seen *t)
 	task_reader_use(q->w->reader, NULL);
 	if (r < 0)
 		return r;
-	t->quick = true;
 	if (prove_unit(q, &u))
 		keep_unit(q, &u, ++q->units);
 	return 0;
@@ -295,7 +313,7 @@ int quick_prove(struct quick *q, uint64_t ns)
 {
 	struct waits *w = q->w;
 	uint64_t most = ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS;
-	uint64_t until = clock_ns() + most;
+	uint64_t until = our_cpu_ns() + most;
 	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0, left = 0;
 	int r = 0;
 
@@ -304,7 +322,7 @@ int quick_prove(struct quick *q, uint64_t ns)
 	for (size_t i = 0; i < w->n && r == 0; i++) {
 		struct seen *t = w->seen[(first + i) % w->n];
 
-		if (t->proven || done == QUICK_MAX || clock_ns() > until)
+		if (t->proven || done == QUICK_MAX || our_cpu_ns() > until)
 			continue;
 		done++;
 		r = look_near(q, t);

@@ -260,7 +260,19 @@ static int list(struct waits *w)
 	return 0;
 }
 
-/* Those that stand still are proven by the reading that there was. How many are not. */
+/* Whether all that await it, as far as is known, are proven. */
+static bool hangs_on_proven(const struct waits *w, const struct seen *t)
+{
+	for (size_t n = 0; t && t->at.n_awaiters && n < MAX_AWAITERS_UP; n++) {
+		t = waits_find(w, t->at.awaiters[0]);
+		if (t && !t->proven)
+			return false;
+	}
+	return true;
+}
+
+/* Those that stand still are proven by the reading that there was; but for one that is awaited by
+ * another that does not, and is to be proven with it. How many are not. */
 static size_t read_all(struct waits *w)
 {
 	size_t left = 0;
@@ -273,6 +285,14 @@ static size_t read_all(struct waits *w)
 		t->base = NULL;
 		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
 		left += !t->proven;
+	}
+	for (size_t i = 0; i < w->n && left; i++) {
+		struct seen *t = w->seen[i];
+
+		if (t->proven && !hangs_on_proven(w, t)) {
+			t->proven = false;
+			left++;
+		}
 	}
 	return left;
 }
