@@ -127,16 +127,6 @@ bool memo_holds(const struct memo *m, const uint8_t *bytes)
 	return same(m, 0, bytes, m->used);
 }
 
-void memo_ranges(const struct memo *m, struct memory_range *ranges, uint8_t *bytes, bool backward)
-{
-	for (size_t i = 0; i < m->n_ranges; i++) {
-		const struct memo_range *r = &m->ranges[backward ? m->n_ranges - 1 - i : i];
-
-		ranges[i] = (struct memory_range){
-			.addr = r->addr, .len = r->len, .buf = bytes + r->at};
-	}
-}
-
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch)
 {
 	for (size_t i = 0; i < m->n_ranges; i++) {

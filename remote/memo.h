@@ -34,9 +34,6 @@ int memo_keep(struct memo *m, struct memory_log *log);
 /* Whether bytes, the ranges one behind the other, are what is expected. */
 bool memo_holds(const struct memo *m, const uint8_t *bytes);
 
-/* As many ranges as m has, to be read to bytes; backward: the last first. */
-void memo_ranges(const struct memo *m, struct memory_range *ranges, uint8_t *bytes, bool backward);
-
 /* The same of a range each, read from memory into scratch: MEMO_BYTES. */
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch);
 

@@ -295,6 +295,51 @@ int memory_renew(struct memory *m)
 	return r;
 }
 
+/* The pages of b are those of a, in the same order. */
+static int cache_copy(struct cache *b, const struct cache *a)
+{
+	struct page *page;
+	int r = 0;
+
+	if (b->n_pages)
+		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
+	b->n_pages = b->missed = 0;
+	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
+		r = cache_add(b, a->pages[i].addr, &page);
+		if (r == 0)
+			cache_keep(b, page);
+	}
+	return r;
+}
+
+int memory_renew_pair(struct memory *m, struct memory *second)
+{
+	struct cache *a = m->cache, *b = second->cache;
+	size_t n = a->n_pages;
+	struct memory_range *ranges = reallocarray(a->ranges, 2 * n + 1, sizeof(*ranges));
+	int r;
+
+	if (!ranges)
+		return -ENOMEM;
+	a->ranges = ranges;
+	r = cache_copy(b, a);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		ranges[i] = (struct memory_range){
+			.addr = a->pages[i].addr, .len = PAGE, .buf = a->pages[i].bytes};
+		ranges[2 * n - 1 - i] = (struct memory_range){
+			.addr = b->pages[i].addr, .len = PAGE, .buf = b->pages[i].bytes};
+	}
+	r = memory_gather(a->below, ranges, 2 * n);
+	for (size_t i = 0; i < n; i++) {
+		a->pages[i].failed = ranges[i].failed;
+		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
+	}
+	a->missed = 0;
+	return r;
+}
+
 size_t memory_missed(const struct memory *m)
 {
 	return m->cache->missed;

@@ -39,6 +39,11 @@ int memory_new_cached(struct memory **ret, struct memory *below);
  * instant when nobody writes meanwhile. 0 or -errno, when below cannot be read at all. */
 int memory_renew(struct memory *m);
 
+/* The same twice in one call: forth to m and back to second, which keeps the same pages then. What is
+ * read first is read last, so what m and second agree on may all have stood so at one instant. Both
+ * read the same memory below. 0 or -errno. */
+int memory_renew_pair(struct memory *m, struct memory *second);
+
 /* How many pages were read since the last memory_renew(): they are of a later instant. */
 size_t memory_missed(const struct memory *m);
 

@@ -7,16 +7,13 @@
 
 #define LEAST_NS   150000u /* that proving one by one may take ... */
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
-#define MAX_RANGES 512u	   /* of one proof */
 #define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
 #define HELD_LOOKS 4u	   /* so long pages are kept for that */
 
 struct quick {
 	struct waits *w;
-	struct memory *near; /* the pages of the one that is proven */
+	struct memory *near, *back; /* the pages of the one that is proven, read forth and back */
 	struct memory *held; /* those of all that are quick */
-	struct memory_range ranges[2 * MAX_RANGES];
-	uint8_t *bytes; /* two copies of MEMO_BYTES */
 	uint32_t units; /* of this look */
 	size_t turn; /* where the next look begins */
 };
@@ -28,9 +25,10 @@ int quick_new(struct quick **ret, struct waits *w)
 
 	if (r == 0) {
 		q->w = w;
-		q->bytes = malloc(2 * MEMO_BYTES);
-		r = q->bytes ? memory_new_cached(&q->near, w->live) : -ENOMEM;
+		r = memory_new_cached(&q->near, w->live);
 	}
+	if (r == 0)
+		r = memory_new_cached(&q->back, w->live);
 	if (r == 0)
 		r = memory_new_cached(&q->held, w->live);
 	if (r < 0) {
@@ -46,8 +44,8 @@ void quick_free(struct quick *q)
 	if (!q)
 		return;
 	memory_free(q->near);
+	memory_free(q->back);
 	memory_free(q->held);
-	free(q->bytes);
 	free(q);
 }
 
@@ -68,6 +66,12 @@ struct unit {
 	size_t n;
 };
 
+/* By the reading of all. */
+static bool stands(const struct seen *t)
+{
+	return t->proven && !t->quick;
+}
+
 static int want_pages(struct memory *m, const struct seen *t)
 {
 	int r = 0;
@@ -85,27 +89,13 @@ static struct seen *awaiter_of(struct waits *w, const struct seen *t)
 	return ref.addr ? waits_add(w, &ref) : NULL;
 }
 
-/* As far as is known: only what lies there is fetched for it. */
-static int want_unit(struct waits *w, struct memory *m, struct seen *t)
-{
-	int r = 0;
-
-	for (size_t n = 0; t && n < MAX_AWAITERS_UP && r == 0; n++) {
-		if (t->proven && !t->quick)
-			break;
-		r = want_pages(m, t);
-		t = t->at.n_awaiters ? waits_find(w, t->at.awaiters[0]) : NULL;
-	}
-	return r;
-}
-
 /* Where they are by m, which the reader reads. 0 or -errno. */
 static int follow_unit(struct waits *w, struct memory *m, struct seen *t, struct unit *ret)
 {
 	int r = 0;
 
 	ret->n = 0;
-	while (t && ret->n < MAX_AWAITERS_UP && !(t->proven && !t->quick)) {
+	while (t && ret->n < MAX_AWAITERS_UP && !stands(t)) {
 		if (!waits_holds(w, t, m))
 			r = waits_follow(w, t);
 		if (r < 0)
@@ -121,48 +111,15 @@ static int follow_unit(struct waits *w, struct memory *m, struct seen *t, struct
 	return 0;
 }
 
-/* Whether all of a unit stands where its memos say, by one more reading forth and one back: what
- * is read first is read last, so that there was a moment at which all of it stood so. */
+/* Whether all of a unit stands where its memos say, by a reading forth and one back: what is read
+ * first is read last, so that there was a moment at which all of it stood so. */
 static bool prove_unit(struct quick *q, const struct unit *u)
 {
-	size_t n = 0, used = 0;
-	bool holds = true;
+	bool holds = memory_renew_pair(q->near, q->back) == 0;
 
-	for (size_t i = 0; i < u->n; i++) {
-		n += u->chain[i]->memo.n_ranges;
-		used += u->chain[i]->memo.used;
-		if (u->chain[i]->what == TASK_CHANGES)
-			return false;
-	}
-	if (n > MAX_RANGES || used > MEMO_BYTES)
-		return false;
-	n = used = 0;
-	for (size_t i = 0; i < u->n; i++) {
-		const struct memo *m = &u->chain[i]->memo;
-
-		memo_ranges(m, q->ranges + n, q->bytes + used, false);
-		n += m->n_ranges;
-		used += m->used;
-	}
-	for (size_t i = u->n; i > 0; i--) {
-		const struct memo *m = &u->chain[i - 1]->memo;
-
-		memo_ranges(m, q->ranges + n, q->bytes + used, true);
-		n += m->n_ranges;
-		used += m->used;
-	}
-	if (memory_gather(q->w->live, q->ranges, n) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		holds &= !q->ranges[i].failed;
-	used = 0;
-	for (size_t i = 0; i < 2 * u->n && holds; i++) {
-		const struct memo *m =
-			&u->chain[i < u->n ? i : 2 * u->n - 1 - i]->memo;
-
-		holds = memo_holds(m, q->bytes + used);
-		used += m->used;
-	}
+	for (size_t i = 0; i < u->n && holds; i++)
+		holds = waits_holds(q->w, u->chain[i], q->near) &&
+			waits_holds(q->w, u->chain[i], q->back);
 	return holds;
 }
 
@@ -178,42 +135,43 @@ static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
 	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf, &leaf->base) : 0;
 }
 
-/* Those that a task was last seen with. */
-static void known_unit(struct waits *w, struct seen *t, struct unit *ret)
+/* Those that a task was last seen with, and their pages. 0 or -errno. */
+static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
 {
+	int r = 0;
+
 	ret->n = 0;
-	while (t && ret->n < MAX_AWAITERS_UP && !(t->proven && !t->quick)) {
+	memory_forget(q->near);
+	while (t && r == 0 && ret->n < MAX_AWAITERS_UP && !stands(t)) {
 		ret->chain[ret->n++] = t;
-		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(w, t->at.awaiters[0])
+		r = want_pages(q->near, t);
+		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(q->w, t->at.awaiters[0])
 							      : NULL;
 	}
+	return r;
 }
 
-/* Most are where they were, or come back to where they were. */
+/* Most are where they were, or are back there; else the same pages are likely to tell where they
+ * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
 	struct unit u;
-	int r;
+	int r = known_unit(q, t, &u);
+	bool holds;
 
-	known_unit(q->w, t, &u);
-	t->quick = true;
-	if (prove_unit(q, &u)) {
-		keep_unit(q, &u, ++q->units);
-		return 0;
-	}
-	memory_forget(q->near);
-	r = want_unit(q->w, q->near, t);
-	if (r == 0)
-		r = memory_renew(q->near);
-	task_reader_use(q->w->reader, q->near);
-	if (r == 0)
-		r = follow_unit(q->w, q->near, t, &u);
-	task_reader_use(q->w->reader, NULL);
 	if (r < 0)
 		return r;
-	if (prove_unit(q, &u))
+	holds = prove_unit(q, &u);
+	if (!holds) {
+		task_reader_use(q->w->reader, q->near);
+		r = follow_unit(q->w, q->near, t, &u);
+		task_reader_use(q->w->reader, NULL);
+		holds = r == 0 && prove_unit(q, &u);
+	}
+	t->quick = true;
+	if (holds)
 		keep_unit(q, &u, ++q->units);
-	return 0;
+	return r;
 }
 
 /* ---- while a thread is held ---- */
@@ -285,10 +243,8 @@ static bool stand_still(struct quick *q, struct seen *base)
 
 	for (size_t n = 0; base && n < MAX_AWAITERS_UP; n++) {
 		if (base->checked != w->look) {
-			const struct unit one = {.chain = {base}, .n = 1};
-
 			base->checked = w->look;
-			base->proven = prove_unit(q, &one);
+			base->proven = waits_holds(w, base, w->live);
 		}
 		if (!base->proven)
 			return false;
