@@ -265,32 +265,61 @@ static void check_bases(struct quick *q)
 	}
 }
 
+/* One that awaits a task which was made since all were listed is not where its stack ends. */
+static int add_awaited(struct waits *w, const struct seen *t)
+{
+	const struct task_ref ref = {t->at.awaits, t->ref.asyncio};
+
+	return !ref.addr || t->what != TASK_WAITS || waits_find(w, ref.addr) || waits_add(w, &ref)
+		       ? 0
+		       : -ENOMEM;
+}
+
+/* What may have to be read while a thread is held. */
+static int want_held(struct quick *q)
+{
+	struct waits *w = q->w;
+	int r = 0;
+
+	for (size_t i = 0; i < w->n && r == 0 && memory_kept(q->held) < HELD_PAGES; i++)
+		if (!stands(w->seen[i]))
+			r = want_pages(q->held, w->seen[i]);
+	return r;
+}
+
+static bool is_any_left(const struct waits *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (!w->seen[i]->proven)
+			return true;
+	return false;
+}
+
 int quick_prove(struct quick *q, uint64_t ns)
 {
 	struct waits *w = q->w;
-	uint64_t most = ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS;
-	uint64_t until = our_cpu_ns() + most;
-	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0, left = 0;
+	uint64_t until = our_cpu_ns() + (ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS);
+	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0;
 	int r = 0;
 
 	q->units = 0;
 	memory_prune(q->held, HELD_LOOKS);
-	for (size_t i = 0; i < w->n && r == 0; i++) {
-		struct seen *t = w->seen[(first + i) % w->n];
+	/* Those that are found on the way come behind the others. */
+	for (size_t i = 0; i < w->n && r == 0 && done < QUICK_MAX; i++) {
+		struct seen *t = w->seen[i < n ? (first + i) % n : i];
 
-		if (t->proven || done == QUICK_MAX || our_cpu_ns() > until)
+		if (t->proven)
 			continue;
+		if (our_cpu_ns() > until)
+			break;
 		done++;
 		r = look_near(q, t);
+		if (r == 0)
+			r = add_awaited(w, t);
 	}
-	for (size_t i = 0; i < w->n && r == 0; i++) {
-		struct seen *t = w->seen[i];
-
-		if ((t->quick || !t->proven) && memory_kept(q->held) < HELD_PAGES)
-			r = want_pages(q->held, t);
-		left += !t->proven;
-	}
-	for (size_t i = 0; i < w->list.n_loops && left && r == 0; i++)
+	if (r == 0)
+		r = want_held(q);
+	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)
 		r = look_held(q, &w->list.loops[i]);
 	if (r == 0)
 		check_bases(q);
