@@ -26,6 +26,7 @@ struct page {
 	uint64_t addr;
 	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
+	bool late;	/* it came since all were read */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
@@ -167,10 +168,12 @@ static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_er
 	*ret_error = -EFAULT;
 	if (page) {
 		page->used = c->round;
+		c->missed += page->late;
 		return page;
 	}
 	r = cache_add(c, addr, &page);
 	if (r == 0) {
+		page->late = true;
 		r = memory_read(c->below, addr, page->bytes, PAGE);
 		page->failed = r < 0;
 	} else if (r == -EFAULT) {
@@ -289,8 +292,10 @@ int memory_renew(struct memory *m)
 		ranges[i] = (struct memory_range){
 			.addr = c->pages[i].addr, .len = PAGE, .buf = c->pages[i].bytes};
 	r = memory_gather(c->below, ranges, c->n_pages);
-	for (size_t i = 0; i < c->n_pages; i++)
+	for (size_t i = 0; i < c->n_pages; i++) {
 		c->pages[i].failed = ranges[i].failed;
+		c->pages[i].late = false;
+	}
 	c->missed = 0;
 	return r;
 }
@@ -334,6 +339,7 @@ int memory_renew_pair(struct memory *m, struct memory *second)
 	r = memory_gather(a->below, ranges, 2 * n);
 	for (size_t i = 0; i < n; i++) {
 		a->pages[i].failed = ranges[i].failed;
+		a->pages[i].late = false;
 		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
 	}
 	a->missed = 0;

@@ -44,7 +44,8 @@ int memory_renew(struct memory *m);
  * read the same memory below. 0 or -errno. */
 int memory_renew_pair(struct memory *m, struct memory *second);
 
-/* How many pages were read since the last memory_renew(): they are of a later instant. */
+/* How often something was read, since the last memory_renew(), of pages that came after it: they
+ * are of a later instant. */
 size_t memory_missed(const struct memory *m);
 
 /* How many pages m keeps. */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "remote/tasks-waits-parts.h"
+#include "remote/thread.h"
 
 #define LEAST_NS   150000u /* that proving one by one may take ... */
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
@@ -178,7 +179,9 @@ static int look_near(struct quick *q, struct seen *t)
 
 struct holding {
 	struct quick *q;
-	uint64_t switches, before, after;
+	uint64_t tstate;
+	size_t size; /* of its words */
+	uint8_t before[THREAD_MAX_STATE], after[THREAD_MAX_STATE];
 	int r;
 };
 
@@ -187,11 +190,18 @@ static void read_held(void *arg)
 	struct holding *h = arg;
 	struct memory *live = h->q->w->live;
 
-	h->r = MEMORY_READ(live, h->switches, &h->before);
+	h->r = memory_read(live, h->tstate, h->before, h->size);
 	if (h->r == 0)
 		h->r = memory_renew(h->q->held);
 	if (h->r == 0)
-		h->r = MEMORY_READ(live, h->switches, &h->after);
+		h->r = memory_read(live, h->tstate, h->after, h->size);
+}
+
+/* A thread that did anything but go on with the same step of a task has other words: where its
+ * stack ends, how deep it is, how often its context was changed, as it is for each step. */
+static bool was_held(const struct holding *h, bool sure)
+{
+	return h->r == 0 && (sure || memcmp(h->before, h->after, h->size) == 0);
 }
 
 static bool is_left(const struct seen *t, uint64_t loop)
@@ -204,18 +214,18 @@ static bool is_left(const struct seen *t, uint64_t loop)
 static int look_held(struct quick *q, const struct task_loop *loop)
 {
 	struct waits *w = q->w;
-	struct holding h = {.q = q, .switches = task_reader_switches(w->reader, loop->tstate)};
+	struct holding h = {.q = q,
+			    .tstate = loop->tstate,
+			    .size = task_reader_thread_size(w->reader)};
 	uint32_t number;
 	bool sure = false;
 	int r = 0;
 
-	if (!h.switches || !w->listener.hold ||
+	if (h.size > THREAD_MAX_STATE || !w->listener.hold ||
 	    !w->listener.hold(w->listener.arg, loop->tstate, read_held, &h, &sure))
 		return 0;
-	if (h.r < 0)
-		return h.r;
-	if (!sure && h.before != h.after)
-		return 0;
+	if (!was_held(&h, sure))
+		return waits_is_fatal(h.r) ? h.r : 0;
 	number = ++q->units;
 	task_reader_use(w->reader, q->held);
 	for (size_t i = 0; i < w->n && r == 0; i++) {

@@ -229,11 +229,9 @@ void task_reader_use(struct task_reader *r, struct memory *m)
 	r->other = m;
 }
 
-uint64_t task_reader_switches(const struct task_reader *r, uint64_t tstate)
+size_t task_reader_thread_size(const struct task_reader *r)
 {
-	int32_t at = r->view.layout.tstate.context_ver;
-
-	return tstate && at != ABSENT ? tstate + (uint64_t)at : 0;
+	return (size_t)r->view.layout.tstate.size;
 }
 
 void task_reader_forget(struct task_reader *r, struct tables *tables)

@@ -59,6 +59,8 @@ struct waits {
 #define MAX_AWAITERS_UP 64 /* tasks above each other in one stack */
 
 /* ---- tasks-waits.c ---- */
+/* Whether an error ends all looks. */
+bool waits_is_fatal(int r);
 struct seen *waits_find(const struct waits *w, uint64_t addr);
 /* NULL when memory is short. */
 struct seen *waits_add(struct waits *w, const struct task_ref *ref);

@@ -225,7 +225,7 @@ static void sweep(struct waits *w, bool whole)
 		fill_slots(w);
 }
 
-static bool is_fatal(int r)
+bool waits_is_fatal(int r)
 {
 	return r == -ENOMEM || r == -ESRCH || r == -EPERM;
 }
@@ -243,7 +243,7 @@ static int list(struct waits *w)
 			r = memory_renew(task_reader_memory(w->reader));
 		if (r == 0)
 			r = task_reader_list(w->reader, &now);
-		if (is_fatal(r))
+		if (waits_is_fatal(r))
 			return r;
 		if (r < 0)
 			continue;
@@ -527,7 +527,7 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 	w->look++;
 	if (r == 0)
 		r = look_at_all(w, ns);
-	if (is_fatal(r))
+	if (waits_is_fatal(r))
 		return r;
 	if (r < 0) {
 		/* Which of them waited is not known. */

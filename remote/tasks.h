@@ -90,9 +90,8 @@ struct memory *task_reader_memory(struct task_reader *r);
  * one above. Code objects are read through the latter all the same. */
 void task_reader_use(struct task_reader *r, struct memory *m);
 
-/* The address of a u64 that counts in a thread what begins and ends there, each step of a task
- * among it; 0: there is none. */
-uint64_t task_reader_switches(const struct task_reader *r, uint64_t tstate);
+/* How many bytes of a thread state are its words. */
+size_t task_reader_thread_size(const struct task_reader *r);
 
 /* Looks at all tasks by the memory above. *ret is the caller's: tasks_done(). 0 or -errno when
  * nothing can be read, or memory is short. */
