@@ -27,12 +27,14 @@ struct page {
 	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
 	bool late;	/* it came since all were read */
+	bool lent;	/* its bytes are another memory's */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
 /* Pages by address, open addressing; the table of all pages in the order of their coming. */
 struct cache {
 	struct memory *below;
+	uint32_t size; /* of a page: a power of 2 */
 	struct page *pages;
 	size_t n_pages, room;
 	size_t missed;
@@ -97,7 +99,7 @@ static ssize_t image_read(struct memory *m)
 
 static size_t page_slot(const struct cache *c, uint64_t addr)
 {
-	size_t s = (size_t)((addr / PAGE) * 0x9e3779b97f4a7c15ull >> 24) & (c->n_slots - 1);
+	size_t s = (size_t)((addr / c->size) * 0x9e3779b97f4a7c15ull >> 24) & (c->n_slots - 1);
 
 	while (c->slots[s] && c->pages[c->slots[s] - 1].addr != addr)
 		s = (s + 1) & (c->n_slots - 1);
@@ -144,7 +146,7 @@ static int cache_add(struct cache *c, uint64_t addr, struct page **ret)
 		return -ENOMEM;
 	page = &c->pages[c->n_pages];
 	if (!page->bytes)
-		page->bytes = malloc(PAGE);
+		page->bytes = malloc(c->size);
 	if (!page->bytes)
 		return -ENOMEM;
 	*page = (struct page){
@@ -174,7 +176,7 @@ static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_er
 	r = cache_add(c, addr, &page);
 	if (r == 0) {
 		page->late = true;
-		r = memory_read(c->below, addr, page->bytes, PAGE);
+		r = memory_read(c->below, addr, page->bytes, c->size);
 		page->failed = r < 0;
 	} else if (r == -EFAULT) {
 		return NULL;
@@ -198,8 +200,8 @@ static ssize_t cached_read(struct memory *m)
 		size_t left = m->local[i].iov_len;
 
 		while (left > 0) {
-			uint64_t offset = at % PAGE;
-			size_t n = PAGE - offset < left ? (size_t)(PAGE - offset) : left;
+			uint32_t size = m->cache->size, offset = (uint32_t)(at % size);
+			size_t n = size - offset < left ? size - offset : left;
 			int error;
 			const struct page *page = cache_page(m->cache, at - offset, &error);
 
@@ -264,6 +266,11 @@ int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_
 
 int memory_new_cached(struct memory **ret, struct memory *below)
 {
+	return memory_new_blocks(ret, below, PAGE);
+}
+
+int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
+{
 	struct memory *m;
 	int r = memory_new(&m, &cached_backend);
 
@@ -275,6 +282,7 @@ int memory_new_cached(struct memory **ret, struct memory *below)
 		return -ENOMEM;
 	}
 	m->cache->below = below;
+	m->cache->size = size;
 	*ret = m;
 	return 0;
 }
@@ -290,7 +298,7 @@ int memory_renew(struct memory *m)
 	c->ranges = ranges;
 	for (size_t i = 0; i < c->n_pages; i++)
 		ranges[i] = (struct memory_range){
-			.addr = c->pages[i].addr, .len = PAGE, .buf = c->pages[i].bytes};
+			.addr = c->pages[i].addr, .len = c->size, .buf = c->pages[i].bytes};
 	r = memory_gather(c->below, ranges, c->n_pages);
 	for (size_t i = 0; i < c->n_pages; i++) {
 		c->pages[i].failed = ranges[i].failed;
@@ -300,7 +308,7 @@ int memory_renew(struct memory *m)
 	return r;
 }
 
-/* The pages of b are those of a, in the same order. */
+/* The pages of b are those of a that are not lent, in the same order. */
 static int cache_copy(struct cache *b, const struct cache *a)
 {
 	struct page *page;
@@ -310,6 +318,8 @@ static int cache_copy(struct cache *b, const struct cache *a)
 		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
 	b->n_pages = b->missed = 0;
 	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
+		if (a->pages[i].lent)
+			continue;
 		r = cache_add(b, a->pages[i].addr, &page);
 		if (r == 0)
 			cache_keep(b, page);
@@ -320,8 +330,8 @@ static int cache_copy(struct cache *b, const struct cache *a)
 int memory_renew_pair(struct memory *m, struct memory *second)
 {
 	struct cache *a = m->cache, *b = second->cache;
-	size_t n = a->n_pages;
-	struct memory_range *ranges = reallocarray(a->ranges, 2 * n + 1, sizeof(*ranges));
+	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
+	size_t n = 0;
 	int r;
 
 	if (!ranges)
@@ -330,20 +340,46 @@ int memory_renew_pair(struct memory *m, struct memory *second)
 	r = cache_copy(b, a);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++) {
-		ranges[i] = (struct memory_range){
-			.addr = a->pages[i].addr, .len = PAGE, .buf = a->pages[i].bytes};
+	for (size_t i = 0; i < a->n_pages; i++)
+		if (!a->pages[i].lent)
+			ranges[n++] = (struct memory_range){.addr = a->pages[i].addr,
+							    .len = a->size,
+							    .buf = a->pages[i].bytes};
+	for (size_t i = 0; i < n; i++)
 		ranges[2 * n - 1 - i] = (struct memory_range){
-			.addr = b->pages[i].addr, .len = PAGE, .buf = b->pages[i].bytes};
-	}
+			.addr = b->pages[i].addr, .len = b->size, .buf = b->pages[i].bytes};
 	r = memory_gather(a->below, ranges, 2 * n);
-	for (size_t i = 0; i < n; i++) {
-		a->pages[i].failed = ranges[i].failed;
-		a->pages[i].late = false;
+	for (size_t i = 0; i < n; i++)
 		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
-	}
+	for (size_t i = 0, k = 0; i < a->n_pages; i++)
+		if (!a->pages[i].lent) {
+			a->pages[i].failed = ranges[k++].failed;
+			a->pages[i].late = false;
+		}
 	a->missed = 0;
 	return r;
+}
+
+int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
+{
+	struct cache *c = m->cache;
+	uint64_t at = addr - addr % c->size;
+	struct page *page;
+	int r = 0;
+
+	if (len > UINT64_MAX - addr - c->size)
+		return 0;
+	for (; at < addr + len && r == 0; at += c->size) {
+		if (cache_find(c, at))
+			continue;
+		r = cache_add(c, at, &page);
+		if (r < 0)
+			break;
+		page->lent = true;
+		page->failed = memory_read(from, at, page->bytes, c->size) < 0;
+		cache_keep(c, page);
+	}
+	return r == -ENOMEM ? r : 0;
 }
 
 size_t memory_missed(const struct memory *m)
@@ -368,23 +404,22 @@ void memory_forget(struct memory *m)
 int memory_want(struct memory *m, uint64_t addr, size_t len)
 {
 	struct cache *c = m->cache;
-	uint64_t at = addr - addr % PAGE;
+	uint64_t at = addr - addr % c->size;
 	struct page *page;
 	int r = 0;
 
-	if (len > UINT64_MAX - addr)
+	if (len > UINT64_MAX - addr - c->size)
 		return 0;
-	for (; at < addr + len && r == 0; at += PAGE) {
+	for (; at < addr + len && r == 0; at += c->size) {
 		page = cache_find(c, at);
 		if (page) {
 			page->used = c->round;
+			page->lent = false;
 			continue;
 		}
 		r = cache_add(c, at, &page);
 		if (r == 0)
 			cache_keep(c, page);
-		if (at > UINT64_MAX - PAGE)
-			break;
 	}
 	return r == -ENOMEM ? r : 0;
 }

@@ -35,14 +35,21 @@ int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_
 #define MEMORY_CACHE_PAGES 32768u /* 128 MiB: the objects of some hundred thousand tasks */
 int memory_new_cached(struct memory **ret, struct memory *below);
 
+/* The same by blocks of size bytes, a power of 2 up to 4096, instead of pages: for a few small
+ * things that are read often. */
+int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size);
+
 /* Reads all pages that m keeps anew, one behind the other, and as fast as that goes: a copy of one
  * instant when nobody writes meanwhile. 0 or -errno, when below cannot be read at all. */
 int memory_renew(struct memory *m);
 
-/* The same twice in one call: forth to m and back to second, which keeps the same pages then. What is
- * read first is read last, so what m and second agree on may all have stood so at one instant. Both
- * read the same memory below. 0 or -errno. */
+/* The same twice in one call: forth to m and back to second, which keeps these pages then. What is
+ * read first is read last, so what m and second agree on may all have stood so at one instant.
+ * second reads by m, in blocks as large. What was lent to m stays as it is. 0 or -errno. */
 int memory_renew_pair(struct memory *m, struct memory *second);
+
+/* What from has there is copied to m, where m has nothing yet. 0 or -ENOMEM. */
+int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len);
 
 /* How often something was read, since the last memory_renew(), of pages that came after it: they
  * are of a later instant. */

@@ -8,6 +8,7 @@
 
 #define LEAST_NS   150000u /* that proving one by one may take ... */
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
+#define BLOCK	   256u	   /* bytes that are read of what changes: half of the cost is each read's */
 #define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
 #define HELD_LOOKS 4u	   /* so long pages are kept for that */
 
@@ -26,10 +27,10 @@ int quick_new(struct quick **ret, struct waits *w)
 
 	if (r == 0) {
 		q->w = w;
-		r = memory_new_cached(&q->near, w->live);
+		r = memory_new_blocks(&q->near, w->live, BLOCK);
 	}
 	if (r == 0)
-		r = memory_new_cached(&q->back, w->live);
+		r = memory_new_blocks(&q->back, q->near, BLOCK);
 	if (r == 0)
 		r = memory_new_cached(&q->held, w->live);
 	if (r < 0) {
@@ -79,6 +80,53 @@ static int want_pages(struct memory *m, const struct seen *t)
 
 	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++)
 		r = memory_want(m, t->memo.ranges[i].addr, t->memo.ranges[i].len);
+	return r;
+}
+
+/* Most of what says where a task waits never changes: who awaits it, names, types. That is taken
+ * from the reading of all, and looked at once more behind the proofs; what lies where something
+ * was seen to change is read for each proof. */
+static bool moves(const struct seen *t, const struct memo_range *range)
+{
+	uint64_t first = range->addr - range->addr % BLOCK;
+
+	for (size_t i = 0; i < MOVING_BLOCKS; i++)
+		if (t->moving[i] >= first && t->moving[i] < range->addr + range->len)
+			return true;
+	return false;
+}
+
+static void note_moving(struct seen *t, const struct memo_range *range)
+{
+	uint64_t at = range->addr - range->addr % BLOCK;
+
+	if (moves(t, range))
+		return;
+	t->moving[t->next_moving++ % MOVING_BLOCKS] = at;
+}
+
+/* What is not as its memo says. */
+static void note_changes(struct waits *w, struct seen *t, struct memory *m)
+{
+	for (size_t i = 0; i < t->memo.n_ranges; i++)
+		if (!memo_range_holds_in(&t->memo, i, m, w->scratch))
+			note_moving(t, &t->memo.ranges[i]);
+}
+
+static int want_near(struct quick *q, struct seen *t)
+{
+	struct memory *all = task_reader_memory(q->w->reader);
+	int r = 0;
+
+	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++) {
+		const struct memo_range *range = &t->memo.ranges[i];
+
+		r = moves(t, range) ? memory_want(q->near, range->addr, range->len)
+				    : memory_lend(q->near, all, range->addr, range->len);
+	}
+	for (size_t i = 0; i < MOVING_BLOCKS && r == 0; i++)
+		if (t->moving[i])
+			r = memory_want(q->near, t->moving[i], BLOCK);
 	return r;
 }
 
@@ -145,7 +193,7 @@ static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
 	memory_forget(q->near);
 	while (t && r == 0 && ret->n < MAX_AWAITERS_UP && !stands(t)) {
 		ret->chain[ret->n++] = t;
-		r = want_pages(q->near, t);
+		r = want_near(q, t);
 		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(q->w, t->at.awaiters[0])
 							      : NULL;
 	}
@@ -164,6 +212,8 @@ static int look_near(struct quick *q, struct seen *t)
 		return r;
 	holds = prove_unit(q, &u);
 	if (!holds) {
+		for (size_t i = 0; i < u.n; i++)
+			note_changes(q->w, u.chain[i], q->near);
 		task_reader_use(q->w->reader, q->near);
 		r = follow_unit(q->w, q->near, t, &u);
 		task_reader_use(q->w->reader, NULL);
@@ -246,33 +296,46 @@ static int look_held(struct quick *q, const struct task_loop *loop)
 
 /* ---- both ---- */
 
-/* Whether those from base on up, which stood still before, do so yet: each is asked once. */
-static bool stand_still(struct quick *q, struct seen *base)
+/* What of a task was lent for its proof must stand there yet. */
+static bool stood_still(struct waits *w, struct seen *t)
 {
-	struct waits *w = q->w;
+	bool stood = true;
 
-	for (size_t n = 0; base && n < MAX_AWAITERS_UP; n++) {
-		if (base->checked != w->look) {
-			base->checked = w->look;
-			base->proven = waits_holds(w, base, w->live);
+	for (size_t i = 0; i < t->memo.n_ranges; i++) {
+		const struct memo_range *range = &t->memo.ranges[i];
+
+		if ((stands(t) || !moves(t, range)) &&
+		    !memo_range_holds_in(&t->memo, i, task_reader_memory(w->reader), w->scratch)) {
+			note_moving(t, range);
+			stood = false;
 		}
-		if (!base->proven)
-			return false;
-		base = base->at.n_awaiters ? waits_find(w, base->at.awaiters[0]) : NULL;
 	}
-	return true;
+	return stood;
 }
 
-/* Of those that stood still, and await a quick one, the first reading was before that was proven:
- * they must be there behind it too. */
-static void check_bases(struct quick *q)
+/* Those that were proven one by one, by what all stood at before: it must be there behind it too,
+ * and so must those that stood still, and await a quick one. */
+static int check_lent(struct quick *q)
 {
-	for (size_t i = 0; i < q->w->n; i++) {
-		struct seen *t = q->w->seen[i];
+	struct waits *w = q->w;
+	int r = memory_renew(task_reader_memory(w->reader));
 
-		if (t->base && t->composed && !stand_still(q, t->base))
-			t->composed = 0;
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[i], *at = t;
+
+		if (!t->unit)
+			continue;
+		for (size_t n = 0; at && n < MAX_AWAITERS_UP; n++) {
+			if (at->checked != w->look) {
+				at->checked = w->look;
+				at->proven &= stood_still(w, at);
+			}
+			if (!at->proven)
+				t->proven = false;
+			at = at->at.n_awaiters ? waits_find(w, at->at.awaiters[0]) : NULL;
+		}
 	}
+	return r;
 }
 
 /* One that awaits a task which was made since all were listed is not where its stack ends. */
@@ -327,11 +390,11 @@ int quick_prove(struct quick *q, uint64_t ns)
 		if (r == 0)
 			r = add_awaited(w, t);
 	}
+	if (r == 0 && done)
+		r = check_lent(q);
 	if (r == 0)
 		r = want_held(q);
 	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)
 		r = look_held(q, &w->list.loops[i]);
-	if (r == 0)
-		check_bases(q);
 	return r;
 }

@@ -9,6 +9,8 @@
 
 struct quick;
 
+#define MOVING_BLOCKS 32 /* that are known of one task */
+
 struct seen {
 	uint64_t addr;
 	struct task_ref ref;
@@ -31,6 +33,9 @@ struct seen {
 	uint64_t composed_in; /* ... and when it was made, in the same */
 	uint32_t checked;  /* the look in which it was read again */
 	struct seen *base; /* of a quick one: the first above it that stood still; NULL none */
+	/* Of one that is quick: where its words are that change, as addresses of blocks. */
+	uint64_t moving[MOVING_BLOCKS];
+	unsigned next_moving;
 	/* What is not told yet: count looks on stack. */
 	uint64_t first_ns, ns, count;
 	uint32_t stack, thread;
