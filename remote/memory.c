@@ -287,25 +287,41 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
 	return 0;
 }
 
-int memory_renew(struct memory *m)
+/* Reads the pages of a that are not lent, and then, where there is a b, those of b, which are the
+ * same, the last first. */
+static int cache_renew(struct cache *a, struct cache *b)
 {
-	struct cache *c = m->cache;
-	struct memory_range *ranges = reallocarray(c->ranges, c->n_pages + 1, sizeof(*ranges));
+	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
+	size_t n = 0;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
-	c->ranges = ranges;
-	for (size_t i = 0; i < c->n_pages; i++)
-		ranges[i] = (struct memory_range){
-			.addr = c->pages[i].addr, .len = c->size, .buf = c->pages[i].bytes};
-	r = memory_gather(c->below, ranges, c->n_pages);
-	for (size_t i = 0; i < c->n_pages; i++) {
-		c->pages[i].failed = ranges[i].failed;
-		c->pages[i].late = false;
-	}
-	c->missed = 0;
+	a->ranges = ranges;
+	for (size_t i = 0; i < a->n_pages; i++)
+		if (!a->pages[i].lent)
+			ranges[n++] = (struct memory_range){.addr = a->pages[i].addr,
+							    .len = a->size,
+							    .buf = a->pages[i].bytes};
+	for (size_t i = 0; b && i < n; i++)
+		ranges[2 * n - 1 - i] = (struct memory_range){
+			.addr = b->pages[i].addr, .len = b->size, .buf = b->pages[i].bytes};
+	r = memory_gather(a->below, ranges, b ? 2 * n : n);
+	for (size_t i = 0; b && i < n; i++)
+		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
+	n = 0;
+	for (size_t i = 0; i < a->n_pages; i++)
+		if (!a->pages[i].lent) {
+			a->pages[i].failed = ranges[n++].failed;
+			a->pages[i].late = false;
+		}
+	a->missed = 0;
 	return r;
+}
+
+int memory_renew(struct memory *m)
+{
+	return cache_renew(m->cache, NULL);
 }
 
 /* The pages of b are those of a that are not lent, in the same order. */
@@ -329,35 +345,9 @@ static int cache_copy(struct cache *b, const struct cache *a)
 
 int memory_renew_pair(struct memory *m, struct memory *second)
 {
-	struct cache *a = m->cache, *b = second->cache;
-	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
-	size_t n = 0;
-	int r;
+	int r = cache_copy(second->cache, m->cache);
 
-	if (!ranges)
-		return -ENOMEM;
-	a->ranges = ranges;
-	r = cache_copy(b, a);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < a->n_pages; i++)
-		if (!a->pages[i].lent)
-			ranges[n++] = (struct memory_range){.addr = a->pages[i].addr,
-							    .len = a->size,
-							    .buf = a->pages[i].bytes};
-	for (size_t i = 0; i < n; i++)
-		ranges[2 * n - 1 - i] = (struct memory_range){
-			.addr = b->pages[i].addr, .len = b->size, .buf = b->pages[i].bytes};
-	r = memory_gather(a->below, ranges, 2 * n);
-	for (size_t i = 0; i < n; i++)
-		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
-	for (size_t i = 0, k = 0; i < a->n_pages; i++)
-		if (!a->pages[i].lent) {
-			a->pages[i].failed = ranges[k++].failed;
-			a->pages[i].late = false;
-		}
-	a->missed = 0;
-	return r;
+	return r < 0 ? r : cache_renew(m->cache, second->cache);
 }
 
 int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
@@ -399,6 +389,14 @@ void memory_forget(struct memory *m)
 	if (c->n_pages)
 		memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
 	c->n_pages = c->missed = 0;
+}
+
+bool memory_is_lent(const struct memory *m, uint64_t addr)
+{
+	const struct cache *c = m->cache;
+	const struct page *page = cache_find(c, addr - addr % c->size);
+
+	return page && page->lent;
 }
 
 int memory_want(struct memory *m, uint64_t addr, size_t len)

@@ -3,12 +3,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote/latency.h"
 #include "remote/tasks-waits-parts.h"
 #include "remote/thread.h"
 
 #define LEAST_NS   150000u /* that proving one by one may take ... */
+#define QUICK_MAX  64u	   /* that are proven one by one
+			    */
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
 #define BLOCK	   256u	   /* bytes that are read of what changes: half of the cost is each read's */
+#define UNIT_NS	   30000u  /* that one proof takes, until it was measured */
+#define RESTLESS   28u	   /* of so much heat it is seldom where it was */
 #define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
 #define HELD_LOOKS 4u	   /* so long pages are kept for that */
 
@@ -17,6 +22,7 @@ struct quick {
 	struct memory *near, *back; /* the pages of the one that is proven, read forth and back */
 	struct memory *held; /* those of all that are quick */
 	uint32_t units; /* of this look */
+	struct latency cost;
 	size_t turn; /* where the next look begins */
 };
 
@@ -27,6 +33,7 @@ int quick_new(struct quick **ret, struct waits *w)
 
 	if (r == 0) {
 		q->w = w;
+		q->cost.ns = UNIT_NS;
 		r = memory_new_blocks(&q->near, w->live, BLOCK);
 	}
 	if (r == 0)
@@ -124,9 +131,6 @@ static int want_near(struct quick *q, struct seen *t)
 		r = moves(t, range) ? memory_want(q->near, range->addr, range->len)
 				    : memory_lend(q->near, all, range->addr, range->len);
 	}
-	for (size_t i = 0; i < MOVING_BLOCKS && r == 0; i++)
-		if (t->moving[i])
-			r = memory_want(q->near, t->moving[i], BLOCK);
 	return r;
 }
 
@@ -200,23 +204,39 @@ static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
 	return r;
 }
 
+/* What was not known to stand still when it was read. */
+static void note_found(struct quick *q, struct unit *u)
+{
+	for (size_t i = 0; i < u->n; i++) {
+		struct seen *t = u->chain[i];
+
+		for (size_t k = 0; k < t->memo.n_ranges; k++)
+			if (!memory_is_lent(q->near, t->memo.ranges[k].addr))
+				note_moving(t, &t->memo.ranges[k]);
+	}
+}
+
 /* Most are where they were, or are back there; else the same pages are likely to tell where they
  * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
-	struct unit u;
+	bool restless = t->heat >= RESTLESS, holds = false;
+	struct unit u = {.n = 0};
 	int r = known_unit(q, t, &u);
-	bool holds;
 
 	if (r < 0)
 		return r;
-	holds = prove_unit(q, &u);
-	if (!holds) {
+	if (restless)
+		r = memory_renew(q->near);
+	else
+		holds = prove_unit(q, &u);
+	if (r == 0 && !holds) {
 		for (size_t i = 0; i < u.n; i++)
 			note_changes(q->w, u.chain[i], q->near);
 		task_reader_use(q->w->reader, q->near);
 		r = follow_unit(q->w, q->near, t, &u);
 		task_reader_use(q->w->reader, NULL);
+		note_found(q, &u);
 		holds = r == 0 && prove_unit(q, &u);
 	}
 	t->quick = true;
@@ -368,10 +388,22 @@ static bool is_any_left(const struct waits *w)
 	return false;
 }
 
+static uint64_t may_take(uint64_t ns)
+{
+	return ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS;
+}
+
+size_t quick_room(const struct quick *q, uint64_t ns)
+{
+	uint64_t n = may_take(ns) / q->cost.ns;
+
+	return n < QUICK_MAX ? (size_t)n : QUICK_MAX;
+}
+
 int quick_prove(struct quick *q, uint64_t ns)
 {
 	struct waits *w = q->w;
-	uint64_t until = our_cpu_ns() + (ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS);
+	uint64_t now = our_cpu_ns(), until = now + may_take(ns), began;
 	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0;
 	int r = 0;
 
@@ -383,12 +415,15 @@ int quick_prove(struct quick *q, uint64_t ns)
 
 		if (t->proven)
 			continue;
-		if (our_cpu_ns() > until)
+		if (now > until)
 			break;
 		done++;
 		r = look_near(q, t);
 		if (r == 0)
 			r = add_awaited(w, t);
+		began = now;
+		now = our_cpu_ns();
+		latency_add(&q->cost, now - began);
 	}
 	if (r == 0 && done)
 		r = check_lent(q);

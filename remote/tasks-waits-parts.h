@@ -82,8 +82,8 @@ uint32_t waits_compose(struct waits *w, struct seen *leaf, struct seen **ret_bas
 /* ---- tasks-quick.c ---- */
 int quick_new(struct quick **ret, struct waits *w);
 void quick_free(struct quick *q);
-/* So many are proven one by one; where more have changed, first all together. */
-#define QUICK_MAX 64
+/* How many can be proven one by one; where more have changed, all are tried together first. */
+size_t quick_room(const struct quick *q, uint64_t ns);
 /* Proves those that are not proven yet, as far as time and budget allow: 0 or -errno. ns: the time
  * that the look stands for. */
 int quick_prove(struct quick *q, uint64_t ns);

@@ -338,7 +338,7 @@ static int look_at_all(struct waits *w, uint64_t ns)
 	if (r < 0)
 		return r;
 	left = read_all(w);
-	if (left > QUICK_MAX)
+	if (left > quick_room(w->quick, ns))
 		r = prove_together(w);
 	if (r == 0 && left)
 		r = quick_prove(w->quick, ns);
