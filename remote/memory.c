@@ -287,35 +287,77 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
 	return 0;
 }
 
+#define SORTED 128 /* pages that are few enough to be sorted: neighbours are one range then */
+
+/* The pages of a that are not lent, as ranges; *ret_n how many. */
+static void cache_ranges(struct cache *a, struct memory_range *ranges, size_t *ret_n)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->n_pages; i++) {
+		const struct memory_range range = {
+			.addr = a->pages[i].addr, .len = a->size, .buf = a->pages[i].bytes};
+		size_t at = n++;
+
+		if (a->pages[i].lent) {
+			n--;
+			continue;
+		}
+		for (; a->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
+			ranges[at] = ranges[at - 1];
+		ranges[at] = range;
+	}
+	*ret_n = n;
+}
+
+/* Those of b for those of a, backward; but neighbours stay one range. */
+static void cache_turn(struct cache *b, const struct memory_range *from, size_t n,
+		       struct memory_range *to)
+{
+	size_t end = n, at = 0;
+
+	while (end > 0) {
+		size_t begin = end - 1;
+
+		while (begin > 0 && from[begin - 1].addr + b->size == from[begin].addr)
+			begin--;
+		for (size_t i = begin; i < end; i++)
+			to[at++] = (struct memory_range){.addr = from[i].addr,
+							 .len = b->size,
+							 .buf = cache_find(b, from[i].addr)->bytes};
+		end = begin;
+	}
+}
+
+static void cache_settle(struct cache *c, const struct memory_range *ranges, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct page *page = cache_find(c, ranges[i].addr);
+
+		page->failed = ranges[i].failed;
+		page->late = false;
+	}
+	c->missed = 0;
+}
+
 /* Reads the pages of a that are not lent, and then, where there is a b, those of b, which are the
  * same, the last first. */
 static int cache_renew(struct cache *a, struct cache *b)
 {
 	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
-	size_t n = 0;
+	size_t n;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
 	a->ranges = ranges;
-	for (size_t i = 0; i < a->n_pages; i++)
-		if (!a->pages[i].lent)
-			ranges[n++] = (struct memory_range){.addr = a->pages[i].addr,
-							    .len = a->size,
-							    .buf = a->pages[i].bytes};
-	for (size_t i = 0; b && i < n; i++)
-		ranges[2 * n - 1 - i] = (struct memory_range){
-			.addr = b->pages[i].addr, .len = b->size, .buf = b->pages[i].bytes};
+	cache_ranges(a, ranges, &n);
+	if (b)
+		cache_turn(b, ranges, n, ranges + n);
 	r = memory_gather(a->below, ranges, b ? 2 * n : n);
-	for (size_t i = 0; b && i < n; i++)
-		b->pages[i].failed = ranges[2 * n - 1 - i].failed;
-	n = 0;
-	for (size_t i = 0; i < a->n_pages; i++)
-		if (!a->pages[i].lent) {
-			a->pages[i].failed = ranges[n++].failed;
-			a->pages[i].late = false;
-		}
-	a->missed = 0;
+	cache_settle(a, ranges, n);
+	if (b)
+		cache_settle(b, ranges + n, n);
 	return r;
 }
 

@@ -13,7 +13,7 @@
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
 #define BLOCK	   256u	   /* bytes that are read of what changes: half of the cost is each read's */
 #define UNIT_NS	   30000u  /* that one proof takes, until it was measured */
-#define RESTLESS   28u	   /* of so much heat it is seldom where it was */
+#define RESTLESS   36u	   /* of so much heat it is seldom where it was */
 #define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
 #define HELD_LOOKS 4u	   /* so long pages are kept for that */
 

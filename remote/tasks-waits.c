@@ -23,7 +23,7 @@
 #define TORN_LOOKS  64u	  /* so many where the lists moved all the time */
 #define HEAT	    8u	  /* of a change; each look without one takes 1 */
 #define HOT	    12u	  /* it changes often: at once looked at by itself */
-#define MAX_HEAT    32u
+#define MAX_HEAT    40u
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
