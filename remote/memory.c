@@ -433,12 +433,17 @@ void memory_forget(struct memory *m)
 	c->n_pages = c->missed = 0;
 }
 
-bool memory_is_lent(const struct memory *m, uint64_t addr)
+bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len)
 {
 	const struct cache *c = m->cache;
-	const struct page *page = cache_find(c, addr - addr % c->size);
 
-	return page && page->lent;
+	for (uint64_t at = addr - addr % c->size; at < addr + len; at += c->size) {
+		const struct page *page = cache_find(c, at);
+
+		if (page && page->lent)
+			return true;
+	}
+	return false;
 }
 
 int memory_want(struct memory *m, uint64_t addr, size_t len)

@@ -50,7 +50,8 @@ int memory_renew_pair(struct memory *m, struct memory *second);
 
 /* What from has there is copied to m, where m has nothing yet. 0 or -ENOMEM. */
 int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len);
-bool memory_is_lent(const struct memory *m, uint64_t addr);
+/* Whether some of that was lent. */
+bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len);
 
 /* How often something was read, since the last memory_renew(), of pages that came after it: they
  * are of a later instant. */

@@ -90,48 +90,35 @@ static int want_pages(struct memory *m, const struct seen *t)
 	return r;
 }
 
-/* Most of what says where a task waits never changes: who awaits it, names, types. That is taken
- * from the reading of all, and looked at once more behind the proofs; what lies where something
- * was seen to change is read for each proof. */
-static bool moves(const struct seen *t, const struct memo_range *range)
-{
-	uint64_t first = range->addr - range->addr % BLOCK;
-
-	for (size_t i = 0; i < MOVING_BLOCKS; i++)
-		if (t->moving[i] >= first && t->moving[i] < range->addr + range->len)
-			return true;
-	return false;
-}
-
-static void note_moving(struct seen *t, const struct memo_range *range)
-{
-	uint64_t at = range->addr - range->addr % BLOCK;
-
-	if (moves(t, range))
-		return;
-	t->moving[t->next_moving++ % MOVING_BLOCKS] = at;
-}
-
-/* What is not as its memo says. */
-static void note_changes(struct waits *w, struct seen *t, struct memory *m)
-{
-	for (size_t i = 0; i < t->memo.n_ranges; i++)
-		if (!memo_range_holds_in(&t->memo, i, m, w->scratch))
-			note_moving(t, &t->memo.ranges[i]);
-}
-
+/* What says who awaits a task is many things that seldom change. Of one that is known from an
+ * earlier look they are taken from the reading of all, if they are there what they were then, and
+ * looked at once more behind the proofs. */
 static int want_near(struct quick *q, struct seen *t)
 {
 	struct memory *all = task_reader_memory(q->w->reader);
+	bool known = t->what != TASK_CHANGES && t->made_look != q->w->look;
 	int r = 0;
 
 	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++) {
 		const struct memo_range *range = &t->memo.ranges[i];
 
-		r = moves(t, range) ? memory_want(q->near, range->addr, range->len)
-				    : memory_lend(q->near, all, range->addr, range->len);
+		if (known && !t->own[i] && memo_range_holds_in(&t->memo, i, all, q->w->scratch))
+			r = memory_lend(q->near, all, range->addr, range->len);
+		else
+			r = memory_want(q->near, range->addr, range->len);
 	}
 	return r;
+}
+
+/* What of the proof of a unit was lent. */
+static void note_lent(struct quick *q, struct unit *u)
+{
+	for (size_t i = 0; i < u->n; i++)
+		for (size_t k = 0; k < u->chain[i]->memo.n_ranges; k++) {
+			const struct memo_range *range = &u->chain[i]->memo.ranges[k];
+
+			u->chain[i]->lent[k] = memory_is_lent(q->near, range->addr, range->len);
+		}
 }
 
 /* The awaiter of t that is shown; NULL: none, or it is not known of which kind it is. */
@@ -142,13 +129,14 @@ static struct seen *awaiter_of(struct waits *w, const struct seen *t)
 	return ref.addr ? waits_add(w, &ref) : NULL;
 }
 
-/* Where they are by m, which the reader reads. 0 or -errno. */
-static int follow_unit(struct waits *w, struct memory *m, struct seen *t, struct unit *ret)
+/* Where they are by m, which the reader reads. whole: also those that stand still. 0 or -errno. */
+static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool whole,
+		       struct unit *ret)
 {
 	int r = 0;
 
 	ret->n = 0;
-	while (t && ret->n < MAX_AWAITERS_UP && !stands(t)) {
+	while (t && ret->n < MAX_AWAITERS_UP && (whole || !stands(t))) {
 		if (!waits_holds(w, t, m))
 			r = waits_follow(w, t);
 		if (r < 0)
@@ -182,10 +170,13 @@ static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
 	struct seen *leaf = u->chain[0];
 
 	for (size_t i = 0; i < u->n; i++) {
+		/* In a hold that is where it was in the reading of all, too. */
+		if (stands(u->chain[i]) && !u->chain[i]->moved)
+			continue;
 		u->chain[i]->proven = u->chain[i]->quick = true;
 		u->chain[i]->unit = number;
 	}
-	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf, &leaf->base) : 0;
+	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf) : 0;
 }
 
 /* Those that a task was last seen with, and their pages. 0 or -errno. */
@@ -204,18 +195,6 @@ static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
 	return r;
 }
 
-/* What was not known to stand still when it was read. */
-static void note_found(struct quick *q, struct unit *u)
-{
-	for (size_t i = 0; i < u->n; i++) {
-		struct seen *t = u->chain[i];
-
-		for (size_t k = 0; k < t->memo.n_ranges; k++)
-			if (!memory_is_lent(q->near, t->memo.ranges[k].addr))
-				note_moving(t, &t->memo.ranges[k]);
-	}
-}
-
 /* Most are where they were, or are back there; else the same pages are likely to tell where they
  * are. */
 static int look_near(struct quick *q, struct seen *t)
@@ -231,17 +210,16 @@ static int look_near(struct quick *q, struct seen *t)
 	else
 		holds = prove_unit(q, &u);
 	if (r == 0 && !holds) {
-		for (size_t i = 0; i < u.n; i++)
-			note_changes(q->w, u.chain[i], q->near);
 		task_reader_use(q->w->reader, q->near);
-		r = follow_unit(q->w, q->near, t, &u);
+		r = follow_unit(q->w, q->near, t, false, &u);
 		task_reader_use(q->w->reader, NULL);
-		note_found(q, &u);
 		holds = r == 0 && prove_unit(q, &u);
 	}
 	t->quick = true;
-	if (holds)
+	if (holds) {
+		note_lent(q, &u);
 		keep_unit(q, &u, ++q->units);
+	}
 	return r;
 }
 
@@ -305,9 +283,11 @@ static int look_held(struct quick *q, const struct task_loop *loop)
 
 		if (!is_left(t, loop->loop))
 			continue;
-		r = follow_unit(w, q->held, t, &u);
+		r = follow_unit(w, q->held, t, true, &u);
 		if (r < 0 || memory_missed(q->held) != missed)
 			continue;
+		for (size_t k = 0; k < u.n; k++)
+			memset(u.chain[k]->lent, 0, sizeof(u.chain[k]->lent));
 		keep_unit(q, &u, number);
 	}
 	task_reader_use(w->reader, NULL);
@@ -316,36 +296,25 @@ static int look_held(struct quick *q, const struct task_loop *loop)
 
 /* ---- both ---- */
 
-/* What of a task was lent for its proof must stand there yet. */
 static bool stood_still(struct waits *w, struct seen *t)
 {
-	bool stood = true;
-
-	for (size_t i = 0; i < t->memo.n_ranges; i++) {
-		const struct memo_range *range = &t->memo.ranges[i];
-
-		if ((stands(t) || !moves(t, range)) &&
-		    !memo_range_holds_in(&t->memo, i, task_reader_memory(w->reader), w->scratch)) {
-			note_moving(t, range);
-			stood = false;
-		}
-	}
-	return stood;
+	for (size_t i = 0; i < t->memo.n_ranges; i++)
+		if ((stands(t) || t->lent[i]) &&
+		    !memo_range_holds_in(&t->memo, i, task_reader_memory(w->reader), w->scratch))
+			return false;
+	return true;
 }
 
-/* Those that were proven one by one, by what all stood at before: it must be there behind it too,
- * and so must those that stood still, and await a quick one. */
-static int check_lent(struct quick *q)
+/* Those that were proven one by one, by what all stood at before: it must be there behind it too.
+ * So must those that stood still, and await one that did not. By the last reading of all. */
+static void check_lent(struct quick *q)
 {
 	struct waits *w = q->w;
-	int r = memory_renew(task_reader_memory(w->reader));
 
-	for (size_t i = 0; i < w->n && r == 0; i++) {
+	for (size_t i = 0; i < w->n; i++) {
 		struct seen *t = w->seen[i], *at = t;
 
-		if (!t->unit)
-			continue;
-		for (size_t n = 0; at && n < MAX_AWAITERS_UP; n++) {
+		for (size_t n = 0; at && (t->unit || t->fresh) && n < MAX_AWAITERS_UP; n++) {
 			if (at->checked != w->look) {
 				at->checked = w->look;
 				at->proven &= stood_still(w, at);
@@ -355,7 +324,6 @@ static int check_lent(struct quick *q)
 			at = at->at.n_awaiters ? waits_find(w, at->at.awaiters[0]) : NULL;
 		}
 	}
-	return r;
 }
 
 /* One that awaits a task which was made since all were listed is not where its stack ends. */
@@ -368,15 +336,25 @@ static int add_awaited(struct waits *w, const struct seen *t)
 		       : -ENOMEM;
 }
 
-/* What may have to be read while a thread is held. */
+/* What may have to be read while a thread is held: the pages of those that do not stand still, and
+ * of those that await them. */
 static int want_held(struct quick *q)
 {
 	struct waits *w = q->w;
 	int r = 0;
 
-	for (size_t i = 0; i < w->n && r == 0 && memory_kept(q->held) < HELD_PAGES; i++)
-		if (!stands(w->seen[i]))
-			r = want_pages(q->held, w->seen[i]);
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[i];
+
+		if (stands(t))
+			continue;
+		for (size_t n = 0; t && n < MAX_AWAITERS_UP && r == 0; n++) {
+			if (memory_kept(q->held) >= HELD_PAGES)
+				return 0;
+			r = want_pages(q->held, t);
+			t = t->at.n_awaiters ? waits_find(w, t->at.awaiters[0]) : NULL;
+		}
+	}
 	return r;
 }
 
@@ -426,7 +404,9 @@ int quick_prove(struct quick *q, uint64_t ns)
 		latency_add(&q->cost, now - began);
 	}
 	if (r == 0 && done)
-		r = check_lent(q);
+		r = memory_renew(task_reader_memory(w->reader));
+	if (r == 0)
+		check_lent(q);
 	if (r == 0)
 		r = want_held(q);
 	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)

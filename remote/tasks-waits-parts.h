@@ -9,7 +9,6 @@
 
 struct quick;
 
-#define MOVING_BLOCKS 32 /* that are known of one task */
 
 struct seen {
 	uint64_t addr;
@@ -27,15 +26,15 @@ struct seen {
 			* that stood still */
 	enum task_waits what;
 	struct memo memo;
-	uint64_t made; /* when its memo was made, in followings */
+	uint64_t made;	    /* when its memo was made, in followings ... */
+	uint32_t made_look; /* ... and in looks */
 	struct task_waiting at;
 	uint32_t composed; /* its stack with those that await it, 0 none ... */
 	uint64_t composed_in; /* ... and when it was made, in the same */
 	uint32_t checked;  /* the look in which it was read again */
-	struct seen *base; /* of a quick one: the first above it that stood still; NULL none */
-	/* Of one that is quick: where its words are that change, as addresses of blocks. */
-	uint64_t moving[MOVING_BLOCKS];
-	unsigned next_moving;
+	/* By range of its memo: whether something of its own is there, rather than of who awaits
+	 * it; whether it was not read for the proof, but taken from the reading of all. */
+	bool own[MEMO_RANGES], lent[MEMO_RANGES];
 	/* What is not told yet: count looks on stack. */
 	uint64_t first_ns, ns, count;
 	uint32_t stack, thread;
@@ -75,9 +74,8 @@ int waits_follow(struct waits *w, struct seen *t);
 /* Whether what its answer depends on stands so in m. */
 bool waits_holds(struct waits *w, struct seen *t, struct memory *m);
 /* The stack of a task, those that await it included: the one at the lowest address each time. 0:
- * one of them is not known, or was not seen to wait at the same instant; or memory is short.
- * *ret_base: the first of them that stood still, when leaf did not. */
-uint32_t waits_compose(struct waits *w, struct seen *leaf, struct seen **ret_base);
+ * one of them is not known, or was not seen to wait at the same instant; or memory is short. */
+uint32_t waits_compose(struct waits *w, struct seen *leaf);
 
 /* ---- tasks-quick.c ---- */
 int quick_new(struct quick **ret, struct waits *w);

@@ -24,6 +24,7 @@
 #define HEAT	    8u	  /* of a change; each look without one takes 1 */
 #define HOT	    12u	  /* it changes often: at once looked at by itself */
 #define MAX_HEAT    40u
+#define MAX_OWN	    512	  /* readings of what a task is, and where its coroutines stand */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
@@ -177,8 +178,19 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
+/* Which ranges of its memo the first pieces of the log are in. Both are sorted then. */
+static void mark_own(struct seen *t, const uint64_t *own, size_t n)
+{
+	memset(t->own, 0, sizeof(t->own));
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < t->memo.n_ranges; k++)
+			t->own[k] |= own[i] - t->memo.ranges[k].addr < t->memo.ranges[k].len;
+}
+
 int waits_follow(struct waits *w, struct seen *t)
 {
+	uint64_t own[MAX_OWN];
+	size_t n_own = 0;
 	struct task_waiting at;
 	int what = task_reader_waiting(w->reader, &t->ref, &w->log, &at);
 
@@ -192,8 +204,15 @@ int waits_follow(struct waits *w, struct seen *t)
 	free(t->at.awaiters);
 	t->at = at;
 	t->made = ++w->followed;
+	t->made_look = w->look;
+	for (; n_own < MAX_OWN && n_own < at.n_own; n_own++)
+		own[n_own] = w->log.pieces[n_own].addr;
 	if (memo_keep(&t->memo, &w->log) < 0)
 		t->what = TASK_CHANGES;
+	if (n_own == MAX_OWN)
+		memset(t->own, 1, sizeof(t->own));
+	else
+		mark_own(t, own, n_own);
 	return 0;
 }
 
@@ -282,7 +301,6 @@ static size_t read_all(struct waits *w)
 
 		t->fresh = t->moved = t->quick = false;
 		t->unit = 0;
-		t->base = NULL;
 		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
 		left += !t->proven;
 	}
@@ -297,7 +315,8 @@ static size_t read_all(struct waits *w)
 	return left;
 }
 
-/* Many have changed: all are followed by what was read, and proven together. Twice: a loop that
+/* Many have changed: those that do not do so often are followed by what was read, and proven together.
+ * Twice: a loop that
  * goes round makes its coroutines at the same addresses again, and could be where it was just when
  * it is read the second time. The third comes after another time than that. */
 static int prove_together(struct waits *w)
@@ -308,7 +327,7 @@ static int prove_together(struct waits *w)
 	for (size_t i = 0; i < w->n && r == 0; i++) {
 		struct seen *t = w->seen[i];
 
-		if (t->proven)
+		if (t->proven || t->heat >= HOT)
 			continue;
 		t->proven = true;
 		if (!waits_holds(w, t, m))
@@ -374,21 +393,17 @@ static uint32_t put_on(struct tables *t, uint32_t stack, uint32_t onto)
 
 /* Those that await leaf, it the first: how many; 0 where they are not known to have waited at one
  * instant. */
-static size_t chain_of(const struct waits *w, struct seen *leaf, struct seen **chain,
-		       struct seen **ret_base)
+static size_t chain_of(const struct waits *w, struct seen *leaf, struct seen **chain)
 {
 	struct seen *at = leaf;
 	size_t n = 0;
 
-	*ret_base = NULL;
 	while (n < MAX_AWAITERS_UP) {
 		for (size_t i = 0; i < n; i++)
 			if (chain[i] == at)
 				return n;
 		if (at->what != TASK_WAITS || !at->proven || (at->unit && at->unit != leaf->unit))
 			return 0;
-		if (!at->unit && leaf->unit && !*ret_base)
-			*ret_base = at;
 		chain[n++] = at;
 		if (at->at.n_awaiters == 0)
 			break;
@@ -400,10 +415,10 @@ static size_t chain_of(const struct waits *w, struct seen *leaf, struct seen **c
 	return n;
 }
 
-uint32_t waits_compose(struct waits *w, struct seen *leaf, struct seen **ret_base)
+uint32_t waits_compose(struct waits *w, struct seen *leaf)
 {
 	struct seen *chain[MAX_AWAITERS_UP];
-	size_t n = chain_of(w, leaf, chain, ret_base);
+	size_t n = chain_of(w, leaf, chain);
 	bool same = leaf->composed != 0;
 	uint32_t stack = 0;
 
@@ -446,7 +461,7 @@ static uint32_t place_of(struct waits *w, struct seen *t)
 		return 0;
 	/* That of one that does not stand still is made where it was proven. */
 	if (!t->unit)
-		t->composed = waits_compose(w, t, &t->base);
+		t->composed = waits_compose(w, t);
 	return t->composed;
 }
 
