@@ -137,8 +137,14 @@ static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool w
 
 	ret->n = 0;
 	while (t && ret->n < MAX_AWAITERS_UP && (whole || !stands(t))) {
-		if (!waits_holds(w, t, m))
+		if (!waits_holds(w, t, m)) {
+			/* One that stood still does not any more: nothing of it is known. */
+			if (stands(t)) {
+				ret->n = 0;
+				return 0;
+			}
 			r = waits_follow(w, t);
+		}
 		if (r < 0)
 			return r;
 		ret->chain[ret->n++] = t;
@@ -284,7 +290,7 @@ static int look_held(struct quick *q, const struct task_loop *loop)
 		if (!is_left(t, loop->loop))
 			continue;
 		r = follow_unit(w, q->held, t, true, &u);
-		if (r < 0 || memory_missed(q->held) != missed)
+		if (r < 0 || u.n == 0 || memory_missed(q->held) != missed)
 			continue;
 		for (size_t k = 0; k < u.n; k++)
 			memset(u.chain[k]->lent, 0, sizeof(u.chain[k]->lent));

@@ -178,31 +178,35 @@ static bool is_entered(struct look *k, uint64_t frame)
 	return look_bytes(k, at, &top, sizeof(top)) < 0 || top == 0;
 }
 
-/* Whether a suspended frame waits for another awaitable, where only its code tells. */
+/* Whether a suspended frame waits for another awaitable, where only its code tells. The frame keeps
+ * that, as in code_of(): it is read where code objects are, and what is noted of the frame is
+ * enough. */
 static int yields_from(struct look *k, const struct frame *f)
 {
 	const struct layout *l = k->l;
-	uint64_t at = f->ip + 2, data;
+	struct memory *m = k->r->view.memory;
+	struct memory_log *log = memory_set_log(m, NULL);
+	uint64_t at = f->ip + 2, bytes, data;
 	uint8_t unit[2];
 	size_t len;
-	int r;
+	int r = 0;
 
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
-		uint64_t code = f->code, bytes;
-
-		r = look_word(k, code, l->code.code, &bytes);
+		r = f->code == 0 || f->code % POINTER
+			    ? -EBADMSG
+			    : MEMORY_READ(m, f->code + (uint64_t)l->code.code, &bytes);
 		if (r == 0)
-			r = look_note(k, object_read_bytes_head(k->m, l, bytes, &data, &len));
-		if (r < 0)
-			return r;
+			r = object_read_bytes_head(m, l, bytes, &data, &len);
 		at = f->ip * (uint64_t)l->frame.lasti_unit + 2;
-		if (at >= len)
-			return -EAGAIN;
-		at += data;
+		if (r == 0 && at >= len)
+			r = -EAGAIN;
+		at += r == 0 ? data : 0;
 	}
-	r = look_bytes(k, at, unit, sizeof(unit));
+	if (r == 0)
+		r = memory_read(m, at, unit, sizeof(unit));
+	memory_set_log(m, log);
 	if (r < 0)
-		return r;
+		return look_note(k, r);
 	return (unit[0] == l->gen.yield_from_opcodes[0] ||
 		unit[0] == l->gen.yield_from_opcodes[1]) &&
 	       unit[1] >= l->gen.yield_from_arg;
