@@ -149,8 +149,7 @@ static int cache_add(struct cache *c, uint64_t addr, struct page **ret)
 		page->bytes = malloc(c->size);
 	if (!page->bytes)
 		return -ENOMEM;
-	*page = (struct page){
-		.addr = addr, .used = c->round, .failed = true, .bytes = page->bytes};
+	*page = (struct page){.addr = addr, .used = c->round, .failed = true, .bytes = page->bytes};
 	*ret = page;
 	return 0;
 }
@@ -392,6 +391,12 @@ int memory_renew_pair(struct memory *m, struct memory *second)
 	return r < 0 ? r : cache_renew(m->cache, second->cache);
 }
 
+/* Whether some of that is in the last page that there can be: none of it is kept then. */
+static bool beyond(const struct cache *c, uint64_t addr, size_t len)
+{
+	return addr > UINT64_MAX - c->size || len > UINT64_MAX - c->size - addr;
+}
+
 int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
 {
 	struct cache *c = m->cache;
@@ -399,7 +404,7 @@ int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len
 	struct page *page;
 	int r = 0;
 
-	if (len > UINT64_MAX - addr - c->size)
+	if (beyond(c, addr, len))
 		return 0;
 	for (; at < addr + len && r == 0; at += c->size) {
 		if (cache_find(c, at))
@@ -437,6 +442,8 @@ bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len)
 {
 	const struct cache *c = m->cache;
 
+	if (beyond(c, addr, len))
+		return false;
 	for (uint64_t at = addr - addr % c->size; at < addr + len; at += c->size) {
 		const struct page *page = cache_find(c, at);
 
@@ -453,7 +460,7 @@ int memory_want(struct memory *m, uint64_t addr, size_t len)
 	struct page *page;
 	int r = 0;
 
-	if (len > UINT64_MAX - addr - c->size)
+	if (beyond(c, addr, len))
 		return 0;
 	for (; at < addr + len && r == 0; at += c->size) {
 		page = cache_find(c, at);

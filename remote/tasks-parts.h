@@ -56,7 +56,7 @@ struct green {
 
 struct task_reader {
 	struct target *target;
-	struct target view; /* the same, with the kept memory and asyncio's layout */
+	struct target view;   /* the same, with the kept memory and asyncio's layout */
 	struct memory *other; /* that tasks which wait are read by; NULL: the kept one */
 	struct tables *tables;
 	struct code_cache *codes;

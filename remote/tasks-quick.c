@@ -7,21 +7,20 @@
 #include "remote/tasks-waits-parts.h"
 #include "remote/thread.h"
 
-#define LEAST_NS   150000u /* that proving one by one may take ... */
-#define QUICK_MAX  64u	   /* that are proven one by one
-			    */
+#define QUICK_MAX  64u	   /* that are proven one by one */
+#define LEAST_NS   150000u /* that this may take of our CPU ... */
 #define SHARE	   2u	   /* ... or this part of the time that a look stands for */
-#define BLOCK	   256u	   /* bytes that are read of what changes: half of the cost is each read's */
-#define UNIT_NS	   30000u  /* that one proof takes, until it was measured */
-#define RESTLESS   36u	   /* of so much heat it is seldom where it was */
-#define HELD_PAGES 192u	   /* that are read while a thread is held: some 70 us */
-#define HELD_LOOKS 4u	   /* so long pages are kept for that */
+#define BLOCK	   256u	  /* bytes that are read of what changes: half of the cost is each read's */
+#define UNIT_NS	   30000u /* that one proof takes, until it was measured */
+#define RESTLESS   36u	  /* of so much heat it is seldom where it was */
+#define HELD_PAGES 192u	  /* that are read while a thread is held: some 70 us */
+#define HELD_LOOKS 4u	  /* so long pages are kept for that */
 
 struct quick {
 	struct waits *w;
 	struct memory *near, *back; /* the pages of the one that is proven, read forth and back */
-	struct memory *held; /* those of all that are quick */
-	uint32_t units; /* of this look */
+	struct memory *held;	    /* those of all that are quick */
+	uint32_t units;		    /* of this look */
 	struct latency cost;
 	size_t turn; /* where the next look begins */
 };
@@ -179,6 +178,7 @@ static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
 		/* In a hold that is where it was in the reading of all, too. */
 		if (stands(u->chain[i]) && !u->chain[i]->moved)
 			continue;
+		u->chain[i]->composed = 0;
 		u->chain[i]->proven = u->chain[i]->quick = true;
 		u->chain[i]->unit = number;
 	}
@@ -265,12 +265,13 @@ static bool is_left(const struct seen *t, uint64_t loop)
 
 /* Those of one loop that are left, in the pages that were read while its thread was held: what
  * needs another page is not believed. */
-static int look_held(struct quick *q, const struct task_loop *loop)
+static int look_held(struct quick *q, const struct task_loop *loop, size_t first, uint64_t most_ns)
 {
 	struct waits *w = q->w;
-	struct holding h = {.q = q,
-			    .tstate = loop->tstate,
-			    .size = task_reader_thread_size(w->reader)};
+	struct holding h = {
+		.q = q, .tstate = loop->tstate, .size = task_reader_thread_size(w->reader)};
+	size_t n = w->n;
+	uint64_t until;
 	uint32_t number;
 	bool sure = false;
 	int r = 0;
@@ -281,14 +282,17 @@ static int look_held(struct quick *q, const struct task_loop *loop)
 	if (!was_held(&h, sure))
 		return waits_is_fatal(h.r) ? h.r : 0;
 	number = ++q->units;
+	until = our_cpu_ns() + most_ns;
 	task_reader_use(w->reader, q->held);
-	for (size_t i = 0; i < w->n && r == 0; i++) {
+	for (size_t i = 0; i < n && r == 0; i++) {
 		size_t missed = memory_missed(q->held);
-		struct seen *t = w->seen[i];
+		struct seen *t = w->seen[(first + i) % n];
 		struct unit u;
 
 		if (!is_left(t, loop->loop))
 			continue;
+		if (our_cpu_ns() > until)
+			break;
 		r = follow_unit(w, q->held, t, true, &u);
 		if (r < 0 || u.n == 0 || memory_missed(q->held) != missed)
 			continue;
@@ -416,6 +420,6 @@ int quick_prove(struct quick *q, uint64_t ns)
 	if (r == 0)
 		r = want_held(q);
 	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)
-		r = look_held(q, &w->list.loops[i]);
+		r = look_held(q, &w->list.loops[i], first, may_take(ns));
 	return r;
 }

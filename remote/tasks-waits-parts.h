@@ -9,7 +9,6 @@
 
 struct quick;
 
-
 struct seen {
 	uint64_t addr;
 	struct task_ref ref;
@@ -29,9 +28,9 @@ struct seen {
 	uint64_t made;	    /* when its memo was made, in followings ... */
 	uint32_t made_look; /* ... and in looks */
 	struct task_waiting at;
-	uint32_t composed; /* its stack with those that await it, 0 none ... */
+	uint32_t composed;    /* its stack with those that await it, 0 none ... */
 	uint64_t composed_in; /* ... and when it was made, in the same */
-	uint32_t checked;  /* the look in which it was read again */
+	uint32_t checked;     /* the look in which it was read again */
 	/* By range of its memo: whether something of its own is there, rather than of who awaits
 	 * it; whether it was not read for the proof, but taken from the reading of all. */
 	bool own[MEMO_RANGES], lent[MEMO_RANGES];

@@ -17,14 +17,14 @@
 #define GREEN_SHARE 50u		/* and so often as long as one takes */
 #define GREEN_CALLS 8192u	/* what one may cost for each list: some 12 ms */
 #define TELL_NS	    500000000u	/* a stay is told in pieces of this: a recording may be cut */
-#define PAGE_LOOKS  16u	  /* after which a page that was not needed is not read any more */
-#define LIST_TRIES  3	  /* readings of lists that move */
-#define GONE_LOOKS  2	  /* that do not list a task, and it is forgotten */
-#define TORN_LOOKS  64u	  /* so many where the lists moved all the time */
-#define HEAT	    8u	  /* of a change; each look without one takes 1 */
-#define HOT	    12u	  /* it changes often: at once looked at by itself */
+#define PAGE_LOOKS  16u		/* after which a page that was not needed is not read any more */
+#define LIST_TRIES  3		/* readings of lists that move */
+#define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
+#define TORN_LOOKS  64u		/* so many where the lists moved all the time */
+#define HEAT	    8u		/* of a change; each look without one takes 1 */
+#define HOT	    16u		/* it changes often: it is looked at by itself */
 #define MAX_HEAT    40u
-#define MAX_OWN	    512	  /* readings of what a task is, and where its coroutines stand */
+#define MAX_OWN	    512 /* readings of what a task is, and where its coroutines stand */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
@@ -290,35 +290,41 @@ static bool hangs_on_proven(const struct waits *w, const struct seen *t)
 	return true;
 }
 
-/* Those that stand still are proven by the reading that there was; but for one that is awaited by
- * another that does not, and is to be proven with it. How many are not. */
+/* One that is awaited by another that is not proven yet is to be proven with it. */
+static void leave_hanging(struct waits *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->seen[i]->proven && !hangs_on_proven(w, w->seen[i]))
+			w->seen[i]->proven = false;
+}
+
+static size_t count_left(const struct waits *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += !w->seen[i]->proven;
+	return n;
+}
+
+/* Those that stand still are proven by the reading that there was. How many are not. */
 static size_t read_all(struct waits *w)
 {
-	size_t left = 0;
-
 	for (size_t i = 0; i < w->n; i++) {
 		struct seen *t = w->seen[i];
 
 		t->fresh = t->moved = t->quick = false;
 		t->unit = 0;
 		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
-		left += !t->proven;
 	}
-	for (size_t i = 0; i < w->n && left; i++) {
-		struct seen *t = w->seen[i];
-
-		if (t->proven && !hangs_on_proven(w, t)) {
-			t->proven = false;
-			left++;
-		}
-	}
-	return left;
+	leave_hanging(w);
+	return count_left(w);
 }
 
-/* Many have changed: those that do not do so often are followed by what was read, and proven together.
- * Twice: a loop that
- * goes round makes its coroutines at the same addresses again, and could be where it was just when
- * it is read the second time. The third comes after another time than that. */
+/* Many have changed: those that do not do so often are followed by what was read, and proven
+ * together. Twice: a loop that goes round makes its coroutines at the same addresses again, and
+ * could be where it was just when it is read the second time. The third comes after another time
+ * than that. */
 static int prove_together(struct waits *w)
 {
 	struct memory *m = task_reader_memory(w->reader);
@@ -340,6 +346,7 @@ static int prove_together(struct waits *w)
 			if (w->seen[i]->fresh && !waits_holds(w, w->seen[i], m))
 				w->seen[i]->proven = false;
 	}
+	leave_hanging(w);
 	return r;
 }
 
@@ -480,8 +487,7 @@ static void note_stay(struct waits *w, struct seen *t, uint64_t now, uint64_t ns
 		w->lost++;
 		return;
 	}
-	if (t->count &&
-	    (t->stack != stack || t->thread != thread || now - t->first_ns >= TELL_NS))
+	if (t->count && (t->stack != stack || t->thread != thread || now - t->first_ns >= TELL_NS))
 		tell(w, t);
 	if (t->count == 0)
 		t->first_ns = now;
