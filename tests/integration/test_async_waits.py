@@ -93,9 +93,9 @@ def test_nearly_all_looks_tell_where_each_task_waited(name, rate, start, workdir
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("name", ["3.9", "3.12", "3.14", "3.15"])
+@pytest.mark.parametrize("name", ["3.9", "3.12", "3.15"])
 def test_a_thousand_waiting_tasks(name, start, workdir):
-    target = start_alone(start, name, 1000, 3, 50, 40)
+    target = start_alone(start, name, 1000, 3, 50, 100)
     for _ in range(4):
         recording, truth = record(target, workdir + "/waits.pyprof", "-r", "100", "-d", "2.5")
         found = recording.shares(recording.counts["due"] - recording.counts["missed"])
