@@ -127,14 +127,18 @@ bool memo_holds(const struct memo *m, const uint8_t *bytes)
 	return same(m, 0, bytes, m->used);
 }
 
+bool memo_range_holds_in(const struct memo *m, size_t i, struct memory *memory, uint8_t *scratch)
+{
+	const struct memo_range *r = &m->ranges[i];
+
+	return memory_read(memory, r->addr, scratch, r->len) == 0 &&
+	       same(m, r->at, scratch, r->len);
+}
+
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch)
 {
-	for (size_t i = 0; i < m->n_ranges; i++) {
-		const struct memo_range *r = &m->ranges[i];
-
-		if (memory_read(memory, r->addr, scratch, r->len) < 0 ||
-		    !same(m, r->at, scratch, r->len))
+	for (size_t i = 0; i < m->n_ranges; i++)
+		if (!memo_range_holds_in(m, i, memory, scratch))
 			return false;
-	}
 	return true;
 }

@@ -37,4 +37,7 @@ bool memo_holds(const struct memo *m, const uint8_t *bytes);
 /* The same of a range each, read from memory into scratch: MEMO_BYTES. */
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch);
 
+/* The same of range i alone. */
+bool memo_range_holds_in(const struct memo *m, size_t i, struct memory *memory, uint8_t *scratch);
+
 #endif

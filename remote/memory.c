@@ -24,16 +24,21 @@
 
 struct page {
 	uint64_t addr;
+	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
+	bool late;	/* it came since all were read */
+	bool lent;	/* its bytes are another memory's */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
 /* Pages by address, open addressing; the table of all pages in the order of their coming. */
 struct cache {
 	struct memory *below;
+	uint32_t size; /* of a page: a power of 2 */
 	struct page *pages;
 	size_t n_pages, room;
 	size_t missed;
+	uint32_t round;	 /* of memory_prune() */
 	uint32_t *slots; /* index + 1 */
 	size_t n_slots;
 	struct memory_range *ranges; /* of memory_renew(): room of them */
@@ -94,7 +99,7 @@ static ssize_t image_read(struct memory *m)
 
 static size_t page_slot(const struct cache *c, uint64_t addr)
 {
-	size_t s = (size_t)((addr / PAGE) * 0x9e3779b97f4a7c15ull >> 24) & (c->n_slots - 1);
+	size_t s = (size_t)((addr / c->size) * 0x9e3779b97f4a7c15ull >> 24) & (c->n_slots - 1);
 
 	while (c->slots[s] && c->pages[c->slots[s] - 1].addr != addr)
 		s = (s + 1) & (c->n_slots - 1);
@@ -123,34 +128,65 @@ static int cache_grow(struct cache *c)
 	return 0;
 }
 
+static struct page *cache_find(const struct cache *c, uint64_t addr)
+{
+	size_t s = c->n_slots ? page_slot(c, addr) : 0;
+
+	return c->n_slots && c->slots[s] ? &c->pages[c->slots[s] - 1] : NULL;
+}
+
+/* A page that is not there yet, with room for its bytes: 0 or -errno. */
+static int cache_add(struct cache *c, uint64_t addr, struct page **ret)
+{
+	struct page *page;
+
+	if (c->n_pages == MEMORY_CACHE_PAGES)
+		return -EFAULT;
+	if (cache_grow(c) < 0)
+		return -ENOMEM;
+	page = &c->pages[c->n_pages];
+	if (!page->bytes)
+		page->bytes = malloc(c->size);
+	if (!page->bytes)
+		return -ENOMEM;
+	*page = (struct page){.addr = addr, .used = c->round, .failed = true, .bytes = page->bytes};
+	*ret = page;
+	return 0;
+}
+
+static void cache_keep(struct cache *c, const struct page *page)
+{
+	c->n_pages++;
+	c->slots[page_slot(c, page->addr)] = (uint32_t)c->n_pages;
+}
+
 /* The page at addr, read when it is not there yet; NULL: unreadable, and *ret_error. */
 static const struct page *cache_page(struct cache *c, uint64_t addr, int *ret_error)
 {
-	size_t s = c->n_slots ? page_slot(c, addr) : 0;
-	struct page page = {.addr = addr};
+	struct page *page = cache_find(c, addr);
 	int r;
 
 	*ret_error = -EFAULT;
-	if (c->n_slots && c->slots[s])
-		return &c->pages[c->slots[s] - 1];
-	if (c->n_pages == MEMORY_CACHE_PAGES)
-		return NULL;
-	r = cache_grow(c);
+	if (page) {
+		page->used = c->round;
+		c->missed += page->late;
+		return page;
+	}
+	r = cache_add(c, addr, &page);
 	if (r == 0) {
-		page.bytes = c->pages[c->n_pages].bytes;
-		if (!page.bytes)
-			page.bytes = c->pages[c->n_pages].bytes = malloc(PAGE);
-		r = page.bytes ? memory_read(c->below, addr, page.bytes, PAGE) : -ENOMEM;
-		page.failed = r < 0;
+		page->late = true;
+		r = memory_read(c->below, addr, page->bytes, c->size);
+		page->failed = r < 0;
+	} else if (r == -EFAULT) {
+		return NULL;
 	}
 	if (r < 0 && r != -EFAULT) {
 		*ret_error = r;
 		return NULL;
 	}
 	c->missed++;
-	c->pages[c->n_pages++] = page;
-	c->slots[page_slot(c, addr)] = (uint32_t)c->n_pages;
-	return &c->pages[c->n_pages - 1];
+	cache_keep(c, page);
+	return page;
 }
 
 static ssize_t cached_read(struct memory *m)
@@ -163,8 +199,8 @@ static ssize_t cached_read(struct memory *m)
 		size_t left = m->local[i].iov_len;
 
 		while (left > 0) {
-			uint64_t offset = at % PAGE;
-			size_t n = PAGE - offset < left ? (size_t)(PAGE - offset) : left;
+			uint32_t size = m->cache->size, offset = (uint32_t)(at % size);
+			size_t n = size - offset < left ? size - offset : left;
 			int error;
 			const struct page *page = cache_page(m->cache, at - offset, &error);
 
@@ -229,6 +265,11 @@ int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_
 
 int memory_new_cached(struct memory **ret, struct memory *below)
 {
+	return memory_new_blocks(ret, below, PAGE);
+}
+
+int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
+{
 	struct memory *m;
 	int r = memory_new(&m, &cached_backend);
 
@@ -240,27 +281,142 @@ int memory_new_cached(struct memory **ret, struct memory *below)
 		return -ENOMEM;
 	}
 	m->cache->below = below;
+	m->cache->size = size;
 	*ret = m;
 	return 0;
 }
 
-int memory_renew(struct memory *m)
+#define SORTED 128 /* pages that are few enough to be sorted: neighbours are one range then */
+
+/* The pages of a that are not lent, as ranges; *ret_n how many. */
+static void cache_ranges(struct cache *a, struct memory_range *ranges, size_t *ret_n)
 {
-	struct cache *c = m->cache;
-	struct memory_range *ranges = reallocarray(c->ranges, c->n_pages + 1, sizeof(*ranges));
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->n_pages; i++) {
+		const struct memory_range range = {
+			.addr = a->pages[i].addr, .len = a->size, .buf = a->pages[i].bytes};
+		size_t at = n++;
+
+		if (a->pages[i].lent) {
+			n--;
+			continue;
+		}
+		for (; a->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
+			ranges[at] = ranges[at - 1];
+		ranges[at] = range;
+	}
+	*ret_n = n;
+}
+
+/* Those of b for those of a, backward; but neighbours stay one range. */
+static void cache_turn(struct cache *b, const struct memory_range *from, size_t n,
+		       struct memory_range *to)
+{
+	size_t end = n, at = 0;
+
+	while (end > 0) {
+		size_t begin = end - 1;
+
+		while (begin > 0 && from[begin - 1].addr + b->size == from[begin].addr)
+			begin--;
+		for (size_t i = begin; i < end; i++)
+			to[at++] = (struct memory_range){.addr = from[i].addr,
+							 .len = b->size,
+							 .buf = cache_find(b, from[i].addr)->bytes};
+		end = begin;
+	}
+}
+
+static void cache_settle(struct cache *c, const struct memory_range *ranges, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct page *page = cache_find(c, ranges[i].addr);
+
+		page->failed = ranges[i].failed;
+		page->late = false;
+	}
+	c->missed = 0;
+}
+
+/* Reads the pages of a that are not lent, and then, where there is a b, those of b, which are the
+ * same, the last first. */
+static int cache_renew(struct cache *a, struct cache *b)
+{
+	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
+	size_t n;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
-	c->ranges = ranges;
-	for (size_t i = 0; i < c->n_pages; i++)
-		ranges[i] = (struct memory_range){
-			.addr = c->pages[i].addr, .len = PAGE, .buf = c->pages[i].bytes};
-	r = memory_gather(c->below, ranges, c->n_pages);
-	for (size_t i = 0; i < c->n_pages; i++)
-		c->pages[i].failed = ranges[i].failed;
-	c->missed = 0;
+	a->ranges = ranges;
+	cache_ranges(a, ranges, &n);
+	if (b)
+		cache_turn(b, ranges, n, ranges + n);
+	r = memory_gather(a->below, ranges, b ? 2 * n : n);
+	cache_settle(a, ranges, n);
+	if (b)
+		cache_settle(b, ranges + n, n);
 	return r;
+}
+
+int memory_renew(struct memory *m)
+{
+	return cache_renew(m->cache, NULL);
+}
+
+/* The pages of b are those of a that are not lent, in the same order. */
+static int cache_copy(struct cache *b, const struct cache *a)
+{
+	struct page *page;
+	int r = 0;
+
+	if (b->n_pages)
+		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
+	b->n_pages = b->missed = 0;
+	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
+		if (a->pages[i].lent)
+			continue;
+		r = cache_add(b, a->pages[i].addr, &page);
+		if (r == 0)
+			cache_keep(b, page);
+	}
+	return r;
+}
+
+int memory_renew_pair(struct memory *m, struct memory *second)
+{
+	int r = cache_copy(second->cache, m->cache);
+
+	return r < 0 ? r : cache_renew(m->cache, second->cache);
+}
+
+/* Whether some of that is in the last page that there can be: none of it is kept then. */
+static bool beyond(const struct cache *c, uint64_t addr, size_t len)
+{
+	return addr > UINT64_MAX - c->size || len > UINT64_MAX - c->size - addr;
+}
+
+int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
+{
+	struct cache *c = m->cache;
+	uint64_t at = addr - addr % c->size;
+	struct page *page;
+	int r = 0;
+
+	if (beyond(c, addr, len))
+		return 0;
+	for (; at < addr + len && r == 0; at += c->size) {
+		if (cache_find(c, at))
+			continue;
+		r = cache_add(c, at, &page);
+		if (r < 0)
+			break;
+		page->lent = true;
+		page->failed = memory_read(from, at, page->bytes, c->size) < 0;
+		cache_keep(c, page);
+	}
+	return r == -ENOMEM ? r : 0;
 }
 
 size_t memory_missed(const struct memory *m)
@@ -280,6 +436,67 @@ void memory_forget(struct memory *m)
 	if (c->n_pages)
 		memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
 	c->n_pages = c->missed = 0;
+}
+
+bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len)
+{
+	const struct cache *c = m->cache;
+
+	if (beyond(c, addr, len))
+		return false;
+	for (uint64_t at = addr - addr % c->size; at < addr + len; at += c->size) {
+		const struct page *page = cache_find(c, at);
+
+		if (page && page->lent)
+			return true;
+	}
+	return false;
+}
+
+int memory_want(struct memory *m, uint64_t addr, size_t len)
+{
+	struct cache *c = m->cache;
+	uint64_t at = addr - addr % c->size;
+	struct page *page;
+	int r = 0;
+
+	if (beyond(c, addr, len))
+		return 0;
+	for (; at < addr + len && r == 0; at += c->size) {
+		page = cache_find(c, at);
+		if (page) {
+			page->used = c->round;
+			page->lent = false;
+			continue;
+		}
+		r = cache_add(c, at, &page);
+		if (r == 0)
+			cache_keep(c, page);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+void memory_prune(struct memory *m, uint32_t rounds)
+{
+	struct cache *c = m->cache;
+	size_t kept = 0, n = c->n_pages;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct page page = c->pages[i];
+
+		if (c->round - page.used >= rounds)
+			continue;
+		/* The bytes of those that go are used again. */
+		c->pages[i] = c->pages[kept];
+		c->pages[kept++] = page;
+	}
+	c->round++;
+	if (kept == n)
+		return;
+	c->n_pages = kept;
+	memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
+	for (size_t i = 0; i < kept; i++)
+		c->slots[page_slot(c, c->pages[i].addr)] = (uint32_t)i + 1;
 }
 
 void memory_free(struct memory *m)

@@ -35,11 +35,26 @@ int memory_new_image(struct memory **ret, const void *image, size_t len, uint64_
 #define MEMORY_CACHE_PAGES 32768u /* 128 MiB: the objects of some hundred thousand tasks */
 int memory_new_cached(struct memory **ret, struct memory *below);
 
+/* The same by blocks of size bytes, a power of 2 up to 4096, instead of pages: for a few small
+ * things that are read often. */
+int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size);
+
 /* Reads all pages that m keeps anew, one behind the other, and as fast as that goes: a copy of one
  * instant when nobody writes meanwhile. 0 or -errno, when below cannot be read at all. */
 int memory_renew(struct memory *m);
 
-/* How many pages were read since the last memory_renew(): they are of a later instant. */
+/* The same twice in one call: forth to m and back to second, which keeps these pages then. What is
+ * read first is read last, so what m and second agree on may all have stood so at one instant.
+ * second reads by m, in blocks as large. What was lent to m stays as it is. 0 or -errno. */
+int memory_renew_pair(struct memory *m, struct memory *second);
+
+/* What from has there is copied to m, where m has nothing yet. 0 or -ENOMEM. */
+int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len);
+/* Whether some of that was lent. */
+bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len);
+
+/* How often something was read, since the last memory_renew(), of pages that came after it: they
+ * are of a later instant. */
 size_t memory_missed(const struct memory *m);
 
 /* How many pages m keeps. */
@@ -47,6 +62,13 @@ size_t memory_kept(const struct memory *m);
 
 /* Gives up all pages that m keeps; their room is used again. */
 void memory_forget(struct memory *m);
+
+/* The pages that len bytes at addr lie in are kept from now on: read by the next memory_renew(),
+ * and unreadable until then. 0 or -ENOMEM. */
+int memory_want(struct memory *m, uint64_t addr, size_t len);
+
+/* Gives up the pages that were neither read nor wanted since so many calls of this. */
+void memory_prune(struct memory *m, uint32_t rounds);
 
 /* What was read, in order: len bytes at addr, which stand from at on in bytes. What would be more
  * than MEMORY_LOG_BYTES, or finds no memory, is not in it, and full says so. Zeroed it is empty;

@@ -329,6 +329,33 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 	return true;
 }
 
+bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg), void *arg,
+		  bool *ret_sure)
+{
+	struct stop stop;
+	uint64_t cost;
+
+	*ret_sure = false;
+	if (!sampler_may_hold(s, th))
+		return false;
+	if (s->options.hand) {
+		if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), work, arg,
+			       s->options.interval_ns >= HAND_ASLEEP_NS, &cost))
+			return false;
+		if (!s->resident)
+			sampler_count_stop(s, cost);
+		return true;
+	}
+	/* What sleeps stands still anyway. */
+	if (!sampler_may_trace(s, sampler_now()) || !is_running(s, th) ||
+	    stop_thread(&s->stops, (pid_t)th->tid, STOP_TIMEOUT_NS, &stop) < 0)
+		return false;
+	*ret_sure = true;
+	work(arg);
+	sampler_count_stop(s, stop_resume(&s->stops, &stop));
+	return true;
+}
+
 /* For a look of its own (dump): whether the process is stopped. */
 static uint16_t stopped_state(struct sampler *s, struct thread *th)
 {

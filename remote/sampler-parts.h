@@ -101,6 +101,10 @@ uint64_t sampler_stamp(struct sampler *s, uint64_t now);
 bool sampler_may_hold(const struct sampler *s, const struct thread *th);
 bool sampler_may_trace(const struct sampler *s, uint64_t now);
 void sampler_count_stop(struct sampler *s, uint64_t cost_ns);
+/* Does work(arg) while th is kept from running, within the budget: by the hand where there is one,
+ * and then it may run on another CPU (*ret_sure: it does not). false: it was not done. */
+bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg), void *arg,
+		  bool *ret_sure);
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g);

@@ -33,7 +33,7 @@ int sampler_follow_tasks(struct sampler *s, uint64_t now)
 	return 0;
 }
 
-static const struct thread *thread_at(const struct sampler *s, uint64_t addr)
+static struct thread *thread_at(const struct sampler *s, uint64_t addr)
 {
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		if (s->who.threads[i]->addr == addr)
@@ -62,10 +62,19 @@ static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, ui
 	return sampler_push(s, &sample);
 }
 
+static bool hold_for_waits(void *arg, uint64_t tstate, void (*work)(void *arg), void *work_arg,
+			   bool *ret_sure)
+{
+	struct sampler *s = arg;
+	struct thread *th = thread_at(s, tstate);
+
+	return th && sampler_hold(s, th, work, work_arg, ret_sure);
+}
+
 /* The tasks that wait, after the threads. 0 or -errno, as of a tick. */
 int sampler_look_at_waits(struct sampler *s, uint64_t now)
 {
-	const struct waits_listener listener = {s, thread_of_waits, on_stay};
+	const struct waits_listener listener = {s, thread_of_waits, on_stay, hold_for_waits};
 	uint64_t ns = s->waits_ns ? now - s->waits_ns : s->options.interval_ns;
 	uint64_t most = 10 * s->options.interval_ns;
 	int r = 0;

@@ -463,6 +463,9 @@ static bool may_reside(const struct sampler *s)
 	/* Only the thread that seized another can let it go. */
 	if (s->stops.n_pending)
 		return false;
+	/* A look at tasks that wait is longer than what it needs a thread to be held for. */
+	if (s->waits)
+		return false;
 	if (!s->options.blocking && s->options.stop_budget < 1 &&
 	    s->budget_ns < (s->resident ? 0 : s->options.stop_budget * RESIDE_SPAN_NS))
 		return false;

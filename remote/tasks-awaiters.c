@@ -17,6 +17,16 @@ static bool is_task(struct look *k, const struct asyncio *a, uint64_t object)
 	       (look_is_a(k, type, a->c_task) || look_is_a(k, type, a->py_task));
 }
 
+bool look_is_pending(struct look *k, const struct asyncio *a, uint64_t object)
+{
+	uint64_t type;
+	uint32_t state;
+
+	return object && k->l->task.state != ABSENT && look_type(k, object, &type) == 0 &&
+	       look_is_a(k, type, a->c_task) &&
+	       look_bytes(k, object + (uint64_t)k->l->task.state, &state, 4) == 0 && state == 0;
+}
+
 /* Each once, those that are done left out. */
 static void add_awaiter(struct look *k, uint32_t task, uint64_t addr)
 {

@@ -56,7 +56,8 @@ struct green {
 
 struct task_reader {
 	struct target *target;
-	struct target view; /* the same, with the kept memory and asyncio's layout */
+	struct target view;   /* the same, with the kept memory and asyncio's layout */
+	struct memory *other; /* that tasks which wait are read by; NULL: the kept one */
 	struct tables *tables;
 	struct code_cache *codes;
 	struct asyncio *asyncio;
@@ -179,6 +180,8 @@ void look_read_running(struct look *k, const struct running *thread);
 void look_add_edge(struct look *k, uint32_t task, uint64_t awaiter_addr);
 /* Of all tasks: 0 or -errno. */
 int look_read_awaiters(struct look *k);
+/* Whether it is a task of the accelerator's that is not done. */
+bool look_is_pending(struct look *k, const struct asyncio *a, uint64_t object);
 /* Those that await task i, the lowest address first, of a look that climbs. */
 void look_find_awaiters(struct look *k, uint32_t i);
 

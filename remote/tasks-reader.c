@@ -224,6 +224,16 @@ struct memory *task_reader_memory(struct task_reader *r)
 	return r->view.memory;
 }
 
+void task_reader_use(struct task_reader *r, struct memory *m)
+{
+	r->other = m;
+}
+
+size_t task_reader_thread_size(const struct task_reader *r)
+{
+	return (size_t)r->view.layout.tstate.size;
+}
+
 void task_reader_forget(struct task_reader *r, struct tables *tables)
 {
 	r->tables = tables;

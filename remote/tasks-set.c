@@ -50,25 +50,50 @@ static int add_weak_member(struct look *k, void *arg, uint64_t ref)
 	return look_add_task(k, arg, object);
 }
 
-/* The accelerator's list of tasks at head, linked both ways. */
+/* A link of a list that moves is not what the one back says. */
+struct list_end {
+	uint64_t next; /* that was not gone to; 0: the walk came to its end */
+};
+
+/* Goes through the accelerator's list of tasks at head, by one of its two links. */
+static struct list_end walk_list(struct look *k, const struct asyncio *a, uint64_t head,
+				 int32_t along, int32_t against)
+{
+	uint64_t node = head, next = 0, back;
+
+	for (uint32_t i = 0; i <= TASKS_MAX && !k->error; i++) {
+		if (look_word(k, node, along, &next) < 0)
+			return (struct list_end){node == head ? 0 : node};
+		if (next == head || next == 0)
+			return (struct list_end){0};
+		if (look_word(k, next, against, &back) < 0 || back != node ||
+		    look_add_task(k, a, next - (uint64_t)k->l->task.node) < 0)
+			break;
+		node = next;
+	}
+	return (struct list_end){next};
+}
+
+static bool was_walked(struct look *k, uint64_t head, uint64_t node)
+{
+	return node == head ||
+	       address_map_find(&k->by_addr, node - (uint64_t)k->l->task.node) != NULL;
+}
+
+/* Both ways where it moves: what lies between two torn links is not found. */
 static void add_list(struct look *k, const struct asyncio *a, uint64_t head)
 {
 	const struct layout *l = k->l;
-	uint64_t node = head, next, back;
+	struct list_end forth, back;
 
 	if (!a->c_task)
 		return;
-	for (uint32_t i = 0; i <= TASKS_MAX && !k->error; i++) {
-		if (look_word(k, node, l->llist.next, &next) < 0 || next == head || next == 0)
-			return;
-		/* A list that moves is seen by its links. */
-		if (look_word(k, next, l->llist.prev, &back) < 0 || back != node)
-			break;
-		if (look_add_task(k, a, next - (uint64_t)l->task.node) < 0)
-			return;
-		node = next;
-	}
-	k->out->more = true;
+	forth = walk_list(k, a, head, l->llist.next, l->llist.prev);
+	if (!forth.next || k->error)
+		return;
+	back = walk_list(k, a, head, l->llist.prev, l->llist.next);
+	if (back.next && !(was_walked(k, head, forth.next) && was_walked(k, head, back.next)))
+		k->out->more = true;
 }
 
 uint64_t look_running_loop(struct look *k, uint64_t tstate)

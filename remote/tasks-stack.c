@@ -168,9 +168,9 @@ static int awaited_by_frame(struct look *k, const struct frame *f, uint64_t *ret
 }
 
 /* To 3.10: whether a frame runs. Its stack has no end then. */
-static bool is_entered(struct look *k, const struct frame *f)
+static bool is_entered(struct look *k, uint64_t frame)
 {
-	uint64_t at = f->addr + (uint64_t)k->l->frame.stackpointer, top;
+	uint64_t at = frame + (uint64_t)k->l->frame.stackpointer, top;
 	int32_t depth;
 
 	if (k->l->stack_style == STACK_STYLE_DEPTH)
@@ -178,31 +178,35 @@ static bool is_entered(struct look *k, const struct frame *f)
 	return look_bytes(k, at, &top, sizeof(top)) < 0 || top == 0;
 }
 
-/* Whether a suspended frame waits for another awaitable, where only its code tells. */
+/* Whether a suspended frame waits for another awaitable, where only its code tells. The frame keeps
+ * that, as in code_of(): it is read where code objects are, and what is noted of the frame is
+ * enough. */
 static int yields_from(struct look *k, const struct frame *f)
 {
 	const struct layout *l = k->l;
-	uint64_t at = f->ip + 2, data;
+	struct memory *m = k->r->view.memory;
+	struct memory_log *log = memory_set_log(m, NULL);
+	uint64_t at = f->ip + 2, bytes, data;
 	uint8_t unit[2];
 	size_t len;
-	int r;
+	int r = 0;
 
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
-		uint64_t code = f->code, bytes;
-
-		r = look_word(k, code, l->code.code, &bytes);
+		r = f->code == 0 || f->code % POINTER
+			    ? -EBADMSG
+			    : MEMORY_READ(m, f->code + (uint64_t)l->code.code, &bytes);
 		if (r == 0)
-			r = look_note(k, object_read_bytes_head(k->m, l, bytes, &data, &len));
-		if (r < 0)
-			return r;
+			r = object_read_bytes_head(m, l, bytes, &data, &len);
 		at = f->ip * (uint64_t)l->frame.lasti_unit + 2;
-		if (at >= len)
-			return -EAGAIN;
-		at += data;
+		if (r == 0 && at >= len)
+			r = -EAGAIN;
+		at += r == 0 ? data : 0;
 	}
-	r = look_bytes(k, at, unit, sizeof(unit));
+	if (r == 0)
+		r = memory_read(m, at, unit, sizeof(unit));
+	memory_set_log(m, log);
 	if (r < 0)
-		return r;
+		return look_note(k, r);
 	return (unit[0] == l->gen.yield_from_opcodes[0] ||
 		unit[0] == l->gen.yield_from_opcodes[1]) &&
 	       unit[1] >= l->gen.yield_from_arg;
@@ -218,22 +222,20 @@ int look_read_suspended(struct look *k, uint64_t coro, struct frame *f, uint64_t
 	*ret_next = 0;
 	if (frame == 0)
 		return -EAGAIN;
-	r = read_frame(k, frame, f);
+	/* First, so that nothing is noted of one that runs but that it does. */
+	if (l->gen.frame_state == ABSENT)
+		r = is_entered(k, frame) ? -EAGAIN : 0;
+	else
+		r = look_bytes(k, coro + (uint64_t)l->gen.frame_state, &state, 1);
+	if (r == 0 && l->gen.frame_state != ABSENT && state != l->gen.created &&
+	    state != l->gen.suspended && state != l->gen.yield_from)
+		r = -EAGAIN;
+	if (r == 0)
+		r = read_frame(k, frame, f);
 	if (r < 0)
 		return r;
 	f->generator = true;
-	if (l->gen.frame_state == ABSENT) {
-		if (is_entered(k, f))
-			return -EAGAIN;
-		f->created = (int64_t)f->ip < 0;
-	} else {
-		r = look_bytes(k, coro + (uint64_t)l->gen.frame_state, &state, 1);
-		if (r < 0)
-			return r;
-		f->created = state == l->gen.created;
-		if (!f->created && state != l->gen.suspended && state != l->gen.yield_from)
-			return -EAGAIN;
-	}
+	f->created = l->gen.frame_state == ABSENT ? (int64_t)f->ip < 0 : state == l->gen.created;
 	if (f->created)
 		return 0;
 	r = l->gen.yield_from_opcodes[0] != ABSENT ? yields_from(k, f) : state == l->gen.yield_from;

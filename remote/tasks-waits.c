@@ -7,9 +7,8 @@
 
 #include "remote/address-map.h"
 #include "remote/array.h"
-#include "remote/memo.h"
 #include "remote/sampler.h"
-#include "remote/tasks.h"
+#include "remote/tasks-waits-parts.h"
 
 #define FIND_NS	    50000000u	/* between two looks for asyncio, which may be imported later */
 #define FIND_AGAIN  2		/* looks more once it was found: it may have been half imported */
@@ -18,41 +17,15 @@
 #define GREEN_SHARE 50u		/* and so often as long as one takes */
 #define GREEN_CALLS 8192u	/* what one may cost for each list: some 12 ms */
 #define TELL_NS	    500000000u	/* a stay is told in pieces of this: a recording may be cut */
-#define FORGET	    1024u /* looks after which pages that are not needed any more are given up */
-#define MAX_CHAIN   64	  /* tasks above each other in one stack */
+#define PAGE_LOOKS  16u		/* after which a page that was not needed is not read any more */
+#define LIST_TRIES  3		/* readings of lists that move */
+#define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
+#define TORN_LOOKS  64u		/* so many where the lists moved all the time */
+#define HEAT	    8u		/* of a change; each look without one takes 1 */
+#define HOT	    16u		/* it changes often: it is looked at by itself */
+#define MAX_HEAT    40u
+#define MAX_OWN	    512 /* readings of what a task is, and where its coroutines stand */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
-
-struct seen {
-	uint64_t addr;
-	uint32_t look; /* that it was last listed in */
-	bool fresh;    /* read in this look: to be proven */
-	bool child;    /* awaits another task */
-	enum task_waits what;
-	struct memo memo;
-	struct task_waiting at;
-	uint32_t composed; /* its stack with those that await it; 0 not made */
-	/* What is not told yet: count looks on stack. */
-	uint64_t first_ns, ns, count;
-	uint32_t stack, thread;
-};
-
-struct waits {
-	struct task_reader *reader;
-	struct tables *tables;
-	struct waits_listener listener;
-	struct memory_log log;
-	struct task_list list;
-	uint64_t found_ns, green_ns; /* the next for greenlets */
-	unsigned again;
-	uint32_t look;
-	struct seen **seen;
-	size_t n, room;
-	uint32_t *slots; /* by address: index + 1 */
-	size_t n_slots;
-	uint64_t lost; /* not told yet */
-	bool stale;    /* who awaits whom is to be found anew: the last look moved */
-	uint8_t *scratch;
-};
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
 	      const struct waits_listener *listener)
@@ -63,10 +36,13 @@ int waits_new(struct waits **ret, struct target *target, struct tables *tables,
 	if (!w)
 		return -ENOMEM;
 	w->tables = tables;
+	w->live = target->memory;
 	w->listener = *listener;
 	w->scratch = malloc(MEMO_BYTES);
 	if (w->scratch)
 		r = task_reader_new(&w->reader, target, tables);
+	if (r == 0)
+		r = quick_new(&w->quick, w);
 	if (r < 0) {
 		waits_free(w);
 		return r;
@@ -96,6 +72,7 @@ void waits_free(struct waits *w)
 	if (!w)
 		return;
 	drop_all(w);
+	quick_free(w->quick);
 	task_reader_free(w->reader);
 	task_list_done(&w->list);
 	memory_log_done(&w->log);
@@ -123,7 +100,7 @@ static uint32_t *slot_of(const struct waits *w, uint64_t addr)
 	return &w->slots[s];
 }
 
-static struct seen *find(const struct waits *w, uint64_t addr)
+struct seen *waits_find(const struct waits *w, uint64_t addr)
 {
 	uint32_t i = w->n_slots ? *slot_of(w, addr) : 0;
 
@@ -157,19 +134,22 @@ static int grow(struct waits *w)
 	return 0;
 }
 
-static struct seen *add(struct waits *w, uint64_t addr)
+struct seen *waits_add(struct waits *w, const struct task_ref *ref)
 {
-	struct seen *t = find(w, addr);
+	struct seen *t = waits_find(w, ref->addr);
 
-	if (t)
-		return t;
-	t = grow(w) == 0 ? calloc(1, sizeof(*t)) : NULL;
-	if (!t)
-		return NULL;
-	t->addr = addr;
-	t->what = TASK_CHANGES;
-	w->seen[w->n++] = t;
-	*slot_of(w, addr) = (uint32_t)w->n;
+	if (!t) {
+		t = grow(w) == 0 ? calloc(1, sizeof(*t)) : NULL;
+		if (!t)
+			return NULL;
+		t->addr = ref->addr;
+		t->what = TASK_CHANGES;
+		w->seen[w->n++] = t;
+		*slot_of(w, t->addr) = (uint32_t)w->n;
+	}
+	t->ref = *ref;
+	t->look = w->look;
+	t->missing = 0;
 	return t;
 }
 
@@ -198,41 +178,61 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
-/* Follows a task whose words are not known to be what they were. */
-static int follow(struct waits *w, struct seen *t, const struct task_ref *ref)
+/* Which ranges of its memo the first pieces of the log are in. Both are sorted then. */
+static void mark_own(struct seen *t, const uint64_t *own, size_t n)
 {
+	memset(t->own, 0, sizeof(t->own));
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < t->memo.n_ranges; k++)
+			t->own[k] |= own[i] - t->memo.ranges[k].addr < t->memo.ranges[k].len;
+}
+
+int waits_follow(struct waits *w, struct seen *t)
+{
+	uint64_t own[MAX_OWN];
+	size_t n_own = 0;
 	struct task_waiting at;
-	int what = task_reader_waiting(w->reader, ref, &w->log, &at);
+	int what = task_reader_waiting(w->reader, &t->ref, &w->log, &at);
 
 	if (what < 0)
 		return what;
-	t->fresh = true;
+	t->moved = true;
 	t->what = (enum task_waits)what;
 	if (t->what == TASK_CHANGES)
 		return 0;
 	/* Of one that changes who awaited it is the best there is. */
 	free(t->at.awaiters);
 	t->at = at;
+	t->made = ++w->followed;
+	t->made_look = w->look;
+	for (; n_own < MAX_OWN && n_own < at.n_own; n_own++)
+		own[n_own] = w->log.pieces[n_own].addr;
 	if (memo_keep(&t->memo, &w->log) < 0)
 		t->what = TASK_CHANGES;
+	if (n_own == MAX_OWN)
+		memset(t->own, 1, sizeof(t->own));
+	else
+		mark_own(t, own, n_own);
 	return 0;
 }
 
-static bool holds(struct waits *w, struct seen *t)
+bool waits_holds(struct waits *w, struct seen *t, struct memory *m)
 {
-	return t->what != TASK_CHANGES &&
-	       memo_holds_in(&t->memo, task_reader_memory(w->reader), w->scratch);
+	return t->what != TASK_CHANGES && memo_holds_in(&t->memo, m, w->scratch);
 }
 
-/* Forgets those that are not listed any more. Whether there were any. */
-static bool sweep(struct waits *w)
+/* Forgets those that are not there any more. whole: the lists were gone through. A task that is
+ * not found once is still judged by its own words. */
+static void sweep(struct waits *w, bool whole)
 {
 	size_t kept = 0, n = w->n;
 
 	for (size_t i = 0; i < n; i++) {
 		struct seen *t = w->seen[i];
 
-		if (t->look == w->look) {
+		if (t->look != w->look)
+			t->missing += whole;
+		if (t->missing < GONE_LOOKS && w->look - t->look < TORN_LOOKS) {
 			w->seen[kept++] = t;
 			continue;
 		}
@@ -242,81 +242,143 @@ static bool sweep(struct waits *w)
 	w->n = kept;
 	if (kept < n)
 		fill_slots(w);
-	return kept < n;
 }
 
-static bool same_list(const struct task_list *a, const struct task_list *b)
+bool waits_is_fatal(int r)
 {
-	return a->n == b->n && a->more == b->more && a->n_loops == b->n_loops &&
-	       (a->n == 0 || memcmp(a->tasks, b->tasks, a->n * sizeof(*a->tasks)) == 0) &&
-	       (a->n_loops == 0 || memcmp(a->loops, b->loops, a->n_loops * sizeof(*a->loops)) == 0);
+	return r == -ENOMEM || r == -ESRCH || r == -EPERM;
 }
 
-/* Once more, when something was followed anew. -EAGAIN: there are other tasks now. */
-static int read_again(struct waits *w)
+/* Which tasks there are. 0 or -errno. */
+static int list(struct waits *w)
 {
-	struct task_list again = {0};
-	int r = memory_renew(task_reader_memory(w->reader));
+	bool torn = true;
+	int r = 0;
 
-	if (r == 0)
-		r = task_reader_list(w->reader, &again);
-	if (r == 0 && !same_list(&w->list, &again))
-		r = -EAGAIN;
-	task_list_done(&again);
-	for (size_t i = 0; i < w->n && r == 0; i++)
-		if (w->seen[i]->fresh && !holds(w, w->seen[i]))
-			w->seen[i]->what = TASK_CHANGES;
+	for (int i = 0; i < LIST_TRIES && torn; i++) {
+		struct task_list now = {0};
+
+		if (i)
+			r = memory_renew(task_reader_memory(w->reader));
+		if (r == 0)
+			r = task_reader_list(w->reader, &now);
+		if (waits_is_fatal(r))
+			return r;
+		if (r < 0)
+			continue;
+		task_list_done(&w->list);
+		w->list = now;
+		torn = now.more && now.n < TASKS_MAX;
+		for (size_t k = 0; k < now.n; k++)
+			if (!waits_add(w, &now.tasks[k]))
+				return -ENOMEM;
+	}
+	/* There may be one more. */
+	w->lost += torn;
+	sweep(w, !torn);
+	return 0;
+}
+
+/* Whether all that await it, as far as is known, are proven. */
+static bool hangs_on_proven(const struct waits *w, const struct seen *t)
+{
+	for (size_t n = 0; t && t->at.n_awaiters && n < MAX_AWAITERS_UP; n++) {
+		t = waits_find(w, t->at.awaiters[0]);
+		if (t && !t->proven)
+			return false;
+	}
+	return true;
+}
+
+/* One that is awaited by another that is not proven yet is to be proven with it. */
+static void leave_hanging(struct waits *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->seen[i]->proven && !hangs_on_proven(w, w->seen[i]))
+			w->seen[i]->proven = false;
+}
+
+static size_t count_left(const struct waits *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += !w->seen[i]->proven;
+	return n;
+}
+
+/* Those that stand still are proven by the reading that there was. How many are not. */
+static size_t read_all(struct waits *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		struct seen *t = w->seen[i];
+
+		t->fresh = t->moved = t->quick = false;
+		t->unit = 0;
+		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
+	}
+	leave_hanging(w);
+	return count_left(w);
+}
+
+/* Many have changed: those that do not do so often are followed by what was read, and proven
+ * together. Twice: a loop that goes round makes its coroutines at the same addresses again, and
+ * could be where it was just when it is read the second time. The third comes after another time
+ * than that. */
+static int prove_together(struct waits *w)
+{
+	struct memory *m = task_reader_memory(w->reader);
+	int r = 0;
+
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[i];
+
+		if (t->proven || t->heat >= HOT)
+			continue;
+		t->proven = true;
+		if (!waits_holds(w, t, m))
+			r = waits_follow(w, t);
+		t->fresh = true;
+	}
+	for (int k = 0; k < 2 && r == 0; k++) {
+		r = memory_renew(m);
+		for (size_t i = 0; i < w->n && r == 0; i++)
+			if (w->seen[i]->fresh && !waits_holds(w, w->seen[i], m))
+				w->seen[i]->proven = false;
+	}
+	leave_hanging(w);
 	return r;
 }
 
-/* Twice: a loop that goes round makes its coroutines at the same addresses again, and could be
- * where it was just when it is read the second time. The third comes after another time than that.
- */
-static int prove(struct waits *w)
+/* 0, -EAGAIN when it could not be read. */
+static int look_at_all(struct waits *w, uint64_t ns)
 {
-	int r = read_again(w);
-
-	return r == 0 ? read_again(w) : r;
-}
-
-/* 0, -EAGAIN when it moved. *ret_changed: not all is as it was. */
-static int read_all(struct waits *w, bool *ret_changed)
-{
-	bool changed = false;
+	struct memory *m = task_reader_memory(w->reader);
+	size_t left;
 	int r;
 
-	task_list_done(&w->list);
-	r = task_reader_list(w->reader, &w->list);
-	if (r == 0 && w->list.more && w->list.n < TASKS_MAX)
-		r = -EAGAIN; /* a list that was just changed */
-	for (size_t i = 0; i < w->list.n && r == 0; i++) {
-		struct seen *t = add(w, w->list.tasks[i].addr);
-
-		if (!t)
-			return -ENOMEM;
-		t->look = w->look;
-		t->fresh = false;
-		if (!holds(w, t))
-			r = follow(w, t, &w->list.tasks[i]);
-		changed |= t->fresh;
-	}
+	memory_prune(m, PAGE_LOOKS);
+	r = memory_renew(m);
+	if (r == 0)
+		r = list(w);
 	if (r < 0)
 		return r;
-	changed |= sweep(w);
-	*ret_changed = changed;
-	return changed ? prove(w) : 0;
+	left = read_all(w);
+	if (left > quick_room(w->quick, ns))
+		r = prove_together(w);
+	if (r == 0 && left)
+		r = quick_prove(w->quick, ns);
+	return r;
 }
 
 /* Which tasks are awaited by none, from the leaf: those have stacks of their own. */
 static void mark_children(struct waits *w)
 {
-	for (size_t i = 0; i < w->n; i++) {
+	for (size_t i = 0; i < w->n; i++)
 		w->seen[i]->child = false;
-		w->seen[i]->composed = 0;
-	}
 	for (size_t i = 0; i < w->n; i++)
 		for (uint32_t k = 0; k < w->seen[i]->at.n_awaiters; k++) {
-			struct seen *t = find(w, w->seen[i]->at.awaiters[k]);
+			struct seen *t = waits_find(w, w->seen[i]->at.awaiters[k]);
 
 			if (t)
 				t->child = true;
@@ -336,33 +398,45 @@ static uint32_t put_on(struct tables *t, uint32_t stack, uint32_t onto)
 	return onto;
 }
 
-/* The stack of a task, those that await it included: the one at the lowest address each time. 0:
- * one of them is not known, or memory is short. */
-static uint32_t compose(struct waits *w, struct seen *leaf)
+/* Those that await leaf, it the first: how many; 0 where they are not known to have waited at one
+ * instant. */
+static size_t chain_of(const struct waits *w, struct seen *leaf, struct seen **chain)
 {
-	struct seen *chain[MAX_CHAIN], *at = leaf;
-	uint32_t stack = 0;
+	struct seen *at = leaf;
 	size_t n = 0;
 
-	while (at && n < MAX_CHAIN) {
-		bool again = false;
-
+	while (n < MAX_AWAITERS_UP) {
 		for (size_t i = 0; i < n; i++)
-			again |= chain[i] == at;
-		if (again)
-			break;
-		if (at->what != TASK_WAITS)
+			if (chain[i] == at)
+				return n;
+		if (at->what != TASK_WAITS || !at->proven || (at->unit && at->unit != leaf->unit))
 			return 0;
 		chain[n++] = at;
 		if (at->at.n_awaiters == 0)
 			break;
-		at = find(w, at->at.awaiters[0]);
+		at = waits_find(w, at->at.awaiters[0]);
 		/* A set that is just made larger has lost some for a moment. */
 		if (!at)
 			return 0;
 	}
+	return n;
+}
+
+uint32_t waits_compose(struct waits *w, struct seen *leaf)
+{
+	struct seen *chain[MAX_AWAITERS_UP];
+	size_t n = chain_of(w, leaf, chain);
+	bool same = leaf->composed != 0;
+	uint32_t stack = 0;
+
+	for (size_t i = 0; i < n; i++)
+		same &= chain[i]->made <= leaf->composed_in;
+	if (n && same)
+		return leaf->composed;
+	leaf->composed_in = w->followed;
 	for (; n > 0; n--) {
-		at = chain[n - 1];
+		struct seen *at = chain[n - 1];
+
 		stack = task_marker(w->tables, stack, at->at.name, at->addr, at->at.n_awaiters);
 		if (stack)
 			stack = put_on(w->tables, at->at.stack, stack);
@@ -384,27 +458,40 @@ static bool is_asked(const struct waits *w, const struct seen *t, uint32_t *ret_
 	return true;
 }
 
+/* The stack that a task was seen on in this look; 0: it was not. */
+static uint32_t place_of(struct waits *w, struct seen *t)
+{
+	const struct seen *awaited = waits_find(w, t->at.awaits);
+
+	/* It awaits a task that was not known yet when it was looked for. */
+	if (t->at.awaits && t->quick && (!awaited || !awaited->proven))
+		return 0;
+	/* That of one that does not stand still is made where it was proven. */
+	if (!t->unit)
+		t->composed = waits_compose(w, t);
+	return t->composed;
+}
+
 static void note_stay(struct waits *w, struct seen *t, uint64_t now, uint64_t ns)
 {
-	uint32_t thread;
+	uint32_t thread, stack = 0;
 
-	if (t->what == TASK_RUNS || t->child || !is_asked(w, t, &thread)) {
+	if (t->child || (t->proven && t->what == TASK_RUNS) || !is_asked(w, t, &thread)) {
 		tell(w, t);
 		return;
 	}
-	if (t->what == TASK_WAITS && !t->composed)
-		t->composed = compose(w, t);
-	if (t->what != TASK_WAITS || !t->composed) {
+	if (t->proven && t->what == TASK_WAITS)
+		stack = place_of(w, t);
+	if (!stack) {
 		tell(w, t);
 		w->lost++;
 		return;
 	}
-	if (t->count &&
-	    (t->stack != t->composed || t->thread != thread || now - t->first_ns >= TELL_NS))
+	if (t->count && (t->stack != stack || t->thread != thread || now - t->first_ns >= TELL_NS))
 		tell(w, t);
 	if (t->count == 0)
 		t->first_ns = now;
-	t->stack = t->composed;
+	t->stack = stack;
 	t->thread = thread;
 	t->count++;
 	t->ns += ns;
@@ -450,14 +537,8 @@ static int refresh_greenlets(struct waits *w, uint64_t now)
 	return r;
 }
 
-static bool is_fatal(int r)
-{
-	return r == -ENOMEM || r == -ESRCH || r == -EPERM;
-}
-
 int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 {
-	bool changed = true;
 	int r = refresh(w, now_ns);
 
 	if (r == 0)
@@ -465,31 +546,32 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 	if (r == 0 && task_reader_found(w->reader) == TASKS_NO_ASYNCIO)
 		return 0;
 	w->look++;
-	if (r == 0 && w->look % FORGET == 0)
-		memory_forget(task_reader_memory(w->reader));
-	else if (r == 0)
-		r = memory_renew(task_reader_memory(w->reader));
 	if (r == 0)
-		r = read_all(w, &changed);
-	if (is_fatal(r))
+		r = look_at_all(w, ns);
+	if (waits_is_fatal(r))
 		return r;
 	if (r < 0) {
 		/* Which of them waited is not known. */
 		w->lost += w->n ? w->n : 1;
 		tell_lost(w, now_ns);
-		/* What was read is not proven. */
 		for (size_t i = 0; i < w->n; i++)
-			if (w->seen[i]->fresh)
-				w->seen[i]->what = TASK_CHANGES;
-		w->stale = true;
+			w->seen[i]->what = TASK_CHANGES;
 		return 0;
 	}
-	if (changed || w->stale)
-		mark_children(w);
-	w->stale = false;
+	mark_children(w);
 	w->lost += task_reader_lacks_greenlets(w->reader);
-	for (size_t i = 0; i < w->n; i++)
-		note_stay(w, w->seen[i], now_ns, ns);
+	for (size_t i = 0; i < w->n; i++) {
+		struct seen *t = w->seen[i];
+
+		note_stay(w, t, now_ns, ns);
+		if (!t->proven || t->moved)
+			t->heat = t->heat > MAX_HEAT - HEAT ? MAX_HEAT : t->heat + HEAT;
+		else if (t->heat)
+			t->heat--;
+		/* What was read is not proven. */
+		if (!t->proven)
+			t->what = TASK_CHANGES;
+	}
 	tell_lost(w, now_ns);
 	return 0;
 }

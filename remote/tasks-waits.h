@@ -25,6 +25,10 @@ struct waits_listener {
 	 * no room to note it. */
 	bool (*stood)(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
 		      uint32_t stack);
+	/* Does work(work_arg) while the thread whose state stands at tstate is kept from running;
+	 * *ret_sure: it was, else it may have been. False: that is not allowed now. NULL: never. */
+	bool (*hold)(void *arg, uint64_t tstate, void (*work)(void *arg), void *work_arg,
+		     bool *ret_sure);
 };
 
 /* target and tables are borrowed. 0 or -errno. */

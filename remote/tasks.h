@@ -86,6 +86,13 @@ void task_reader_free(struct task_reader *r);
 /* The kept memory that task_reader_read() reads: a memory_new_cached(). */
 struct memory *task_reader_memory(struct task_reader *r);
 
+/* From here on task_reader_waiting() reads m, another such memory, which is borrowed; NULL: the
+ * one above. Code objects are read through the latter all the same. */
+void task_reader_use(struct task_reader *r, struct memory *m);
+
+/* How many bytes of a thread state are its words. */
+size_t task_reader_thread_size(const struct task_reader *r);
+
 /* Looks at all tasks by the memory above. *ret is the caller's: tasks_done(). 0 or -errno when
  * nothing can be read, or memory is short. */
 int task_reader_read(struct task_reader *r, struct tasks *ret);
@@ -143,6 +150,8 @@ struct task_waiting {
 	uint32_t name, stack; /* string; its own frames */
 	uint32_t n_awaiters;
 	uint64_t *awaiters; /* addresses, the lowest first; the caller's to free */
+	size_t n_own;	    /* so much of the log is of where it stands; then, of who awaits it */
+	uint64_t awaits;    /* the task that it waits for, where it is one of the accelerator's */
 };
 /* -ENOMEM, or enum task_waits; *ret with TASK_WAITS and TASK_RUNS. */
 int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struct memory_log *log,

@@ -89,11 +89,15 @@ def test_a_task_with_several_awaiters(name, start):
                      ("Task-1", "second", "shared")}
 
 
-def test_waits_of_a_loop_that_never_rests_are_those_that_can_be(start):
+@pytest.mark.parametrize("budget", ["0%", "1.5%", "20%"])
+@pytest.mark.parametrize("tasks", [2, 20])
+@pytest.mark.parametrize("name", ["3.9", "3.12", "3.15"])
+def test_waits_of_a_loop_that_never_rests_are_those_that_can_be(name, tasks, budget, start):
     from test_tasks import WAITING
-    target = start(find_interpreter("3.15"), "tasks_busy.py", 20)
+    target = start(find_interpreter(name), "tasks_busy.py", tasks)
     target.expect("ready")
-    result = attach(target.pid, "-d", "1.5", "--async-mode", "all", check=True)
+    result = attach(target.pid, "-r", "500", "-d", "1", "--async-mode", "all", "--stop-budget", budget,
+                    check=True)
     seen = 0
     for _, stack, n in collapsed(result.out):
         task, functions = tasks_of(stack)[-1]

@@ -1,0 +1,425 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "remote/latency.h"
+#include "remote/tasks-waits-parts.h"
+#include "remote/thread.h"
+
+#define QUICK_MAX  64u	   /* that are proven one by one */
+#define LEAST_NS   150000u /* that this may take of our CPU ... */
+#define SHARE	   2u	   /* ... or this part of the time that a look stands for */
+#define BLOCK	   256u	  /* bytes that are read of what changes: half of the cost is each read's */
+#define UNIT_NS	   30000u /* that one proof takes, until it was measured */
+#define RESTLESS   36u	  /* of so much heat it is seldom where it was */
+#define HELD_PAGES 192u	  /* that are read while a thread is held: some 70 us */
+#define HELD_LOOKS 4u	  /* so long pages are kept for that */
+
+struct quick {
+	struct waits *w;
+	struct memory *near, *back; /* the pages of the one that is proven, read forth and back */
+	struct memory *held;	    /* those of all that are quick */
+	uint32_t units;		    /* of this look */
+	struct latency cost;
+	size_t turn; /* where the next look begins */
+};
+
+int quick_new(struct quick **ret, struct waits *w)
+{
+	struct quick *q = calloc(1, sizeof(*q));
+	int r = q ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		q->w = w;
+		q->cost.ns = UNIT_NS;
+		r = memory_new_blocks(&q->near, w->live, BLOCK);
+	}
+	if (r == 0)
+		r = memory_new_blocks(&q->back, q->near, BLOCK);
+	if (r == 0)
+		r = memory_new_cached(&q->held, w->live);
+	if (r < 0) {
+		quick_free(q);
+		return r;
+	}
+	*ret = q;
+	return 0;
+}
+
+void quick_free(struct quick *q)
+{
+	if (!q)
+		return;
+	memory_free(q->near);
+	memory_free(q->back);
+	memory_free(q->held);
+	free(q);
+}
+
+/* When we were interrupted is no reason to look at less. */
+static uint64_t our_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- one by one ---- */
+
+/* A task and those that await it, up to the first that stands still. */
+struct unit {
+	struct seen *chain[MAX_AWAITERS_UP];
+	size_t n;
+};
+
+/* By the reading of all. */
+static bool stands(const struct seen *t)
+{
+	return t->proven && !t->quick;
+}
+
+static int want_pages(struct memory *m, const struct seen *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++)
+		r = memory_want(m, t->memo.ranges[i].addr, t->memo.ranges[i].len);
+	return r;
+}
+
+/* What says who awaits a task is many things that seldom change. Of one that is known from an
+ * earlier look they are taken from the reading of all, if they are there what they were then, and
+ * looked at once more behind the proofs. */
+static int want_near(struct quick *q, struct seen *t)
+{
+	struct memory *all = task_reader_memory(q->w->reader);
+	bool known = t->what != TASK_CHANGES && t->made_look != q->w->look;
+	int r = 0;
+
+	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++) {
+		const struct memo_range *range = &t->memo.ranges[i];
+
+		if (known && !t->own[i] && memo_range_holds_in(&t->memo, i, all, q->w->scratch))
+			r = memory_lend(q->near, all, range->addr, range->len);
+		else
+			r = memory_want(q->near, range->addr, range->len);
+	}
+	return r;
+}
+
+/* What of the proof of a unit was lent. */
+static void note_lent(struct quick *q, struct unit *u)
+{
+	for (size_t i = 0; i < u->n; i++)
+		for (size_t k = 0; k < u->chain[i]->memo.n_ranges; k++) {
+			const struct memo_range *range = &u->chain[i]->memo.ranges[k];
+
+			u->chain[i]->lent[k] = memory_is_lent(q->near, range->addr, range->len);
+		}
+}
+
+/* The awaiter of t that is shown; NULL: none, or it is not known of which kind it is. */
+static struct seen *awaiter_of(struct waits *w, const struct seen *t)
+{
+	const struct task_ref ref = {t->at.n_awaiters ? t->at.awaiters[0] : 0, t->ref.asyncio};
+
+	return ref.addr ? waits_add(w, &ref) : NULL;
+}
+
+/* Where they are by m, which the reader reads. whole: also those that stand still. 0 or -errno. */
+static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool whole,
+		       struct unit *ret)
+{
+	int r = 0;
+
+	ret->n = 0;
+	while (t && ret->n < MAX_AWAITERS_UP && (whole || !stands(t))) {
+		if (!waits_holds(w, t, m)) {
+			/* One that stood still does not any more: nothing of it is known. */
+			if (stands(t)) {
+				ret->n = 0;
+				return 0;
+			}
+			r = waits_follow(w, t);
+		}
+		if (r < 0)
+			return r;
+		ret->chain[ret->n++] = t;
+		if (t->what != TASK_WAITS || t->at.n_awaiters == 0)
+			break;
+		t = awaiter_of(w, t);
+		for (size_t i = 0; i < ret->n; i++)
+			if (ret->chain[i] == t)
+				return 0;
+	}
+	return 0;
+}
+
+/* Whether all of a unit stands where its memos say, by a reading forth and one back: what is read
+ * first is read last, so that there was a moment at which all of it stood so. */
+static bool prove_unit(struct quick *q, const struct unit *u)
+{
+	bool holds = memory_renew_pair(q->near, q->back) == 0;
+
+	for (size_t i = 0; i < u->n && holds; i++)
+		holds = waits_holds(q->w, u->chain[i], q->near) &&
+			waits_holds(q->w, u->chain[i], q->back);
+	return holds;
+}
+
+/* All of it was seen at one instant. */
+static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
+{
+	struct seen *leaf = u->chain[0];
+
+	for (size_t i = 0; i < u->n; i++) {
+		/* In a hold that is where it was in the reading of all, too. */
+		if (stands(u->chain[i]) && !u->chain[i]->moved)
+			continue;
+		u->chain[i]->composed = 0;
+		u->chain[i]->proven = u->chain[i]->quick = true;
+		u->chain[i]->unit = number;
+	}
+	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf) : 0;
+}
+
+/* Those that a task was last seen with, and their pages. 0 or -errno. */
+static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
+{
+	int r = 0;
+
+	ret->n = 0;
+	memory_forget(q->near);
+	while (t && r == 0 && ret->n < MAX_AWAITERS_UP && !stands(t)) {
+		ret->chain[ret->n++] = t;
+		r = want_near(q, t);
+		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(q->w, t->at.awaiters[0])
+							      : NULL;
+	}
+	return r;
+}
+
+/* Most are where they were, or are back there; else the same pages are likely to tell where they
+ * are. */
+static int look_near(struct quick *q, struct seen *t)
+{
+	bool restless = t->heat >= RESTLESS, holds = false;
+	struct unit u = {.n = 0};
+	int r = known_unit(q, t, &u);
+
+	if (r < 0)
+		return r;
+	if (restless)
+		r = memory_renew(q->near);
+	else
+		holds = prove_unit(q, &u);
+	if (r == 0 && !holds) {
+		task_reader_use(q->w->reader, q->near);
+		r = follow_unit(q->w, q->near, t, false, &u);
+		task_reader_use(q->w->reader, NULL);
+		holds = r == 0 && prove_unit(q, &u);
+	}
+	t->quick = true;
+	if (holds) {
+		note_lent(q, &u);
+		keep_unit(q, &u, ++q->units);
+	}
+	return r;
+}
+
+/* ---- while a thread is held ---- */
+
+struct holding {
+	struct quick *q;
+	uint64_t tstate;
+	size_t size; /* of its words */
+	uint8_t before[THREAD_MAX_STATE], after[THREAD_MAX_STATE];
+	int r;
+};
+
+static void read_held(void *arg)
+{
+	struct holding *h = arg;
+	struct memory *live = h->q->w->live;
+
+	h->r = memory_read(live, h->tstate, h->before, h->size);
+	if (h->r == 0)
+		h->r = memory_renew(h->q->held);
+	if (h->r == 0)
+		h->r = memory_read(live, h->tstate, h->after, h->size);
+}
+
+/* A thread that did anything but go on with the same step of a task has other words: where its
+ * stack ends, how deep it is, how often its context was changed, as it is for each step. */
+static bool was_held(const struct holding *h, bool sure)
+{
+	return h->r == 0 && (sure || memcmp(h->before, h->after, h->size) == 0);
+}
+
+static bool is_left(const struct seen *t, uint64_t loop)
+{
+	return !t->proven && (t->at.loop == loop || !t->at.loop);
+}
+
+/* Those of one loop that are left, in the pages that were read while its thread was held: what
+ * needs another page is not believed. */
+static int look_held(struct quick *q, const struct task_loop *loop, size_t first, uint64_t most_ns)
+{
+	struct waits *w = q->w;
+	struct holding h = {
+		.q = q, .tstate = loop->tstate, .size = task_reader_thread_size(w->reader)};
+	size_t n = w->n;
+	uint64_t until;
+	uint32_t number;
+	bool sure = false;
+	int r = 0;
+
+	if (h.size > THREAD_MAX_STATE || !w->listener.hold ||
+	    !w->listener.hold(w->listener.arg, loop->tstate, read_held, &h, &sure))
+		return 0;
+	if (!was_held(&h, sure))
+		return waits_is_fatal(h.r) ? h.r : 0;
+	number = ++q->units;
+	until = our_cpu_ns() + most_ns;
+	task_reader_use(w->reader, q->held);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		size_t missed = memory_missed(q->held);
+		struct seen *t = w->seen[(first + i) % n];
+		struct unit u;
+
+		if (!is_left(t, loop->loop))
+			continue;
+		if (our_cpu_ns() > until)
+			break;
+		r = follow_unit(w, q->held, t, true, &u);
+		if (r < 0 || u.n == 0 || memory_missed(q->held) != missed)
+			continue;
+		for (size_t k = 0; k < u.n; k++)
+			memset(u.chain[k]->lent, 0, sizeof(u.chain[k]->lent));
+		keep_unit(q, &u, number);
+	}
+	task_reader_use(w->reader, NULL);
+	return r;
+}
+
+/* ---- both ---- */
+
+static bool stood_still(struct waits *w, struct seen *t)
+{
+	for (size_t i = 0; i < t->memo.n_ranges; i++)
+		if ((stands(t) || t->lent[i]) &&
+		    !memo_range_holds_in(&t->memo, i, task_reader_memory(w->reader), w->scratch))
+			return false;
+	return true;
+}
+
+/* Those that were proven one by one, by what all stood at before: it must be there behind it too.
+ * So must those that stood still, and await one that did not. By the last reading of all. */
+static void check_lent(struct quick *q)
+{
+	struct waits *w = q->w;
+
+	for (size_t i = 0; i < w->n; i++) {
+		struct seen *t = w->seen[i], *at = t;
+
+		for (size_t n = 0; at && (t->unit || t->fresh) && n < MAX_AWAITERS_UP; n++) {
+			if (at->checked != w->look) {
+				at->checked = w->look;
+				at->proven &= stood_still(w, at);
+			}
+			if (!at->proven)
+				t->proven = false;
+			at = at->at.n_awaiters ? waits_find(w, at->at.awaiters[0]) : NULL;
+		}
+	}
+}
+
+/* One that awaits a task which was made since all were listed is not where its stack ends. */
+static int add_awaited(struct waits *w, const struct seen *t)
+{
+	const struct task_ref ref = {t->at.awaits, t->ref.asyncio};
+
+	return !ref.addr || t->what != TASK_WAITS || waits_find(w, ref.addr) || waits_add(w, &ref)
+		       ? 0
+		       : -ENOMEM;
+}
+
+/* What may have to be read while a thread is held: the pages of those that do not stand still, and
+ * of those that await them. */
+static int want_held(struct quick *q)
+{
+	struct waits *w = q->w;
+	int r = 0;
+
+	for (size_t i = 0; i < w->n && r == 0; i++) {
+		struct seen *t = w->seen[i];
+
+		if (stands(t))
+			continue;
+		for (size_t n = 0; t && n < MAX_AWAITERS_UP && r == 0; n++) {
+			if (memory_kept(q->held) >= HELD_PAGES)
+				return 0;
+			r = want_pages(q->held, t);
+			t = t->at.n_awaiters ? waits_find(w, t->at.awaiters[0]) : NULL;
+		}
+	}
+	return r;
+}
+
+static bool is_any_left(const struct waits *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (!w->seen[i]->proven)
+			return true;
+	return false;
+}
+
+static uint64_t may_take(uint64_t ns)
+{
+	return ns / SHARE > LEAST_NS ? ns / SHARE : LEAST_NS;
+}
+
+size_t quick_room(const struct quick *q, uint64_t ns)
+{
+	uint64_t n = may_take(ns) / q->cost.ns;
+
+	return n < QUICK_MAX ? (size_t)n : QUICK_MAX;
+}
+
+int quick_prove(struct quick *q, uint64_t ns)
+{
+	struct waits *w = q->w;
+	uint64_t now = our_cpu_ns(), until = now + may_take(ns), began;
+	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0;
+	int r = 0;
+
+	q->units = 0;
+	memory_prune(q->held, HELD_LOOKS);
+	/* Those that are found on the way come behind the others. */
+	for (size_t i = 0; i < w->n && r == 0 && done < QUICK_MAX; i++) {
+		struct seen *t = w->seen[i < n ? (first + i) % n : i];
+
+		if (t->proven)
+			continue;
+		if (now > until)
+			break;
+		done++;
+		r = look_near(q, t);
+		if (r == 0)
+			r = add_awaited(w, t);
+		began = now;
+		now = our_cpu_ns();
+		latency_add(&q->cost, now - began);
+	}
+	if (r == 0 && done)
+		r = memory_renew(task_reader_memory(w->reader));
+	if (r == 0)
+		check_lent(q);
+	if (r == 0)
+		r = want_held(q);
+	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)
+		r = look_held(q, &w->list.loops[i], first, may_take(ns));
+	return r;
+}
