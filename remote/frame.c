@@ -60,6 +60,12 @@ struct walker {
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
 	uint16_t near[1 << NEAR_BITS]; /* index in known by address; a hint */
+	/* What walker_prefix() told: so many of known, and fresh[0] if above. */
+	struct prefix {
+		size_t n;
+		bool above;
+		uint32_t stack;
+	} prefix;
 };
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
@@ -107,6 +113,12 @@ void walker_free(struct walker *w)
 	free(w->fresh);
 	free(w->rest);
 	free(w);
+}
+
+void walker_set_beside(struct walker *w, const struct memory_range *ranges, size_t n)
+{
+	w->windows.beside = ranges;
+	w->windows.n_beside = n;
 }
 
 void walker_set_still(struct walker *w, bool still)
@@ -1078,6 +1090,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	size_t same, proven, followed, above = 0;
 	uint32_t frame, callers;
 
+	w->prefix = (struct prefix){0};
 	relocate_known(w);
 	if (w->layout->frame_style == FRAME_STYLE_INTERPRETER &&
 	    (!w->windows.n_chunks || !newest_chunk_is(w)))
@@ -1092,6 +1105,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	if (!proven || !w->known[proven - 1].stack || check_known(w, c, proven) != WALK_OK)
 		return 0;
 	callers = moving_above(w, c, proven, above);
+	w->prefix = (struct prefix){proven, callers != w->known[proven - 1].stack, callers};
 	frame = special_frame(c, &c->moving_frame, "<moving>", FRAME_MOVING);
 	return frame ? tables_stack(c->tables, callers, frame) : 0;
 }
@@ -1135,34 +1149,80 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
 	return with ? with : stack;
 }
 
-bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
-		uint32_t *ret_callers)
+/* The stack below frame i of the last walk: false where there is no saying where it would stand,
+ * since it is not shown. */
+static bool callers_of(const struct walker *w, const struct walk_context *c, size_t i,
+		       uint32_t *ret_callers)
 {
-	const struct table_stack *s;
-	size_t i = w->n_known;
+	const struct table_stack *s =
+		w->known[i].hidden ? NULL : tables_get_stack(c->tables, w->known[i].stack);
 
-	while (i > 0 && w->known[i - 1].addr != addr)
-		i--;
-	/* Of one that is not shown there is no saying where it would stand. */
-	if (i == 0 || w->known[i - 1].hidden)
-		return false;
-	s = tables_get_stack(c->tables, w->known[i - 1].stack);
 	if (s)
 		*ret_callers = s->parent;
 	return s != NULL;
 }
 
-bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+/* Frame addr among the first n of the last walk: its place + 1; 0 it is not. */
+static size_t place_of(const struct walker *w, size_t n, uint64_t addr)
+{
+	while (n > 0 && w->known[n - 1].addr != addr)
+		n--;
+	return n;
+}
+
+/* Whether one of the first n frames of the last walk is of a generator or coroutine. */
+static bool coroutine_among(const struct walker *w, struct walk_context *c, size_t n)
 {
 	int error;
 
 	if (w->layout->frame.owner != ABSENT)
-		return w->n_known && w->known[w->n_known - 1].generator;
-	for (size_t i = w->n_known; i > 0; i--) {
-		const struct code *code = code_of(w, c, w->known[i - 1].code, &error);
+		return n && w->known[n - 1].generator;
+	for (; n > 0; n--) {
+		const struct code *code = code_of(w, c, w->known[n - 1].code, &error);
 
 		if (code && code->generator)
 			return true;
 	}
 	return false;
+}
+
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers)
+{
+	size_t place = place_of(w, w->n_known, addr);
+
+	return place && callers_of(w, c, place - 1, ret_callers);
+}
+
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	return coroutine_among(w, c, w->n_known);
+}
+
+uint32_t walker_prefix_callers(const struct walker *w)
+{
+	return w->prefix.stack;
+}
+
+bool walker_prefix_has(const struct walker *w, struct walk_context *c, uint64_t addr,
+		       uint32_t *ret_callers)
+{
+	size_t place = place_of(w, w->prefix.n, addr);
+
+	if (w->prefix.above && w->fresh[0].addr == addr) {
+		*ret_callers = w->known[w->prefix.n - 1].stack;
+		return true;
+	}
+	return place && callers_of(w, c, place - 1, ret_callers);
+}
+
+bool walker_prefix_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	const struct code *code;
+	int error;
+
+	if (coroutine_among(w, c, w->prefix.n))
+		return true;
+	code = w->prefix.above ? code_of(w, c, w->fresh[0].code, &error) : NULL;
+	return code && code->generator;
 }

@@ -10,6 +10,9 @@
 #include "remote/tasks-sample.h"
 #include "remote/tasks-waits.h"
 
+/* What a thread's task may add to its ranges. */
+#define TASK_RANGES (2 * TASK_WATCH_RANGES + TASK_WATCH_BESIDE)
+
 struct sampler {
 	struct target *target;
 	struct sampler_options options;

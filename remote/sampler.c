@@ -211,23 +211,27 @@ static int order_threads(struct sampler *s)
 }
 
 /* Ranges of a thread by itself, from n on: how many there are then. What tells of its task is read
- * before and behind it. */
+ * beside its words, before it and behind it. */
 static size_t add_thread(struct sampler *s, struct thread *th, size_t n)
 {
-	struct memory_range *before = s->ranges + n;
-	size_t watched = th->watch ? task_watch_range_count(th->watch) : 0;
+	const struct memory_range *beside = NULL;
+	size_t besides = th->watch ? task_watch_beside(th->watch, &beside) : 0;
 
-	n += watched;
+	if (th->watch)
+		n += task_watch_before(th->watch, s->ranges + n);
+	walker_set_beside(th->walker, beside, besides);
 	if (th->rested) {
 		th->words_range = n;
 		s->ranges[n++] = walker_rest_words(th->walker);
+		for (size_t i = 0; i < besides; i++)
+			s->ranges[n++] = beside[i];
 	}
 	th->first_range = n;
 	n += th->rested ? walker_rest_ranges(th->walker, s->ranges + n)
 			: walker_ranges(th->walker, s->ranges + n, true);
-	if (watched)
-		task_watch_ranges(th->watch, before, s->ranges + n);
-	return n + watched;
+	if (th->watch)
+		n += task_watch_behind(th->watch, s->ranges + n);
+	return n;
 }
 
 /* Ranges of the threads that rest, from n on: how many there are then. Words that lie near each
@@ -280,7 +284,7 @@ static int tick(struct sampler *s, uint64_t now)
 	need = s->who.n_interps * STATE_WORD_RANGES + 1;
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		need += walker_range_count(s->who.threads[i]->walker) +
-			(s->watcher ? 2 * TASK_WATCH_RANGES : 0);
+			(s->watcher ? TASK_RANGES : 0);
 	if (sampler_reserve(&s->ranges, &s->room_ranges, need) < 0 || order_threads(s) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->who.n_threads; i++) {
@@ -304,6 +308,9 @@ static int tick(struct sampler *s, uint64_t now)
 	if (r < 0)
 		return r;
 	gathered = s->walk.gathered_ns;
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (s->who.threads[i]->gathered && s->who.threads[i]->watch)
+			task_watch_confirm(s->who.threads[i]->watch);
 	stamp = sampler_stamp(s, now);
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];

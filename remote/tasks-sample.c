@@ -6,6 +6,8 @@
 #include <time.h>
 
 #include "remote/memo.h"
+#include "remote/object.h"
+#include "remote/tasks-answers.h"
 #include "remote/tasks.h"
 
 #define FIND_NS	   50000000u /* between two looks for asyncio, which a program may import later */
@@ -18,8 +20,18 @@
 #define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
 
+#define KEYS	     4u		    /* tables of a dict that grows and shrinks all the while */
+#define KEYS_BYTES   4096u	    /* of one: some hundred loops that run tasks */
+#define DICT_BYTES   128u	    /* of a dict itself */
+#define DOUBTED	     4u		    /* answers that are read before as well */
+#define UNREAD	     (~UINT64_C(0)) /* what a word is not */
+#define BEYOND_AGAIN 255u /* so many times there is no answer until it is looked for anew */
+
 struct task_watcher {
 	struct task_reader *reader;
+	struct memory *memory;
+	const struct layout *layout;
+	struct task_answers *answers;
 	struct memory_log log;
 	uint64_t found_ns;
 	unsigned again; /* looks that found it */
@@ -27,30 +39,77 @@ struct task_watcher {
 	uint64_t green_ns, green_soonest_ns, green_wait_ns;
 	uint64_t walks;
 	bool lacks; /* there are threads of which no greenlet is known */
+	/* An answer as it was read behind a gather. */
+	struct memory_range ranges[MEMO_RANGES];
+	uint8_t bytes[MEMO_BYTES];
+};
+
+/* What a gather brought of the thread's task. */
+enum seen {
+	SEEN_NOTHING, /* where the thread says what runs is not known, or is elsewhere by now */
+	SEEN_NONE,
+	SEEN_NEW,    /* a task of which no answer is known that holds */
+	SEEN_BEYOND, /* one of which there is none */
+	SEEN_TASK,
 };
 
 struct task_watch {
+	struct task_watcher *w;
 	uint64_t interp, tstate;
-	bool known;	      /* there is an answer */
+	/* Where it says what runs. */
+	struct task_place place;
+	struct memo memo;
+	uint8_t *behind; /* as its bytes were read; room of them */
+	size_t room;
+	bool known;	      /* there is such a place */
 	bool beyond;	      /* it is over a bound: there would be none at any try */
 	bool current;	      /* by ranges that are not known to have changed */
 	uint64_t born, walks; /* walks for greenlets that there had been at first, and lately */
+	/* What it says: the words, and the dict of current tasks with the tables that it had. */
+	uint64_t word, green;
 	uint64_t switches[2]; /* the thread's count, as it was read before and behind */
+	uint8_t dict[DICT_BYTES];
+	struct keys_table {
+		uint64_t addr;
+		uint32_t len;
+		uint8_t *bytes;
+	} keys[KEYS];
+	size_t next_keys;
+	struct memory_range beside[TASK_WATCH_BESIDE];
+	size_t n_beside;
+	/* Answers that are doubted, as they were read before. */
+	struct doubted {
+		uint64_t task;
+		size_t at, used; /* in bytes_before */
+		size_t first_range, n_ranges;
+	} doubted[DOUBTED];
+	size_t next_doubted;
+	uint8_t *bytes_before;
+	size_t room_before;
+	/* By the last gather. */
+	enum seen seen;
+	uint64_t task, first; /* first: of the thread's greenlets, where the task is one */
 	struct task_chain chain;
-	struct memo memo;
-	uint8_t *before, *behind; /* as its bytes were read; room each */
-	size_t room;
+	/* What is to be found before the next. */
+	uint64_t missing, missing_first, missing_keys;
+	uint64_t sought; /* the task that this attempt is about; 0: whichever runs */
 };
 
 int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables)
 {
 	struct task_watcher *w = calloc(1, sizeof(*w));
-	int r = w ? task_reader_new(&w->reader, target, tables) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (w)
+		w->answers = task_answers_new();
+	if (w && w->answers)
+		r = task_reader_new(&w->reader, target, tables);
 	if (r < 0) {
-		free(w);
+		task_watcher_free(w);
 		return r;
 	}
+	w->memory = target->memory;
+	w->layout = task_reader_layout(w->reader);
 	*ret = w;
 	return 0;
 }
@@ -60,6 +119,7 @@ void task_watcher_free(struct task_watcher *w)
 	if (!w)
 		return;
 	task_reader_free(w->reader);
+	task_answers_free(w->answers);
 	memory_log_done(&w->log);
 	free(w);
 }
@@ -120,6 +180,7 @@ int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns)
 void task_watcher_forget(struct task_watcher *w, struct tables *tables)
 {
 	task_reader_forget(w->reader, tables);
+	task_answers_clear(w->answers);
 }
 
 struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint64_t tstate)
@@ -131,6 +192,7 @@ struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint6
 		w->lacks = true;
 		w->green_wait_ns = 0;
 		w->green_ns = w->green_soonest_ns;
+		t->w = w;
 		t->born = w->walks;
 		t->interp = interp;
 		t->tstate = tstate;
@@ -143,84 +205,346 @@ void task_watch_free(struct task_watch *t)
 	if (!t)
 		return;
 	memo_done(&t->memo);
-	free(t->before);
+	for (size_t i = 0; i < KEYS; i++)
+		free(t->keys[i].bytes);
+	free(t->bytes_before);
+	free(t->behind);
 	free(t);
 }
 
-static bool reserve(struct task_watch *t)
-{
-	uint8_t *bytes;
+/* ---- what is found by following pointers ---- */
 
-	if (t->memo.used <= t->room)
+/* Room for need bytes, which hold anything. */
+static bool reserve(uint8_t **bytes, size_t *room, size_t need)
+{
+	uint8_t *more;
+
+	if (need <= *room)
 		return true;
-	bytes = malloc(4 * t->memo.used);
-	if (!bytes)
+	more = malloc(2 * need);
+	if (!more)
 		return false;
-	free(t->before);
-	t->room = 2 * t->memo.used;
-	t->before = bytes;
-	t->behind = bytes + t->room;
+	free(*bytes);
+	*bytes = more;
+	*room = 2 * need;
 	return true;
 }
 
-void task_watch_find(struct task_watch *t, struct task_watcher *w, bool anew)
+static void find_place(struct task_watch *t)
 {
+	struct task_watcher *w = t->w;
 	int r;
 
-	/* Where there is no asyncio yet the answer depends on nothing, and is found anew. */
-	if (t->current && t->memo.n_ranges && !anew && t->walks == w->walks)
-		return;
 	t->current = true;
 	t->walks = w->walks;
-	t->chain = (struct task_chain){0};
-	r = task_reader_running(w->reader, t->interp, t->tstate, &w->log, &t->chain);
+	t->place = (struct task_place){0};
+	r = task_reader_place(w->reader, t->interp, t->tstate, &w->log, &t->place);
 	if (r == 0)
 		r = memo_keep(&t->memo, &w->log);
-	t->known = r == 0 && reserve(t);
+	t->known = r == 0 && reserve(&t->behind, &t->room, t->memo.used);
 	t->beyond = r == -ENOTSUP || r == -E2BIG;
-	w->lacks |= !t->chain.switches;
-	t->chain.unsure |= !t->chain.switches && task_reader_knows_greenlets(w->reader) &&
+	w->lacks |= !t->place.switches;
+	t->place.unsure |= !t->place.switches && task_reader_knows_greenlets(w->reader) &&
 			   w->walks - t->born < GREEN_SURE;
 	if (!t->known)
 		memo_clear(&t->memo);
 }
 
-/* ---- with a gather ---- */
-
-size_t task_watch_range_count(const struct task_watch *t)
+/* A dict that is filled and emptied all the while gets another table every few times, often one of
+ * those that it had. */
+static void find_keys(struct task_watch *t)
 {
-	return t->memo.n_ranges + (t->chain.switches != 0);
+	struct keys_table *k = &t->keys[t->next_keys++ % KEYS];
+	size_t len;
+
+	k->addr = 0;
+	if (object_keys_length(t->w->memory, t->w->layout, t->missing_keys, &len) < 0 ||
+	    len > KEYS_BYTES)
+		return;
+	if (!k->bytes)
+		k->bytes = malloc(KEYS_BYTES);
+	if (!k->bytes)
+		return;
+	k->addr = t->missing_keys;
+	k->len = (uint32_t)len;
 }
 
-void task_watch_ranges(struct task_watch *t, struct memory_range *before,
-		       struct memory_range *behind)
+static void find_answer(struct task_watch *t)
 {
-	for (size_t i = 0; i < t->memo.n_ranges; i++) {
-		const struct memo_range *r = &t->memo.ranges[i];
+	struct task_watcher *w = t->w;
+	struct task_chain chain = {0};
+	int r = task_reader_chain(w->reader, t->interp, t->missing_first, t->missing, &w->log,
+				  &chain);
 
-		before[i] = (struct memory_range){
-			.addr = r->addr, .len = r->len, .buf = t->before + r->at};
-		behind[i] = (struct memory_range){
-			.addr = r->addr, .len = r->len, .buf = t->behind + r->at};
-		/* What cannot be read differs: each range begins with a piece. */
-		t->before[r->at] = t->behind[r->at] = (uint8_t)~t->memo.expected[r->at];
+	if (r == 0)
+		r = task_answers_put(w->answers, t->missing, &chain, &w->log);
+	else if (r == -ENOTSUP)
+		task_answers_put(w->answers, t->missing, &chain, NULL);
+}
+
+void task_watch_find(struct task_watch *t)
+{
+	/* Where there is no asyncio yet the place depends on nothing, and is found anew. */
+	if (!t->current || !t->memo.n_ranges || t->walks != t->w->walks)
+		find_place(t);
+	if (t->missing_keys)
+		find_keys(t);
+	if (t->missing)
+		find_answer(t);
+	t->missing_keys = t->missing = 0;
+}
+
+void task_watch_begin(struct task_watch *t)
+{
+	task_watch_find(t);
+	t->sought = 0;
+}
+
+/* ---- with a gather ---- */
+
+static void add_beside(struct task_watch *t, uint64_t addr, void *buf, size_t len)
+{
+	t->beside[t->n_beside++] =
+		(struct memory_range){.addr = addr, .len = (uint32_t)len, .buf = buf};
+}
+
+static size_t dict_length(const struct layout *l)
+{
+	int32_t end = l->dict.ma_used;
+
+	if (l->dict.ma_keys > end)
+		end = l->dict.ma_keys;
+	if (l->dict.ma_values > end)
+		end = l->dict.ma_values;
+	return (size_t)end + 8;
+}
+
+static uint64_t dict_word(const struct task_watch *t, int32_t offset)
+{
+	uint64_t word;
+
+	memcpy(&word, t->dict + offset, sizeof(word));
+	return word;
+}
+
+size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
+{
+	const struct layout *l = t->w->layout;
+
+	t->n_beside = 0;
+	t->word = t->green = UNREAD;
+	memset(t->dict, 0xff, sizeof(t->dict));
+	if (t->place.word)
+		add_beside(t, t->place.word, &t->word, sizeof(t->word));
+	if (t->place.green)
+		add_beside(t, t->place.green, &t->green, sizeof(t->green));
+	if (t->place.dict && dict_length(l) <= sizeof(t->dict)) {
+		add_beside(t, t->place.dict, t->dict, dict_length(l));
+		for (size_t i = 0; i < KEYS; i++)
+			if (t->keys[i].addr)
+				add_beside(t, t->keys[i].addr, t->keys[i].bytes, t->keys[i].len);
 	}
-	if (!t->chain.switches)
-		return;
-	before += t->memo.n_ranges;
-	behind += t->memo.n_ranges;
-	*before =
-		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[0]};
-	*behind =
-		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[1]};
+	*ret = t->beside;
+	return t->n_beside;
+}
+
+/* Which answers are doubted, as many as there is room for, and where their bytes go. */
+static size_t plan_doubted(struct task_watch *t)
+{
+	size_t n = 0, used = 0;
+
+	for (size_t i = 0; i < DOUBTED; i++) {
+		struct doubted *d = &t->doubted[i];
+		const struct task_answer *a =
+			d->task ? task_answers_get(t->w->answers, d->task) : NULL;
+
+		d->n_ranges = 0;
+		if (!a || !a->doubt || a->beyond || n + a->memo.n_ranges > MEMO_RANGES)
+			continue;
+		d->at = used;
+		d->used = a->memo.used;
+		d->first_range = n;
+		d->n_ranges = a->memo.n_ranges;
+		n += d->n_ranges;
+		used += d->used;
+	}
+	if (reserve(&t->bytes_before, &t->room_before, used))
+		return n;
+	for (size_t i = 0; i < DOUBTED; i++)
+		t->doubted[i].n_ranges = 0;
+	return 0;
+}
+
+/* The ranges of a memo. What cannot be read differs: each range begins with a piece. */
+static void put_ranges(const struct memo *m, uint8_t *bytes, struct memory_range *out)
+{
+	for (size_t i = 0; i < m->n_ranges; i++) {
+		const struct memo_range *r = &m->ranges[i];
+
+		out[i] =
+			(struct memory_range){.addr = r->addr, .len = r->len, .buf = bytes + r->at};
+		bytes[r->at] = (uint8_t)~m->expected[r->at];
+	}
+}
+
+size_t task_watch_before(struct task_watch *t, struct memory_range *out)
+{
+	size_t n = plan_doubted(t);
+
+	for (size_t i = 0; i < DOUBTED; i++) {
+		const struct doubted *d = &t->doubted[i];
+
+		if (d->n_ranges)
+			put_ranges(&task_answers_get(t->w->answers, d->task)->memo,
+				   t->bytes_before + d->at, out + d->first_range);
+	}
 	t->switches[0] = 0;
+	if (t->place.switches)
+		out[n++] = (struct memory_range){
+			.addr = t->place.switches, .len = 8, .buf = &t->switches[0]};
+	return n;
+}
+
+size_t task_watch_behind(struct task_watch *t, struct memory_range *out)
+{
+	size_t n = t->memo.n_ranges;
+
+	t->seen = SEEN_NOTHING;
+	put_ranges(&t->memo, t->behind, out);
 	t->switches[1] = 1;
+	if (t->place.switches)
+		out[n++] = (struct memory_range){
+			.addr = t->place.switches, .len = 8, .buf = &t->switches[1]};
+	return n;
 }
 
 /* Between two readings that say that the same greenlet runs others may have run. */
 static bool has_switched(const struct task_watch *t)
 {
-	return t->chain.switches && t->switches[0] != t->switches[1];
+	return t->place.switches && t->switches[0] != t->switches[1];
+}
+
+/* The task in the dict of current ones, by the table that it has. False: that is not known, or was
+ * not read. */
+static bool running_by_dict(struct task_watch *t)
+{
+	const struct layout *l = t->w->layout;
+	uint64_t used = dict_word(t, l->dict.ma_used), addr = dict_word(t, l->dict.ma_keys);
+	int r;
+
+	if (used == 0)
+		return true;
+	if (used == UNREAD || addr == UNREAD || dict_word(t, l->dict.ma_values))
+		return false;
+	for (size_t i = 0; i < KEYS; i++) {
+		const struct keys_table *k = &t->keys[i];
+
+		if (k->addr != addr)
+			continue;
+		r = object_keys_find(l, k->bytes, k->len, t->place.loop, &t->task);
+		return r == 0 || r == -ENOENT;
+	}
+	t->missing_keys = addr;
+	return false;
+}
+
+/* Which task runs, by the words as they were read. */
+static bool running(struct task_watch *t)
+{
+	t->task = t->first = 0;
+	if (t->place.green) {
+		if (t->green == UNREAD || !t->green || t->green % 8)
+			return false;
+		t->first = t->green == t->place.first ? 0 : t->place.first;
+		t->task = t->first ? t->green : 0;
+	}
+	if (t->task || !t->place.loop)
+		return true;
+	if (t->place.word) {
+		if (t->word == UNREAD)
+			return false;
+		t->task = t->word;
+	}
+	return t->task || !t->place.dict || running_by_dict(t);
+}
+
+/* Whether an answer that is doubted was what it is before the gather too. */
+static bool held_before(const struct task_watch *t, const struct task_answer *a)
+{
+	for (size_t i = 0; i < DOUBTED; i++) {
+		const struct doubted *d = &t->doubted[i];
+
+		if (d->task == a->task && d->n_ranges == a->memo.n_ranges &&
+		    d->used == a->memo.used && d->n_ranges)
+			return memo_holds(&a->memo, t->bytes_before + d->at);
+	}
+	return false;
+}
+
+static void read_before_from_now_on(struct task_watch *t, uint64_t task)
+{
+	for (size_t i = 0; i < DOUBTED; i++)
+		if (t->doubted[i].task == task)
+			return;
+	t->doubted[t->next_doubted++ % DOUBTED] = (struct doubted){.task = task};
+}
+
+/* Whether what is known of the task that runs still holds. */
+static enum seen confirm(struct task_watch *t)
+{
+	struct task_watcher *w = t->w;
+	struct task_answer *a = task_answers_get(w->answers, t->task);
+	bool doubted = a && a->doubt;
+
+	t->missing = t->task;
+	t->missing_first = t->first;
+	if (!a || a->chain.greenlet != (t->first != 0))
+		return SEEN_NEW;
+	if (doubted)
+		a->doubt--;
+	if (a->beyond && doubted) {
+		t->missing = 0;
+		return SEEN_BEYOND;
+	}
+	if (a->beyond)
+		return SEEN_NEW;
+	put_ranges(&a->memo, w->bytes, w->ranges);
+	if (memory_gather(w->memory, w->ranges, a->memo.n_ranges) < 0 ||
+	    !memo_holds(&a->memo, w->bytes))
+		return SEEN_NEW;
+	t->missing = 0;
+	if (doubted) {
+		read_before_from_now_on(t, t->task);
+		if (!held_before(t, a))
+			return SEEN_NEW;
+	}
+	t->chain = a->chain;
+	return t->chain.task ? SEEN_TASK : SEEN_NONE;
+}
+
+void task_watch_confirm(struct task_watch *t)
+{
+	t->seen = SEEN_NOTHING;
+	t->task = 0;
+	if (!t->known)
+		return;
+	if (!t->current || !memo_holds(&t->memo, t->behind) || has_switched(t)) {
+		t->current = false;
+		return;
+	}
+	if (running(t))
+		t->seen = t->task ? confirm(t) : SEEN_NONE;
+}
+
+bool task_watch_lacks(const struct task_watch *t)
+{
+	return t->missing || t->missing_keys || !t->current;
+}
+
+void task_watch_drop(struct task_watch *t)
+{
+	t->seen = SEEN_NOTHING;
+	t->task = 0;
 }
 
 enum walk_result task_watch_judge(struct task_watch *t, const struct walker *walker,
@@ -233,25 +557,46 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 	*ret_below = 0;
 	if (t->current && t->beyond)
 		return WALK_OK;
-	if (!t->current || !t->known || !memo_holds(&t->memo, t->before) ||
-	    !memo_holds(&t->memo, t->behind) || has_switched(t)) {
-		t->current = false;
+	/* What came next instead of a task that was not known must not stand for it. */
+	if (t->sought && t->sought != t->task && !still)
+		return WALK_TORN;
+	if (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW) {
+		t->sought = t->task;
 		return WALK_MISS;
 	}
-	if (chain->greenlet) {
-		*ret_task = chain->stack + SAMPLE_TASK_STACK;
+	if (t->seen == SEEN_BEYOND || (t->seen == SEEN_TASK && !chain->greenlet && !chain->frame))
 		return WALK_OK;
-	}
-	if (chain->task && !chain->frame)
-		return WALK_OK;
-	if (chain->task && walker_has(walker, c, chain->frame, ret_below)) {
+	if (t->seen == SEEN_TASK &&
+	    (chain->greenlet || walker_has(walker, c, chain->frame, ret_below))) {
 		*ret_task = chain->stack + SAMPLE_TASK_STACK;
 		return WALK_OK;
 	}
 	/* Between two tasks; but one that ran just then would have a coroutine on the stack. */
-	if (chain->loop && !still && walker_has_coroutine(walker, c))
+	if (t->place.loop && !still && walker_has_coroutine(walker, c))
 		return WALK_TORN;
-	if (!chain->unsure)
+	if (!t->place.unsure)
 		*ret_task = SAMPLE_TASK_NONE;
 	return WALK_OK;
+}
+
+void task_watch_judge_moving(struct task_watch *t, const struct walker *walker,
+			     struct walk_context *c, uint32_t *ret_task, uint32_t *ret_below)
+{
+	const struct task_chain *chain = &t->chain;
+	bool coroutine = walker_prefix_has_coroutine(walker, c);
+
+	*ret_task = SAMPLE_TASK_UNKNOWN;
+	*ret_below = 0;
+	if (t->sought && t->sought != t->task)
+		return;
+	if (t->seen == SEEN_NONE && t->place.loop && !coroutine && !t->place.unsure)
+		*ret_task = SAMPLE_TASK_NONE;
+	if (t->seen != SEEN_TASK)
+		return;
+	/* Without one it stands, if it stands anywhere, above what is proven. */
+	if (chain->greenlet ||
+	    (chain->frame && (!coroutine || walker_prefix_has(walker, c, chain->frame, ret_below))))
+		*ret_task = chain->stack + SAMPLE_TASK_STACK;
+	if (*ret_task && !chain->greenlet && !coroutine)
+		*ret_below = walker_prefix_callers(walker);
 }
