@@ -127,6 +127,19 @@ bool memo_holds(const struct memo *m, const uint8_t *bytes)
 	return same(m, 0, bytes, m->used);
 }
 
+const struct memo_range *memo_range_at(const struct memo *m, uint64_t addr)
+{
+	for (size_t i = 0; i < m->n_ranges; i++)
+		if (addr - m->ranges[i].addr < m->ranges[i].len)
+			return &m->ranges[i];
+	return NULL;
+}
+
+bool memo_holds_at(const struct memo *m, uint32_t at, const uint8_t *bytes, uint32_t len)
+{
+	return at <= m->used && len <= m->used - at && same(m, at, bytes, len);
+}
+
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch)
 {
 	for (size_t i = 0; i < m->n_ranges; i++) {

@@ -101,6 +101,7 @@ int task_answers_put(struct task_answers *a, uint64_t task, const struct task_ch
 	t->used = ++a->count;
 	t->chain = *chain;
 	t->beyond = !log || r < 0;
-	t->doubt = changed ? TASK_DOUBT : 0;
+	t->wait = t->beyond ? TASK_BEYOND : 0;
+	t->doubt = changed && !t->beyond ? TASK_DOUBT : 0;
 	return r;
 }

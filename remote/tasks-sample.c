@@ -23,9 +23,14 @@
 #define KEYS	     4u		    /* tables of a dict that grows and shrinks all the while */
 #define KEYS_BYTES   4096u	    /* of one: some hundred loops that run tasks */
 #define DICT_BYTES   128u	    /* of a dict itself */
-#define DOUBTED	     4u		    /* answers that are read before as well */
+#define RECENT	     16u	    /* tasks that are read before as well ... */
+#define RECENT_LOOKS 64u	    /* ... for so many gathers */
+#define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
-#define BEYOND_AGAIN 255u /* so many times there is no answer until it is looked for anew */
+/* We were kept from confirming an answer for so long that more may have changed than once. */
+#define LATE_NS		100000u
+#define LATE_DOUBTED_NS 20000u
+#define BEYOND_AGAIN	255u /* so many times there is no answer until it is looked for anew */
 
 struct task_watcher {
 	struct task_reader *reader;
@@ -77,15 +82,16 @@ struct task_watch {
 	size_t next_keys;
 	struct memory_range beside[TASK_WATCH_BESIDE];
 	size_t n_beside;
-	/* Answers that are doubted, as they were read before. */
-	struct doubted {
+	/* Tasks that ran lately, as they were before the gather; len 0: not read. */
+	struct recent {
 		uint64_t task;
-		size_t at, used; /* in bytes_before */
-		size_t first_range, n_ranges;
-	} doubted[DOUBTED];
-	size_t next_doubted;
-	uint8_t *bytes_before;
-	size_t room_before;
+		uint64_t looked; /* when it ran last, by the count of gathers */
+		uint32_t len;
+		uint32_t at; /* in the memo */
+		uint8_t bytes[OWN_BYTES];
+	} recent[RECENT];
+	size_t next_recent;
+	uint64_t looks;
 	/* By the last gather. */
 	enum seen seen;
 	uint64_t task, first; /* first: of the thread's greenlets, where the task is one */
@@ -124,6 +130,14 @@ void task_watcher_free(struct task_watcher *w)
 	free(w);
 }
 
+static uint64_t time_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static bool is_fatal(int r)
 {
 	return r == -ENOMEM || r == -ESRCH || r == -EPERM;
@@ -133,17 +147,15 @@ static bool is_fatal(int r)
  * that. */
 static int refresh_greenlets(struct task_watcher *w, uint64_t now_ns)
 {
-	struct timespec t;
 	uint64_t pause;
 	int r;
 
 	if (!w->lacks || now_ns < w->green_ns)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	clock_gettime(CLOCK_MONOTONIC, &t);
 	w->walks++;
 	w->lacks = false;
-	pause = ((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - now_ns) * GREEN_SHARE;
+	pause = (time_now() - now_ns) * GREEN_SHARE;
 	if (!task_reader_knows_greenlets(w->reader)) {
 		w->green_ns = now_ns + NO_GREEN_NS;
 		return is_fatal(r) ? r : 0;
@@ -207,7 +219,6 @@ void task_watch_free(struct task_watch *t)
 	memo_done(&t->memo);
 	for (size_t i = 0; i < KEYS; i++)
 		free(t->keys[i].bytes);
-	free(t->bytes_before);
 	free(t->behind);
 	free(t);
 }
@@ -348,33 +359,6 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 	return t->n_beside;
 }
 
-/* Which answers are doubted, as many as there is room for, and where their bytes go. */
-static size_t plan_doubted(struct task_watch *t)
-{
-	size_t n = 0, used = 0;
-
-	for (size_t i = 0; i < DOUBTED; i++) {
-		struct doubted *d = &t->doubted[i];
-		const struct task_answer *a =
-			d->task ? task_answers_get(t->w->answers, d->task) : NULL;
-
-		d->n_ranges = 0;
-		if (!a || !a->doubt || a->beyond || n + a->memo.n_ranges > MEMO_RANGES)
-			continue;
-		d->at = used;
-		d->used = a->memo.used;
-		d->first_range = n;
-		d->n_ranges = a->memo.n_ranges;
-		n += d->n_ranges;
-		used += d->used;
-	}
-	if (reserve(&t->bytes_before, &t->room_before, used))
-		return n;
-	for (size_t i = 0; i < DOUBTED; i++)
-		t->doubted[i].n_ranges = 0;
-	return 0;
-}
-
 /* The ranges of a memo. What cannot be read differs: each range begins with a piece. */
 static void put_ranges(const struct memo *m, uint8_t *bytes, struct memory_range *out)
 {
@@ -389,14 +373,26 @@ static void put_ranges(const struct memo *m, uint8_t *bytes, struct memory_range
 
 size_t task_watch_before(struct task_watch *t, struct memory_range *out)
 {
-	size_t n = plan_doubted(t);
+	/* Which is read of each task. */
+	const uint64_t type = (uint64_t)t->w->layout->object.ob_type;
+	size_t n = 0;
 
-	for (size_t i = 0; i < DOUBTED; i++) {
-		const struct doubted *d = &t->doubted[i];
+	t->looks++;
+	for (size_t i = 0; i < RECENT; i++) {
+		struct recent *own = &t->recent[i];
+		const struct task_answer *a = NULL;
+		const struct memo_range *r = NULL;
 
-		if (d->n_ranges)
-			put_ranges(&task_answers_get(t->w->answers, d->task)->memo,
-				   t->bytes_before + d->at, out + d->first_range);
+		if (own->task && t->looks - own->looked <= RECENT_LOOKS)
+			a = task_answers_get(t->w->answers, own->task);
+		if (a)
+			r = memo_range_at(&a->memo, own->task + type);
+		own->len = r && r->len <= sizeof(own->bytes) ? r->len : 0;
+		if (!own->len)
+			continue;
+		own->at = r->at;
+		own->bytes[0] = (uint8_t)~a->memo.expected[r->at];
+		out[n++] = (struct memory_range){.addr = r->addr, .len = r->len, .buf = own->bytes};
 	}
 	t->switches[0] = 0;
 	if (t->place.switches)
@@ -468,61 +464,62 @@ static bool running(struct task_watch *t)
 	return t->task || !t->place.dict || running_by_dict(t);
 }
 
-/* Whether an answer that is doubted was what it is before the gather too. */
-static bool held_before(const struct task_watch *t, const struct task_answer *a)
+/* Notes that a task ran: it is read before the next gathers. */
+static struct recent *note_recent(struct task_watch *t, uint64_t task)
 {
-	for (size_t i = 0; i < DOUBTED; i++) {
-		const struct doubted *d = &t->doubted[i];
+	struct recent *own = NULL;
 
-		if (d->task == a->task && d->n_ranges == a->memo.n_ranges &&
-		    d->used == a->memo.used && d->n_ranges)
-			return memo_holds(&a->memo, t->bytes_before + d->at);
+	for (size_t i = 0; i < RECENT && !own; i++)
+		if (t->recent[i].task == task)
+			own = &t->recent[i];
+	if (!own) {
+		own = &t->recent[t->next_recent++ % RECENT];
+		own->task = task;
+		own->len = 0;
 	}
-	return false;
+	own->looked = t->looks;
+	return own;
 }
 
-static void read_before_from_now_on(struct task_watch *t, uint64_t task)
+/* Whether a task's words were what they are before the gather too, as far as that is known. */
+static bool held_before(struct task_watch *t, const struct task_answer *a)
 {
-	for (size_t i = 0; i < DOUBTED; i++)
-		if (t->doubted[i].task == task)
-			return;
-	t->doubted[t->next_doubted++ % DOUBTED] = (struct doubted){.task = task};
+	const struct recent *own = note_recent(t, a->task);
+
+	return own->len ? memo_holds_at(&a->memo, own->at, own->bytes, own->len) : !a->doubt;
 }
 
 /* Whether what is known of the task that runs still holds. */
-static enum seen confirm(struct task_watch *t)
+static enum seen confirm(struct task_watch *t, uint64_t gathered_ns)
 {
 	struct task_watcher *w = t->w;
 	struct task_answer *a = task_answers_get(w->answers, t->task);
-	bool doubted = a && a->doubt;
 
 	t->missing = t->task;
 	t->missing_first = t->first;
 	if (!a || a->chain.greenlet != (t->first != 0))
 		return SEEN_NEW;
-	if (doubted)
-		a->doubt--;
-	if (a->beyond && doubted) {
+	if (a->beyond) {
+		if (a->wait == 0)
+			return SEEN_NEW;
+		a->wait--;
 		t->missing = 0;
 		return SEEN_BEYOND;
 	}
-	if (a->beyond)
-		return SEEN_NEW;
 	put_ranges(&a->memo, w->bytes, w->ranges);
 	if (memory_gather(w->memory, w->ranges, a->memo.n_ranges) < 0 ||
 	    !memo_holds(&a->memo, w->bytes))
 		return SEEN_NEW;
 	t->missing = 0;
-	if (doubted) {
-		read_before_from_now_on(t, t->task);
-		if (!held_before(t, a))
-			return SEEN_NEW;
-	}
+	if (!held_before(t, a) || time_now() - gathered_ns > (a->doubt ? LATE_DOUBTED_NS : LATE_NS))
+		return SEEN_NEW;
+	if (a->doubt)
+		a->doubt--;
 	t->chain = a->chain;
 	return t->chain.task ? SEEN_TASK : SEEN_NONE;
 }
 
-void task_watch_confirm(struct task_watch *t)
+void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns)
 {
 	t->seen = SEEN_NOTHING;
 	t->task = 0;
@@ -533,7 +530,7 @@ void task_watch_confirm(struct task_watch *t)
 		return;
 	}
 	if (running(t))
-		t->seen = t->task ? confirm(t) : SEEN_NONE;
+		t->seen = t->task ? confirm(t, gathered_ns) : SEEN_NONE;
 }
 
 bool task_watch_lacks(const struct task_watch *t)

@@ -18,8 +18,8 @@
 #include "remote/tables.h"
 #include "remote/target.h"
 
-/* Before a gather, and behind it, at most: chains of some forty coroutines together, or what says
- * where the task is named; and the thread's count of switches between greenlets. */
+/* Before a gather, and behind it, at most: what says where the task is named, and the thread's
+ * count of switches between greenlets. */
 #define TASK_WATCH_RANGES (MEMO_RANGES + 1)
 /* Beside the thread's words, at most. */
 #define TASK_WATCH_BESIDE 8
@@ -60,8 +60,9 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret);
 size_t task_watch_before(struct task_watch *t, struct memory_range *out);
 size_t task_watch_behind(struct task_watch *t, struct memory_range *out);
 
-/* Right behind that gather: what it says, and whether that still holds. */
-void task_watch_confirm(struct task_watch *t);
+/* Right behind that gather, which ended at gathered_ns (CLOCK_MONOTONIC): what it says, and whether
+ * that still holds. */
+void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns);
 /* Whether something is to be found for which another gather could tell. */
 bool task_watch_lacks(const struct task_watch *t);
 /* What was gathered is not of one instant with what is known of the thread by now. */

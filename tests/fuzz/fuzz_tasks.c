@@ -31,10 +31,18 @@ static void sample(struct synthetic_tasks *s, struct task_reader *r)
 	static struct memo memo;
 	struct task_waiting at;
 	struct task_chain chain;
+	struct task_place place;
 	struct task_list list;
 
-	if (task_reader_running(r, s->interp, s->tstate, &log, &chain) == 0)
+	if (task_reader_place(r, s->interp, s->tstate, &log, &place) == 0)
 		memo_keep(&memo, &log);
+	for (size_t i = 0; i < SYNTHETIC_TASKS; i++)
+		if (task_reader_chain(r, s->interp, 0, s->tasks[i], &log, &chain) == 0)
+			memo_keep(&memo, &log);
+	for (size_t i = 0; i < SYNTHETIC_GREENLETS; i++)
+		if (s->greenlets[0] && task_reader_chain(r, s->interp, s->greenlets[0],
+							 s->greenlets[i], &log, &chain) == 0)
+			memo_keep(&memo, &log);
 	if (task_reader_list(r, &list) < 0)
 		return;
 	for (size_t i = 0; i < list.n && i < 64; i++)
