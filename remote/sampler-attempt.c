@@ -14,6 +14,7 @@
 #define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
 #define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
+#define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define FAIL_SCALE	 (1u << 24)
 #define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
@@ -190,7 +191,7 @@ static void gather_own(struct reading *g)
 	s->walk.gather = ++s->walk.gathers;
 	g->r = sampler_gather(s, s->own, n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
 	if (g->r >= 0 && th->watch)
-		task_watch_confirm(th->watch, s->walk.gathered_ns);
+		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held);
 }
 
 static void read_it(void *arg)
@@ -207,8 +208,10 @@ static void read_it(void *arg)
 	if (watch)
 		task_watch_find(watch);
 	gather_own(g);
-	/* Another task may have come to run before it was held. */
-	if (g->a->held && g->r >= 0 && watch && task_watch_lacks(watch)) {
+	/* While it is held whatever is not known can be found: where it says which task runs, and
+	 * that task. */
+	for (int i = 0;
+	     i < TASK_FINDS && g->a->held && g->r >= 0 && watch && task_watch_lacks(watch); i++) {
 		task_watch_find(watch);
 		gather_own(g);
 	}

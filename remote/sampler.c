@@ -310,7 +310,7 @@ static int tick(struct sampler *s, uint64_t now)
 	gathered = s->walk.gathered_ns;
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		if (s->who.threads[i]->gathered && s->who.threads[i]->watch)
-			task_watch_confirm(s->who.threads[i]->watch, gathered);
+			task_watch_confirm(s->who.threads[i]->watch, gathered, false);
 	stamp = sampler_stamp(s, now);
 	for (size_t i = 0; i < s->who.n_threads; i++) {
 		struct thread *th = s->who.threads[i];

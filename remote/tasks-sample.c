@@ -27,9 +27,10 @@
 #define RECENT_LOOKS 64u	    /* ... for so many gathers */
 #define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
-/* We were kept from confirming an answer for so long that more may have changed than once. */
+/* To confirm an answer takes no longer, and for each range. */
 #define LATE_NS		100000u
-#define LATE_DOUBTED_NS 20000u
+#define LATE_DOUBTED_NS 10000u
+#define LATE_RANGE_NS	1000u
 #define BEYOND_AGAIN	255u /* so many times there is no answer until it is looked for anew */
 
 struct task_watcher {
@@ -96,9 +97,9 @@ struct task_watch {
 	enum seen seen;
 	uint64_t task, first; /* first: of the thread's greenlets, where the task is one */
 	struct task_chain chain;
-	/* What is to be found before the next. */
+	/* What is to be found before the next; later: with the next tick. */
 	uint64_t missing, missing_first, missing_keys;
-	uint64_t sought; /* the task that this attempt is about; 0: whichever runs */
+	uint64_t later, later_first;
 };
 
 int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables)
@@ -293,24 +294,6 @@ static void find_answer(struct task_watch *t)
 		task_answers_put(w->answers, t->missing, &chain, NULL);
 }
 
-void task_watch_find(struct task_watch *t)
-{
-	/* Where there is no asyncio yet the place depends on nothing, and is found anew. */
-	if (!t->current || !t->memo.n_ranges || t->walks != t->w->walks)
-		find_place(t);
-	if (t->missing_keys)
-		find_keys(t);
-	if (t->missing)
-		find_answer(t);
-	t->missing_keys = t->missing = 0;
-}
-
-void task_watch_begin(struct task_watch *t)
-{
-	task_watch_find(t);
-	t->sought = 0;
-}
-
 /* ---- with a gather ---- */
 
 static void add_beside(struct task_watch *t, uint64_t addr, void *buf, size_t len)
@@ -464,6 +447,56 @@ static bool running(struct task_watch *t)
 	return t->task || !t->place.dict || running_by_dict(t);
 }
 
+/* The task that runs by now, of one that was missing when it ran: which of them is to be found, and
+ * which for the next time. */
+static void look_now(struct task_watch *t)
+{
+	struct memory_range ranges[TASK_WATCH_BESIDE];
+	const struct memory_range *beside;
+	uint64_t missing = t->missing, first = t->missing_first;
+	size_t n = task_watch_beside(t, &beside);
+
+	memcpy(ranges, beside, n * sizeof(*ranges));
+	if (memory_gather(t->w->memory, ranges, n) < 0 || !running(t) || t->task == missing)
+		return;
+	t->later = missing;
+	t->later_first = first;
+	t->missing = task_answers_get(t->w->answers, t->task) ? 0 : t->task;
+	t->missing_first = t->first;
+}
+
+/* Where there is no asyncio yet the place depends on nothing, and is found anew. */
+static void find_lost_place(struct task_watch *t)
+{
+	if (!t->current || !t->memo.n_ranges || t->walks != t->w->walks)
+		find_place(t);
+	if (t->missing_keys)
+		find_keys(t);
+	t->missing_keys = 0;
+}
+
+void task_watch_find(struct task_watch *t)
+{
+	find_lost_place(t);
+	if (t->missing)
+		look_now(t);
+	if (t->missing)
+		find_answer(t);
+	t->missing = 0;
+}
+
+void task_watch_begin(struct task_watch *t)
+{
+	find_lost_place(t);
+	if (!t->missing && t->later) {
+		t->missing = t->later;
+		t->missing_first = t->later_first;
+	}
+	if (t->missing)
+		find_answer(t);
+	t->missing = t->later = 0;
+}
+
 /* Notes that a task ran: it is read before the next gathers. */
 static struct recent *note_recent(struct task_watch *t, uint64_t task)
 {
@@ -489,9 +522,19 @@ static bool held_before(struct task_watch *t, const struct task_answer *a)
 	return own->len ? memo_holds_at(&a->memo, own->at, own->bytes, own->len) : !a->doubt;
 }
 
-/* Whether what is known of the task that runs still holds. */
-static enum seen confirm(struct task_watch *t, uint64_t gathered_ns)
+/* Whether we were kept from confirming an answer for so long that more than once may have changed
+ * what it depends on. */
+static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
 {
+	uint64_t most = (a->doubt ? LATE_DOUBTED_NS : LATE_NS) + a->memo.n_ranges * LATE_RANGE_NS;
+
+	return time_now() - gathered_ns > most;
+}
+
+/* Whether what is known of the task that runs still holds. */
+static enum seen confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
+{
+	bool before;
 	struct task_watcher *w = t->w;
 	struct task_answer *a = task_answers_get(w->answers, t->task);
 
@@ -511,7 +554,8 @@ static enum seen confirm(struct task_watch *t, uint64_t gathered_ns)
 	    !memo_holds(&a->memo, w->bytes))
 		return SEEN_NEW;
 	t->missing = 0;
-	if (!held_before(t, a) || time_now() - gathered_ns > (a->doubt ? LATE_DOUBTED_NS : LATE_NS))
+	before = held_before(t, a);
+	if (!still && (!before || is_late(a, gathered_ns)))
 		return SEEN_NEW;
 	if (a->doubt)
 		a->doubt--;
@@ -519,7 +563,7 @@ static enum seen confirm(struct task_watch *t, uint64_t gathered_ns)
 	return t->chain.task ? SEEN_TASK : SEEN_NONE;
 }
 
-void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns)
+void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
 {
 	t->seen = SEEN_NOTHING;
 	t->task = 0;
@@ -530,12 +574,12 @@ void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns)
 		return;
 	}
 	if (running(t))
-		t->seen = t->task ? confirm(t, gathered_ns) : SEEN_NONE;
+		t->seen = t->task ? confirm(t, gathered_ns, still) : SEEN_NONE;
 }
 
 bool task_watch_lacks(const struct task_watch *t)
 {
-	return t->missing || t->missing_keys || !t->current;
+	return !t->beyond && (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW);
 }
 
 void task_watch_drop(struct task_watch *t)
@@ -554,13 +598,8 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 	*ret_below = 0;
 	if (t->current && t->beyond)
 		return WALK_OK;
-	/* What came next instead of a task that was not known must not stand for it. */
-	if (t->sought && t->sought != t->task && !still)
-		return WALK_TORN;
-	if (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW) {
-		t->sought = t->task;
+	if (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW)
 		return WALK_MISS;
-	}
 	if (t->seen == SEEN_BEYOND || (t->seen == SEEN_TASK && !chain->greenlet && !chain->frame))
 		return WALK_OK;
 	if (t->seen == SEEN_TASK &&
@@ -584,8 +623,6 @@ void task_watch_judge_moving(struct task_watch *t, const struct walker *walker,
 
 	*ret_task = SAMPLE_TASK_UNKNOWN;
 	*ret_below = 0;
-	if (t->sought && t->sought != t->task)
-		return;
 	if (t->seen == SEEN_NONE && t->place.loop && !coroutine && !t->place.unsure)
 		*ret_task = SAMPLE_TASK_NONE;
 	if (t->seen != SEEN_TASK)

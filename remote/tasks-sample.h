@@ -48,8 +48,8 @@ struct task_watch;
 struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint64_t tstate);
 void task_watch_free(struct task_watch *t);
 
-/* Finds what is not known to hold any more: before the first gather of a tick; and before another
- * that is made because something was not known, which then tells of that task only. */
+/* Finds what was not known: before the first gather of a tick; and before another that is made
+ * because of it, then of the task that runs by now. */
 void task_watch_begin(struct task_watch *t);
 void task_watch_find(struct task_watch *t);
 
@@ -61,8 +61,8 @@ size_t task_watch_before(struct task_watch *t, struct memory_range *out);
 size_t task_watch_behind(struct task_watch *t, struct memory_range *out);
 
 /* Right behind that gather, which ended at gathered_ns (CLOCK_MONOTONIC): what it says, and whether
- * that still holds. */
-void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns);
+ * that still holds. still: as below. */
+void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns, bool still);
 /* Whether something is to be found for which another gather could tell. */
 bool task_watch_lacks(const struct task_watch *t);
 /* What was gathered is not of one instant with what is known of the thread by now. */

@@ -45,7 +45,8 @@ def impossible(stack):
         return "tasks of several families"
     for word, (_, functions) in zip(words, chain[1:]):
         numbers = {m[1] for f in functions if (m := re.fullmatch(r"[a-z]+_(\d)", f))}
-        if functions and functions[0] != f"{word[0]}_{number}":
+        # Where a task has come to need not be known.
+        if functions and functions[0] not in (f"{word[0]}_{number}", "<moving>"):
             return "a task with another's coroutine"
         if numbers - {number}:
             return "a task with frames of several"
