@@ -25,6 +25,7 @@
 #define DICT_BYTES   128u	    /* of a dict itself */
 #define RECENT	     16u	    /* tasks that are read before as well ... */
 #define RECENT_LOOKS 64u	    /* ... for so many gathers */
+#define SAME	     2u		    /* gathers that find the same task, and it is expected again */
 #define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
 /* To confirm an answer takes no longer, and for each range. */
@@ -77,10 +78,11 @@ struct task_watch {
 	uint8_t dict[DICT_BYTES];
 	struct keys_table {
 		uint64_t addr;
+		uint64_t looked; /* when the dict had it last, by the count below */
 		uint32_t len;
 		uint8_t *bytes;
 	} keys[KEYS];
-	size_t next_keys;
+	uint64_t dict_looks; /* gathers that found something in the dict */
 	struct memory_range beside[TASK_WATCH_BESIDE];
 	size_t n_beside;
 	/* Tasks that ran lately, as they were before the gather; len 0: not read. */
@@ -93,6 +95,12 @@ struct task_watch {
 	} recent[RECENT];
 	size_t next_recent;
 	uint64_t looks;
+	/* What the task that ran lately depends on, as it was read behind; expected 0: it was not.
+	 */
+	uint64_t expected, last;
+	unsigned same; /* gathers in a row that found that one */
+	uint8_t *bytes_expected;
+	size_t room_expected;
 	/* By the last gather. */
 	enum seen seen;
 	uint64_t task, first; /* first: of the thread's greenlets, where the task is one */
@@ -221,6 +229,7 @@ void task_watch_free(struct task_watch *t)
 	for (size_t i = 0; i < KEYS; i++)
 		free(t->keys[i].bytes);
 	free(t->behind);
+	free(t->bytes_expected);
 	free(t);
 }
 
@@ -266,9 +275,12 @@ static void find_place(struct task_watch *t)
  * those that it had. */
 static void find_keys(struct task_watch *t)
 {
-	struct keys_table *k = &t->keys[t->next_keys++ % KEYS];
+	struct keys_table *k = &t->keys[0];
 	size_t len;
 
+	for (size_t i = 1; i < KEYS; i++)
+		if (t->keys[i].looked < k->looked)
+			k = &t->keys[i];
 	k->addr = 0;
 	if (object_keys_length(t->w->memory, t->w->layout, t->missing_keys, &len) < 0 ||
 	    len > KEYS_BYTES)
@@ -278,7 +290,25 @@ static void find_keys(struct task_watch *t)
 	if (!k->bytes)
 		return;
 	k->addr = t->missing_keys;
+	k->looked = t->dict_looks;
 	k->len = (uint32_t)len;
+}
+
+/* Notes that a task ran: it is read before the next gathers. */
+static struct recent *note_recent(struct task_watch *t, uint64_t task)
+{
+	struct recent *own = NULL;
+
+	for (size_t i = 0; i < RECENT && !own; i++)
+		if (t->recent[i].task == task)
+			own = &t->recent[i];
+	if (!own) {
+		own = &t->recent[t->next_recent++ % RECENT];
+		own->task = task;
+		own->len = 0;
+	}
+	own->looked = t->looks;
+	return own;
 }
 
 static void find_answer(struct task_watch *t)
@@ -288,6 +318,7 @@ static void find_answer(struct task_watch *t)
 	int r = task_reader_chain(w->reader, t->interp, t->missing_first, t->missing, &w->log,
 				  &chain);
 
+	note_recent(t, t->missing);
 	if (r == 0)
 		r = task_answers_put(w->answers, t->missing, &chain, &w->log);
 	else if (r == -ENOTSUP)
@@ -335,7 +366,7 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 	if (t->place.dict && dict_length(l) <= sizeof(t->dict)) {
 		add_beside(t, t->place.dict, t->dict, dict_length(l));
 		for (size_t i = 0; i < KEYS; i++)
-			if (t->keys[i].addr)
+			if (t->keys[i].addr && t->dict_looks - t->keys[i].looked <= RECENT_LOOKS)
 				add_beside(t, t->keys[i].addr, t->keys[i].bytes, t->keys[i].len);
 	}
 	*ret = t->beside;
@@ -365,17 +396,22 @@ size_t task_watch_before(struct task_watch *t, struct memory_range *out)
 		struct recent *own = &t->recent[i];
 		const struct task_answer *a = NULL;
 		const struct memo_range *r = NULL;
+		uint32_t skipped;
 
 		if (own->task && t->looks - own->looked <= RECENT_LOOKS)
 			a = task_answers_get(t->w->answers, own->task);
 		if (a)
 			r = memo_range_at(&a->memo, own->task + type);
-		own->len = r && r->len <= sizeof(own->bytes) ? r->len : 0;
-		if (!own->len)
+		own->len = 0;
+		if (!r)
 			continue;
-		own->at = r->at;
-		own->bytes[0] = (uint8_t)~a->memo.expected[r->at];
-		out[n++] = (struct memory_range){.addr = r->addr, .len = r->len, .buf = own->bytes};
+		skipped = (uint32_t)(own->task + type - r->addr);
+		own->at = r->at + skipped;
+		own->len = r->len - skipped < sizeof(own->bytes) ? r->len - skipped
+								 : sizeof(own->bytes);
+		own->bytes[0] = (uint8_t)~a->memo.expected[own->at];
+		out[n++] = (struct memory_range){
+			.addr = own->task + type, .len = own->len, .buf = own->bytes};
 	}
 	t->switches[0] = 0;
 	if (t->place.switches)
@@ -384,12 +420,28 @@ size_t task_watch_before(struct task_watch *t, struct memory_range *out)
 	return n;
 }
 
+/* While the same task runs all the time what it depends on is read with the rest. */
+static size_t expect(struct task_watch *t, struct memory_range *out, size_t room)
+{
+	const struct task_answer *a =
+		t->same >= SAME ? task_answers_get(t->w->answers, t->last) : NULL;
+
+	t->expected = 0;
+	if (!a || a->beyond || a->memo.n_ranges > room ||
+	    !reserve(&t->bytes_expected, &t->room_expected, a->memo.used))
+		return 0;
+	t->expected = t->last;
+	put_ranges(&a->memo, t->bytes_expected, out);
+	return a->memo.n_ranges;
+}
+
 size_t task_watch_behind(struct task_watch *t, struct memory_range *out)
 {
 	size_t n = t->memo.n_ranges;
 
 	t->seen = SEEN_NOTHING;
 	put_ranges(&t->memo, t->behind, out);
+	n += expect(t, out + n, MEMO_RANGES - n);
 	t->switches[1] = 1;
 	if (t->place.switches)
 		out[n++] = (struct memory_range){
@@ -413,13 +465,15 @@ static bool running_by_dict(struct task_watch *t)
 
 	if (used == 0)
 		return true;
+	t->dict_looks++;
 	if (used == UNREAD || addr == UNREAD || dict_word(t, l->dict.ma_values))
 		return false;
 	for (size_t i = 0; i < KEYS; i++) {
-		const struct keys_table *k = &t->keys[i];
+		struct keys_table *k = &t->keys[i];
 
-		if (k->addr != addr)
+		if (k->addr != addr || t->dict_looks - k->looked > RECENT_LOOKS + 1)
 			continue;
+		k->looked = t->dict_looks;
 		r = object_keys_find(l, k->bytes, k->len, t->place.loop, &t->task);
 		return r == 0 || r == -ENOENT;
 	}
@@ -497,29 +551,24 @@ void task_watch_begin(struct task_watch *t)
 	t->missing = t->later = 0;
 }
 
-/* Notes that a task ran: it is read before the next gathers. */
-static struct recent *note_recent(struct task_watch *t, uint64_t task)
-{
-	struct recent *own = NULL;
-
-	for (size_t i = 0; i < RECENT && !own; i++)
-		if (t->recent[i].task == task)
-			own = &t->recent[i];
-	if (!own) {
-		own = &t->recent[t->next_recent++ % RECENT];
-		own->task = task;
-		own->len = 0;
-	}
-	own->looked = t->looks;
-	return own;
-}
-
 /* Whether a task's words were what they are before the gather too, as far as that is known. */
 static bool held_before(struct task_watch *t, const struct task_answer *a)
 {
 	const struct recent *own = note_recent(t, a->task);
 
 	return own->len ? memo_holds_at(&a->memo, own->at, own->bytes, own->len) : !a->doubt;
+}
+
+/* Whether what an answer depends on is what it was, by now. */
+static bool holds(struct task_watch *t, const struct task_answer *a)
+{
+	struct task_watcher *w = t->w;
+
+	if (t->expected == a->task)
+		return memo_holds(&a->memo, t->bytes_expected);
+	put_ranges(&a->memo, w->bytes, w->ranges);
+	return memory_gather(w->memory, w->ranges, a->memo.n_ranges) == 0 &&
+	       memo_holds(&a->memo, w->bytes);
 }
 
 /* Whether we were kept from confirming an answer for so long that more than once may have changed
@@ -538,6 +587,8 @@ static enum seen confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
 	struct task_watcher *w = t->w;
 	struct task_answer *a = task_answers_get(w->answers, t->task);
 
+	t->same = t->task == t->last ? t->same + 1 : 0;
+	t->last = t->task;
 	t->missing = t->task;
 	t->missing_first = t->first;
 	if (!a || a->chain.greenlet != (t->first != 0))
@@ -549,9 +600,7 @@ static enum seen confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
 		t->missing = 0;
 		return SEEN_BEYOND;
 	}
-	put_ranges(&a->memo, w->bytes, w->ranges);
-	if (memory_gather(w->memory, w->ranges, a->memo.n_ranges) < 0 ||
-	    !memo_holds(&a->memo, w->bytes))
+	if (!holds(t, a))
 		return SEEN_NEW;
 	t->missing = 0;
 	before = held_before(t, a);
