@@ -56,3 +56,14 @@ def impossible(stack):
                     and above.rpartition("_")[0] not in ABOVE.get(kind, []):
                 return "functions that do not call each other"
     return None
+
+
+def numbers_of(stack):
+    """A stack of tasks_fast.py as (its task's name, the numbers in it); (None, None) where it is of
+    another task."""
+    name, functions = tasks_of(stack)[-1]
+    if not name.startswith("fast "):
+        return None, None
+    names = [task for task, _ in tasks_of(stack)[1:]]
+    return name, {m[1] for text in names + [f for _, own in tasks_of(stack) for f in own]
+                  if (m := re.search(r"[_ ](\d)(?: |$)", text))}
