@@ -200,6 +200,9 @@ static void read_it(void *arg)
 	struct task_watch *watch = g->th->watch;
 
 	if (!g->walked) {
+		/* What is planned must not grow old while a task is looked for. */
+		if (watch && !g->a->held)
+			task_watch_find(watch);
 		if (watch)
 			task_watch_drop(watch);
 		g->a->result = walker_plan(g->th->walker, g->s->target->memory);

@@ -32,7 +32,6 @@
 #define LATE_NS		100000u
 #define LATE_DOUBTED_NS 10000u
 #define LATE_RANGE_NS	1000u
-#define BEYOND_AGAIN	255u /* so many times there is no answer until it is looked for anew */
 
 struct task_watcher {
 	struct task_reader *reader;
@@ -92,8 +91,9 @@ struct task_watch {
 		uint32_t len;
 		uint32_t at; /* in the memo */
 		uint8_t bytes[OWN_BYTES];
-	} recent[RECENT];
+	} * recent; /* RECENT; NULL: none ran yet */
 	size_t next_recent;
+	unsigned strangers; /* that ran since one of them did */
 	uint64_t looks;
 	/* What the task that ran lately depends on, as it was read behind; expected 0: it was not.
 	 */
@@ -230,6 +230,7 @@ void task_watch_free(struct task_watch *t)
 		free(t->keys[i].bytes);
 	free(t->behind);
 	free(t->bytes_expected);
+	free(t->recent);
 	free(t);
 }
 
@@ -294,14 +295,19 @@ static void find_keys(struct task_watch *t)
 	k->len = (uint32_t)len;
 }
 
-/* Notes that a task ran: it is read before the next gathers. */
+/* Notes that a task ran: it is read before the next gathers. NULL when memory is short. */
 static struct recent *note_recent(struct task_watch *t, uint64_t task)
 {
 	struct recent *own = NULL;
 
+	if (!t->recent)
+		t->recent = calloc(RECENT, sizeof(*t->recent));
+	if (!t->recent)
+		return NULL;
 	for (size_t i = 0; i < RECENT && !own; i++)
 		if (t->recent[i].task == task)
 			own = &t->recent[i];
+	t->strangers = own ? 0 : t->strangers + 1;
 	if (!own) {
 		own = &t->recent[t->next_recent++ % RECENT];
 		own->task = task;
@@ -365,9 +371,14 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 		add_beside(t, t->place.green, &t->green, sizeof(t->green));
 	if (t->place.dict && dict_length(l) <= sizeof(t->dict)) {
 		add_beside(t, t->place.dict, t->dict, dict_length(l));
-		for (size_t i = 0; i < KEYS; i++)
-			if (t->keys[i].addr && t->dict_looks - t->keys[i].looked <= RECENT_LOOKS)
-				add_beside(t, t->keys[i].addr, t->keys[i].bytes, t->keys[i].len);
+		for (size_t i = 0; i < KEYS; i++) {
+			struct keys_table *k = &t->keys[i];
+
+			if (!k->addr || t->dict_looks - k->looked > RECENT_LOOKS)
+				continue;
+			memset(k->bytes, 0xff, (size_t)l->dict.keys_header);
+			add_beside(t, k->addr, k->bytes, k->len);
+		}
 	}
 	*ret = t->beside;
 	return t->n_beside;
@@ -392,13 +403,14 @@ size_t task_watch_before(struct task_watch *t, struct memory_range *out)
 	size_t n = 0;
 
 	t->looks++;
-	for (size_t i = 0; i < RECENT; i++) {
+	for (size_t i = 0; i < RECENT && t->recent; i++) {
 		struct recent *own = &t->recent[i];
 		const struct task_answer *a = NULL;
 		const struct memo_range *r = NULL;
 		uint32_t skipped;
 
-		if (own->task && t->looks - own->looked <= RECENT_LOOKS)
+		if (own->task && t->looks - own->looked <= RECENT_LOOKS &&
+		    t->strangers <= RECENT_LOOKS)
 			a = task_answers_get(t->w->answers, own->task);
 		if (a)
 			r = memo_range_at(&a->memo, own->task + type);
@@ -556,6 +568,8 @@ static bool held_before(struct task_watch *t, const struct task_answer *a)
 {
 	const struct recent *own = note_recent(t, a->task);
 
+	if (!own)
+		return false;
 	return own->len ? memo_holds_at(&a->memo, own->at, own->bytes, own->len) : !a->doubt;
 }
 
