@@ -191,7 +191,7 @@ static void gather_own(struct reading *g)
 	s->walk.gather = ++s->walk.gathers;
 	g->r = sampler_gather(s, s->own, n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
 	if (g->r >= 0 && th->watch)
-		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held);
+		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held && !g->a->by_hand);
 }
 
 static void read_it(void *arg)

@@ -61,7 +61,7 @@ size_t task_watch_before(struct task_watch *t, struct memory_range *out);
 size_t task_watch_behind(struct task_watch *t, struct memory_range *out);
 
 /* Right behind that gather, which ended at gathered_ns (CLOCK_MONOTONIC): what it says, and whether
- * that still holds. still: as below. */
+ * that still holds. still: the thread is stopped, or sleeps. */
 void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns, bool still);
 /* Whether something is to be found for which another gather could tell. */
 bool task_watch_lacks(const struct task_watch *t);
