@@ -23,15 +23,15 @@
 #define KEYS	     4u		    /* tables of a dict that grows and shrinks all the while */
 #define KEYS_BYTES   4096u	    /* of one: some hundred loops that run tasks */
 #define DICT_BYTES   128u	    /* of a dict itself */
-#define RECENT	     16u	    /* tasks that are read before as well ... */
+#define RECENT	     16u	    /* tasks that are read as well ... */
+#define DOUBTED	     4u		    /* of these, at the instant itself */
 #define RECENT_LOOKS 64u	    /* ... for so many gathers */
 #define SAME	     2u		    /* gathers that find the same task, and it is expected again */
 #define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
 /* To confirm an answer takes no longer, and for each range. */
-#define LATE_NS		100000u
-#define LATE_DOUBTED_NS 10000u
-#define LATE_RANGE_NS	1000u
+#define LATE_NS	      100000u
+#define LATE_RANGE_NS 1000u
 
 struct task_watcher {
 	struct task_reader *reader;
@@ -84,7 +84,8 @@ struct task_watch {
 	uint64_t dict_looks; /* gathers that found something in the dict */
 	struct memory_range beside[TASK_WATCH_BESIDE];
 	size_t n_beside;
-	/* Tasks that ran lately, as they were before the gather; len 0: not read. */
+	/* Tasks that ran lately, as they were before the gather, or if they are doubted at its
+	 * instant; len 0: not read. */
 	struct recent {
 		uint64_t task;
 		uint64_t looked; /* when it ran last, by the count of gathers */
@@ -358,6 +359,48 @@ static uint64_t dict_word(const struct task_watch *t, int32_t offset)
 	return word;
 }
 
+/* Where the words of a task that ran lately stand, and go: its answer; NULL they are not read. */
+static const struct task_answer *plan_own(struct task_watch *t, struct recent *own,
+					  struct memory_range *ret)
+{
+	/* Which is read of each task. */
+	const uint64_t at = own->task + (uint64_t)t->w->layout->object.ob_type;
+	const struct task_answer *a = NULL;
+	const struct memo_range *r = NULL;
+	uint32_t skipped;
+
+	if (own->task && t->looks - own->looked <= RECENT_LOOKS && t->strangers <= RECENT_LOOKS)
+		a = task_answers_get(t->w->answers, own->task);
+	if (a)
+		r = memo_range_at(&a->memo, at);
+	if (!r)
+		return NULL;
+	skipped = (uint32_t)(at - r->addr);
+	*ret = (struct memory_range){.addr = at, .len = r->len - skipped, .buf = own->bytes};
+	if (ret->len > sizeof(own->bytes))
+		ret->len = sizeof(own->bytes);
+	own->at = r->at + skipped;
+	own->bytes[0] = (uint8_t)~a->memo.expected[own->at];
+	return a;
+}
+
+/* Those whose answers are doubted, at the instant itself. */
+static void add_doubted(struct task_watch *t)
+{
+	struct memory_range range;
+	size_t n = 0;
+
+	for (size_t i = 0; i < RECENT && t->recent && n < DOUBTED; i++) {
+		const struct task_answer *a = plan_own(t, &t->recent[i], &range);
+
+		if (!a || !a->doubt)
+			continue;
+		t->recent[i].len = range.len;
+		t->beside[t->n_beside++] = range;
+		n++;
+	}
+}
+
 size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 {
 	const struct layout *l = t->w->layout;
@@ -380,6 +423,10 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 			add_beside(t, k->addr, k->bytes, k->len);
 		}
 	}
+	t->looks++;
+	for (size_t i = 0; i < RECENT && t->recent; i++)
+		t->recent[i].len = 0;
+	add_doubted(t);
 	*ret = t->beside;
 	return t->n_beside;
 }
@@ -398,32 +445,13 @@ static void put_ranges(const struct memo *m, uint8_t *bytes, struct memory_range
 
 size_t task_watch_before(struct task_watch *t, struct memory_range *out)
 {
-	/* Which is read of each task. */
-	const uint64_t type = (uint64_t)t->w->layout->object.ob_type;
 	size_t n = 0;
 
-	t->looks++;
 	for (size_t i = 0; i < RECENT && t->recent; i++) {
 		struct recent *own = &t->recent[i];
-		const struct task_answer *a = NULL;
-		const struct memo_range *r = NULL;
-		uint32_t skipped;
 
-		if (own->task && t->looks - own->looked <= RECENT_LOOKS &&
-		    t->strangers <= RECENT_LOOKS)
-			a = task_answers_get(t->w->answers, own->task);
-		if (a)
-			r = memo_range_at(&a->memo, own->task + type);
-		own->len = 0;
-		if (!r)
-			continue;
-		skipped = (uint32_t)(own->task + type - r->addr);
-		own->at = r->at + skipped;
-		own->len = r->len - skipped < sizeof(own->bytes) ? r->len - skipped
-								 : sizeof(own->bytes);
-		own->bytes[0] = (uint8_t)~a->memo.expected[own->at];
-		out[n++] = (struct memory_range){
-			.addr = own->task + type, .len = own->len, .buf = own->bytes};
+		if (!own->len && plan_own(t, own, &out[n]))
+			own->len = out[n++].len;
 	}
 	t->switches[0] = 0;
 	if (t->place.switches)
@@ -589,9 +617,7 @@ static bool holds(struct task_watch *t, const struct task_answer *a)
  * what it depends on. */
 static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
 {
-	uint64_t most = (a->doubt ? LATE_DOUBTED_NS : LATE_NS) + a->memo.n_ranges * LATE_RANGE_NS;
-
-	return time_now() - gathered_ns > most;
+	return time_now() - gathered_ns > LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
 }
 
 /* Whether what is known of the task that runs still holds. */
