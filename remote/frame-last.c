@@ -95,34 +95,80 @@ uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, u
 	return with ? with : stack;
 }
 
-bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
-		uint32_t *ret_callers)
+/* The stack below frame i of the last walk: false where there is no saying where it would stand,
+ * since it is not shown. */
+static bool callers_of(const struct walker *w, const struct walk_context *c, size_t i,
+		       uint32_t *ret_callers)
 {
-	const struct table_stack *s;
-	size_t i = w->n_known;
+	const struct table_stack *s =
+		w->known[i].hidden ? NULL : tables_get_stack(c->tables, w->known[i].stack);
 
-	while (i > 0 && w->known[i - 1].addr != addr)
-		i--;
-	/* Of one that is not shown there is no saying where it would stand. */
-	if (i == 0 || w->known[i - 1].hidden)
-		return false;
-	s = tables_get_stack(c->tables, w->known[i - 1].stack);
 	if (s)
 		*ret_callers = s->parent;
 	return s != NULL;
 }
 
-bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+/* Frame addr among the first n of the last walk: its place + 1; 0 it is not. */
+static size_t place_of(const struct walker *w, size_t n, uint64_t addr)
+{
+	while (n > 0 && w->known[n - 1].addr != addr)
+		n--;
+	return n;
+}
+
+/* Whether one of the first n frames of the last walk is of a generator or coroutine. */
+static bool coroutine_among(const struct walker *w, struct walk_context *c, size_t n)
 {
 	int error;
 
 	if (w->layout->frame.owner != ABSENT)
-		return w->n_known && w->known[w->n_known - 1].generator;
-	for (size_t i = w->n_known; i > 0; i--) {
-		const struct code *code = walker_code(w, c, w->known[i - 1].code, &error);
+		return n && w->known[n - 1].generator;
+	for (; n > 0; n--) {
+		const struct code *code = walker_code(w, c, w->known[n - 1].code, &error);
 
 		if (code && code->generator)
 			return true;
 	}
 	return false;
+}
+
+bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t addr,
+		uint32_t *ret_callers)
+{
+	size_t place = place_of(w, w->n_known, addr);
+
+	return place && callers_of(w, c, place - 1, ret_callers);
+}
+
+bool walker_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	return coroutine_among(w, c, w->n_known);
+}
+
+uint32_t walker_prefix_callers(const struct walker *w)
+{
+	return w->prefix.stack;
+}
+
+bool walker_prefix_has(const struct walker *w, struct walk_context *c, uint64_t addr,
+		       uint32_t *ret_callers)
+{
+	size_t place = place_of(w, w->prefix.n, addr);
+
+	if (w->prefix.above && w->fresh[0].addr == addr) {
+		*ret_callers = w->known[w->prefix.n - 1].stack;
+		return true;
+	}
+	return place && callers_of(w, c, place - 1, ret_callers);
+}
+
+bool walker_prefix_has_coroutine(const struct walker *w, struct walk_context *c)
+{
+	const struct code *code;
+	int error;
+
+	if (coroutine_among(w, c, w->prefix.n))
+		return true;
+	code = w->prefix.above ? walker_code(w, c, w->fresh[0].code, &error) : NULL;
+	return code && code->generator;
 }

@@ -84,6 +84,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	size_t same, proven, followed, above = 0;
 	uint32_t frame, callers;
 
+	w->prefix = (struct prefix){0};
 	walker_relocate(w);
 	if (w->layout->frame_style == FRAME_STYLE_INTERPRETER &&
 	    (!w->windows.n_chunks || !walker_newest_chunk_is(w)))
@@ -98,6 +99,7 @@ uint32_t walker_prefix(struct walker *w, struct walk_context *c)
 	if (!proven || !w->known[proven - 1].stack || walker_check_known(w, c, proven) != WALK_OK)
 		return 0;
 	callers = moving_above(w, c, proven, above);
+	w->prefix = (struct prefix){proven, callers != w->known[proven - 1].stack, callers};
 	frame = walk_special_frame(c, &c->moving_frame, "<moving>", FRAME_MOVING);
 	return frame ? tables_stack(c->tables, callers, frame) : 0;
 }

@@ -59,6 +59,12 @@ struct walker {
 	struct fresh *fresh; /* leaf first */
 	size_t room_fresh;
 	uint16_t near[1 << NEAR_BITS]; /* index in known by address; a hint */
+	/* What walker_prefix() told: so many of known, and fresh[0] if above. */
+	struct prefix {
+		size_t n;
+		bool above;
+		uint32_t stack;
+	} prefix;
 };
 
 static inline uint64_t word_at(const uint8_t *p, int32_t offset)

@@ -39,6 +39,12 @@ void walker_free(struct walker *w)
 	free(w);
 }
 
+void walker_set_beside(struct walker *w, const struct memory_range *ranges, size_t n)
+{
+	w->windows.beside = ranges;
+	w->windows.n_beside = n;
+}
+
 void walker_set_still(struct walker *w, bool still)
 {
 	w->still = still;

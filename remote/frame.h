@@ -67,6 +67,10 @@ size_t walker_range_count(const struct walker *w);
  * walker_plan(). */
 size_t walker_ranges(struct walker *w, struct memory_range *out, bool twice);
 
+/* What the owner wants to have read right behind the thread's words, by each gather from now on:
+ * n ranges, borrowed until it says otherwise. */
+void walker_set_beside(struct walker *w, const struct memory_range *ranges, size_t n);
+
 /* Looks at what a gather of walker_ranges() brought (ranges: the same array). WALK_OK: *ret_stack
  * is the stack's id, 0 for a thread without Python frames; *ret_repeat that it is as before. */
 enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct memory_range *ranges,
@@ -97,6 +101,13 @@ enum walk_result walker_plan(struct walker *w, struct memory *m);
 /* After a walk that failed: the callers that are proven all the same, with the frame above them
  * that got on meanwhile, where it is known, and a <moving> leaf; 0 when none is. */
 uint32_t walker_prefix(struct walker *w, struct walk_context *c);
+
+/* Of the stack that walker_prefix() told last, without the <moving> leaf: it; as walker_has(); as
+ * walker_has_coroutine(). */
+uint32_t walker_prefix_callers(const struct walker *w);
+bool walker_prefix_has(const struct walker *w, struct walk_context *c, uint64_t addr,
+		       uint32_t *ret_callers);
+bool walker_prefix_has_coroutine(const struct walker *w, struct walk_context *c);
 
 /* Whether the kernel says that the thread sleeps: then a state that is only passed through while
  * running is what it seems to be. */

@@ -407,10 +407,10 @@ int greenlet_read(struct memory *m, const struct layout *l, const struct greenle
 	return read_as(m, l, g->layout, addr, ret);
 }
 
-int greenlet_current(struct memory *m, const struct greenlets *g, uint64_t main, uint64_t *ret)
+int greenlet_current_at(struct memory *m, const struct greenlets *g, uint64_t main, uint64_t *ret)
 {
 	const struct greenlet_layout *gl = g->layout;
-	uint64_t base, state, words[2];
+	uint64_t base, state, first;
 	int r;
 
 	if (!gl || gl->thread == ABSENT)
@@ -421,11 +421,11 @@ int greenlet_current(struct memory *m, const struct greenlets *g, uint64_t main,
 	if (r == 0 && (state == 0 || state % POINTER))
 		r = -EAGAIN;
 	if (r == 0)
-		r = memory_read(m, state, words, sizeof(words));
-	if (r == 0 && (words[0] != main || words[1] == 0 || words[1] % POINTER))
+		r = memory_read(m, state, &first, sizeof(first));
+	if (r == 0 && first != main)
 		r = -EAGAIN;
 	if (r == 0)
-		*ret = words[1];
+		*ret = state + sizeof(first);
 	return r == -EBADMSG ? -EAGAIN : r;
 }
 

@@ -64,11 +64,12 @@ bool greenlet_lives(struct memory *m, uint64_t addr);
 int greenlet_read(struct memory *m, const struct layout *l, const struct greenlets *g,
 		  uint64_t addr, struct greenlet *ret);
 
-/* Of a thread's first greenlet: which one runs in that thread, perhaps itself. While that does not
- * change, and it is GREENLET_RUNNING, and layout.tstate.context_ver of the thread does not change
- * either, the thread's stack is its own. 0; -ENOTSUP where the module's version does not tell;
- * -EAGAIN it is none any more; or an error of memory_read(). */
-int greenlet_current(struct memory *m, const struct greenlets *g, uint64_t main, uint64_t *ret);
+/* Of a thread's first greenlet: the address of the word that names the one which runs in that
+ * thread, perhaps itself. While that does not change, and it is GREENLET_RUNNING, and
+ * layout.tstate.context_ver of the thread does not change either, the thread's stack is its own. 0;
+ * -ENOTSUP where the module's version does not tell; -EAGAIN it is none any more; or an error of
+ * memory_read(). */
+int greenlet_current_at(struct memory *m, const struct greenlets *g, uint64_t main, uint64_t *ret);
 
 /* len bytes of a suspended greenlet's frame, which may lie on its C stack: memory_read(). */
 int greenlet_read_frame(struct memory *m, const struct greenlet *g, uint64_t addr, void *buf,

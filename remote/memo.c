@@ -135,6 +135,19 @@ bool memo_range_holds_in(const struct memo *m, size_t i, struct memory *memory, 
 	       same(m, r->at, scratch, r->len);
 }
 
+const struct memo_range *memo_range_at(const struct memo *m, uint64_t addr)
+{
+	for (size_t i = 0; i < m->n_ranges; i++)
+		if (addr - m->ranges[i].addr < m->ranges[i].len)
+			return &m->ranges[i];
+	return NULL;
+}
+
+bool memo_holds_at(const struct memo *m, uint32_t at, const uint8_t *bytes, uint32_t len)
+{
+	return at <= m->used && len <= m->used - at && same(m, at, bytes, len);
+}
+
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch)
 {
 	for (size_t i = 0; i < m->n_ranges; i++)

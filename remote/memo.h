@@ -34,6 +34,12 @@ int memo_keep(struct memo *m, struct memory_log *log);
 /* Whether bytes, the ranges one behind the other, are what is expected. */
 bool memo_holds(const struct memo *m, const uint8_t *bytes);
 
+/* The range that has the byte at addr; NULL: none. */
+const struct memo_range *memo_range_at(const struct memo *m, uint64_t addr);
+/* The same of len bytes of one range, from at on in what is expected; a len that is not the memo's
+ * any more does not hold. */
+bool memo_holds_at(const struct memo *m, uint32_t at, const uint8_t *bytes, uint32_t len);
+
 /* The same of a range each, read from memory into scratch: MEMO_BYTES. */
 bool memo_holds_in(const struct memo *m, struct memory *memory, uint8_t *scratch);
 

@@ -166,22 +166,19 @@ int object_read_uint(struct memory *m, const struct layout *l, uint64_t addr, ui
 struct keys {
 	uint64_t entries; /* address of the first entry */
 	uint64_t count;
+	uint64_t size; /* of the index; two thirds of it can be used */
 	uint32_t entry_size;
 	uint32_t key_at; /* offset of the key in an entry; the value stands behind it */
 	bool split;	 /* values are elsewhere */
 };
 
-static int read_keys(struct memory *m, const struct layout *l, uint64_t addr, struct keys *ret)
-{
-	uint8_t head[64];
-	uint64_t count, table, size;
-	int r;
+#define KEYS_HEAD 64 /* bytes of a table of keys that say its shape, at most */
 
-	if (addr == 0 || addr % POINTER || l->dict.keys_header > (int32_t)sizeof(head))
-		return -EBADMSG;
-	r = memory_read(m, addr, head, (size_t)l->dict.keys_header);
-	if (r < 0)
-		return r;
+/* The shape of the table at addr, by its first bytes. */
+static int parse_keys(const struct layout *l, uint64_t addr, const uint8_t *head, struct keys *ret)
+{
+	uint64_t count, table, size;
+
 	memcpy(&count, head + l->dict.keys_nentries, 8);
 	if (l->dict.keys_log2_index_bytes == ABSENT) {
 		memcpy(&size, head + l->dict.keys_size, 8);
@@ -208,7 +205,53 @@ static int read_keys(struct memory *m, const struct layout *l, uint64_t addr, st
 		return -EBADMSG;
 	ret->entries = addr + (uint64_t)l->dict.keys_header + table;
 	ret->count = count;
+	ret->size = size;
 	return 0;
+}
+
+static int read_keys(struct memory *m, const struct layout *l, uint64_t addr, struct keys *ret)
+{
+	uint8_t head[KEYS_HEAD];
+	int r;
+
+	if (addr == 0 || addr % POINTER || l->dict.keys_header > KEYS_HEAD)
+		return -EBADMSG;
+	r = memory_read(m, addr, head, (size_t)l->dict.keys_header);
+	return r < 0 ? r : parse_keys(l, addr, head, ret);
+}
+
+int object_keys_length(struct memory *m, const struct layout *l, uint64_t keys, size_t *ret)
+{
+	struct keys k;
+	int r = read_keys(m, l, keys, &k);
+
+	if (r == 0)
+		*ret = (size_t)(k.entries - keys) + k.size * 2 / 3 * k.entry_size;
+	return r;
+}
+
+int object_keys_find(const struct layout *l, const uint8_t *bytes, size_t len, uint64_t key,
+		     uint64_t *ret)
+{
+	struct keys k;
+	uint64_t pair[2];
+	int r;
+
+	if (l->dict.keys_header > KEYS_HEAD || len < (size_t)l->dict.keys_header)
+		return -EBADMSG;
+	r = parse_keys(l, 0, bytes, &k);
+	if (r < 0)
+		return r;
+	if (k.split || k.entries > len || k.count > (len - k.entries) / k.entry_size)
+		return -EBADMSG;
+	for (uint64_t i = 0; i < k.count; i++) {
+		memcpy(pair, bytes + k.entries + i * k.entry_size + k.key_at, sizeof(pair));
+		if (pair[0] == key && pair[1]) {
+			*ret = pair[1];
+			return 0;
+		}
+	}
+	return -ENOENT;
 }
 
 /* Walks a table of keys, a block of entries a read; values: address of the array of values of a

@@ -31,6 +31,13 @@ int object_read_uint(struct memory *m, const struct layout *l, uint64_t addr, ui
 int object_each_item(struct memory *m, const struct layout *l, uint64_t dict,
 		     int (*each)(void *arg, uint64_t key, uint64_t value), void *arg);
 
+/* A dict's table of keys as it lies in memory: how many bytes its entries end at, at most; and the
+ * value of a key, an object by its address, in a copy of it whose values are in it too. 0, -ENOENT,
+ * or another -errno. */
+int object_keys_length(struct memory *m, const struct layout *l, uint64_t keys, size_t *ret);
+int object_keys_find(const struct layout *l, const uint8_t *bytes, size_t len, uint64_t key,
+		     uint64_t *ret);
+
 /* The value of an ASCII key of at most 64 bytes in a dict: 0, -ENOENT, or another -errno. */
 int object_dict_get(struct memory *m, const struct layout *l, uint64_t dict, const char *key,
 		    uint64_t *ret);

@@ -15,6 +15,7 @@
 #define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
 #define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
+#define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
 #define FAIL_SCALE	 (1u << 24)
 #define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
@@ -152,36 +153,58 @@ struct reading {
 	struct sampler *s;
 	struct thread *th;
 	struct attempt *a;
-	size_t n; /* ranges of a gather, from TASK_WATCH_RANGES on; 0: plans */
+	bool twice;		     /* both copies */
+	struct memory_range *walked; /* of a gather, what walker_walk() takes; NULL: plans */
 	int r;
 };
 
-/* What tells of its task goes before and behind what is read of the thread. */
-static int gather_own(struct reading *g)
+/* What tells of its task goes before and behind what is read of the thread, and beside its words.
+ */
+static void gather_own(struct reading *g)
 {
 	struct sampler *s = g->s;
-	struct task_watch *watch = g->th->watch;
-	struct memory_range *ranges = s->own + TASK_WATCH_RANGES;
-	size_t n = 0;
+	struct thread *th = g->th;
+	const struct memory_range *beside = NULL;
+	size_t n = 0, besides = th->watch ? task_watch_beside(th->watch, &beside) : 0;
 
-	if (watch) {
-		task_watch_find(watch, s->watcher, g->a->held);
-		n = task_watch_range_count(watch);
-		task_watch_ranges(watch, ranges - n, ranges + g->n);
-	}
-	return sampler_gather(s, ranges - n, g->n + 2 * n, &g->a->sample.time_ns,
-			      &g->a->sample.gather_ns);
+	if (th->watch)
+		n += task_watch_before(th->watch, s->own);
+	walker_set_beside(th->walker, beside, besides);
+	g->walked = s->own + n;
+	n += walker_ranges(th->walker, g->walked, g->twice);
+	n += state_words_ranges(&s->who.interps[th->interp].words, s->own + n);
+	if (th->watch)
+		n += task_watch_behind(th->watch, s->own + n);
+	s->walk.gather = ++s->walk.gathers;
+	g->r = sampler_gather(s, s->own, n, &g->a->sample.time_ns, &g->a->sample.gather_ns);
+	if (g->r >= 0 && th->watch)
+		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held && !g->a->by_hand);
 }
 
 static void read_it(void *arg)
 {
 	struct reading *g = arg;
+	struct task_watch *watch = g->th->watch;
 
-	if (!g->n) {
+	if (!g->walked) {
+		/* What is planned must not grow old while a task is looked for. */
+		if (watch && !g->a->held)
+			task_watch_find(watch);
+		if (watch)
+			task_watch_drop(watch);
 		g->a->result = walker_plan(g->th->walker, g->s->target->memory);
 		return;
 	}
-	g->r = gather_own(g);
+	if (watch)
+		task_watch_find(watch);
+	gather_own(g);
+	/* While it is held whatever is not known can be found: where it says which task runs, and
+	 * that task. */
+	for (int i = 0;
+	     i < TASK_FINDS && g->a->held && g->r >= 0 && watch && task_watch_lacks(watch); i++) {
+		task_watch_find(watch);
+		gather_own(g);
+	}
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
 		chase_exceptions(g->s, g->th, g->a);
@@ -219,26 +242,20 @@ static void judge_task(struct sampler *s, struct thread *th, struct attempt *a)
  * count had happened by then. */
 static void look(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
-	struct state_words *words = &s->who.interps[th->interp].words;
-	struct reading g = {s, th, a, 0, 0};
-	struct memory_range *ranges;
+	struct reading g = {s, th, a, twice, NULL, 0};
 
 	if (!a->looked)
-		s->words_of_tick = *words;
+		s->words_of_tick = s->who.interps[th->interp].words;
 	a->looked = true;
 	a->repeat = false;
 	a->plain = false;
 	if (array_reserve(&s->own, &s->room_own,
-			  walker_range_count(th->walker) + STATE_WORD_RANGES +
-				  2 * TASK_WATCH_RANGES,
+			  walker_range_count(th->walker) + STATE_WORD_RANGES + TASK_RANGES,
 			  sizeof(*s->own)) < 0) {
 		a->result = WALK_MEMORY;
 		return;
 	}
-	ranges = s->own + TASK_WATCH_RANGES;
-	g.n = walker_ranges(th->walker, ranges, twice);
-	g.n += state_words_ranges(words, ranges + g.n);
-	s->walk.gather = ++s->walk.gathers;
+	g.walked = s->own;
 	read_there(&g);
 	if (g.r < 0) {
 		a->result = WALK_UNREADABLE;
@@ -246,7 +263,7 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 	}
 	s->walk.stamp = sampler_stamp(s, a->sample.time_ns);
 	s->walk.held = a->held;
-	a->result = walker_walk(th->walker, &s->walk, ranges, &a->sample.stack, &a->repeat);
+	a->result = walker_walk(th->walker, &s->walk, g.walked, &a->sample.stack, &a->repeat);
 	s->walk.held = false;
 	judge_task(s, th, a);
 }
@@ -255,7 +272,7 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
  * by a gathered read; of both copies when it may move. */
 static void look_anew(struct sampler *s, struct thread *th, bool twice, struct attempt *a)
 {
-	struct reading plan = {s, th, a, 0, 0};
+	struct reading plan = {s, th, a, twice, NULL, 0};
 
 	read_there(&plan);
 	if (a->result != WALK_OK)
@@ -458,6 +475,9 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 	if (a->result == WALK_TORN || a->result == WALK_MISS)
 		a->sample.stack = walker_prefix(th->walker, &s->walk);
 	if (a->sample.stack) {
+		if (th->watch)
+			task_watch_judge_moving(th->watch, th->walker, &s->walk, &a->sample.task,
+						&a->sample.below);
 		a->sample.how = HOW_MOVING;
 		a->repeat = false;
 		publish(s, th, a, now);

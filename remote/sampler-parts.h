@@ -13,6 +13,9 @@
 #define REST_BATCH                                                                                 \
 	64 /* threads that rest and are read at once, before what was read is looked at */
 
+/* What a thread's task may add to its ranges. */
+#define TASK_RANGES (2 * TASK_WATCH_RANGES + TASK_WATCH_BESIDE)
+
 struct sampler {
 	struct target *target;
 	struct sampler_options options;

@@ -28,7 +28,7 @@ int sampler_follow_tasks(struct sampler *s, uint64_t now)
 						   th->addr);
 		if (!th->watch)
 			return -ENOMEM;
-		task_watch_find(th->watch, s->watcher, false);
+		task_watch_begin(th->watch);
 	}
 	return 0;
 }

@@ -210,7 +210,7 @@ static size_t plan_threads(struct sampler *s, uint64_t now)
 			s->n_resting++;
 			continue;
 		}
-		need += walker_range_count(th->walker) + (th->watch ? 2 * TASK_WATCH_RANGES : 0);
+		need += walker_range_count(th->walker) + (th->watch ? TASK_RANGES : 0);
 		bytes += th->rested ? walker_rest_bytes(th->walker) : 0;
 	}
 	if (array_reserve(&s->rest_bytes, &s->room_rest_bytes, bytes, 1) < 0)
@@ -219,16 +219,20 @@ static size_t plan_threads(struct sampler *s, uint64_t now)
 }
 
 /* Ranges of a thread by itself, from n on: how many there are then. What tells of its task is read
- * before and behind it. *bytes: where to, of one that rests. */
+ * beside its words, before it and behind it. *bytes: where to, of one that rests. */
 static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t **bytes)
 {
-	struct memory_range *before = s->ranges + n;
-	size_t watched = th->watch ? task_watch_range_count(th->watch) : 0;
+	const struct memory_range *beside = NULL;
+	size_t besides = th->watch ? task_watch_beside(th->watch, &beside) : 0;
 
-	n += watched;
+	if (th->watch)
+		n += task_watch_before(th->watch, s->ranges + n);
+	walker_set_beside(th->walker, beside, besides);
 	if (th->rested) {
 		th->words_range = n;
 		s->ranges[n++] = walker_rest_words(th->walker, *bytes);
+		for (size_t i = 0; i < besides; i++)
+			s->ranges[n++] = beside[i];
 		th->first_range = n;
 		n += walker_rest_ranges(th->walker, *bytes, s->ranges + n);
 		*bytes += walker_rest_bytes(th->walker);
@@ -236,9 +240,9 @@ static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t
 		th->first_range = n;
 		n += walker_ranges(th->walker, s->ranges + n, true);
 	}
-	if (watched)
-		task_watch_ranges(th->watch, before, s->ranges + n);
-	return n + watched;
+	if (th->watch)
+		n += task_watch_behind(th->watch, s->ranges + n);
+	return n;
 }
 
 int sampler_gather_many(struct sampler *s, struct memory_range *ranges, size_t n,
@@ -297,6 +301,9 @@ static int tick(struct sampler *s, uint64_t now)
 	r = sampler_gather_many(s, s->ranges, n, &g);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < s->who.n_threads; i++)
+		if (s->who.threads[i]->gathered && s->who.threads[i]->watch)
+			task_watch_confirm(s->who.threads[i]->watch, g.end_ns, false);
 	for (size_t i = 0; i < s->who.n_threads; i++)
 		if (!waits_for_rest(s->who.threads[i]))
 			sampler_attempt(s, s->who.threads[i], &g);

@@ -114,6 +114,7 @@ struct look {
 	/* One task and those that await it, not all that there are: the awaiters of the one that is
 	 * looked at. */
 	bool climbs;
+	bool runs;   /* that one: what it waits for each time it does not is left out */
 	bool python; /* some tasks are in Python */
 	const struct asyncio *climb_from;
 	const struct green *climb_green; /* or these */

@@ -219,6 +219,11 @@ void task_reader_free(struct task_reader *r)
 	free(r);
 }
 
+const struct layout *task_reader_layout(const struct task_reader *r)
+{
+	return &r->view.layout;
+}
+
 struct memory *task_reader_memory(struct task_reader *r)
 {
 	return r->view.memory;

@@ -6,6 +6,8 @@
 #include <time.h>
 
 #include "remote/memo.h"
+#include "remote/object.h"
+#include "remote/tasks-answers.h"
 #include "remote/tasks.h"
 
 #define FIND_NS	   50000000u /* between two looks for asyncio, which a program may import later */
@@ -18,8 +20,24 @@
 #define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
 
+#define KEYS	     4u		    /* tables of a dict that grows and shrinks all the while */
+#define KEYS_BYTES   4096u	    /* of one: some hundred loops that run tasks */
+#define DICT_BYTES   128u	    /* of a dict itself */
+#define RECENT	     16u	    /* tasks that are read as well ... */
+#define DOUBTED	     4u		    /* of these, at the instant itself */
+#define RECENT_LOOKS 64u	    /* ... for so many gathers */
+#define SAME	     2u		    /* gathers that find the same task, and it is expected again */
+#define OWN_BYTES    512u	    /* of one */
+#define UNREAD	     (~UINT64_C(0)) /* what a word is not */
+/* To confirm an answer takes no longer, and for each range. */
+#define LATE_NS	      100000u
+#define LATE_RANGE_NS 1000u
+
 struct task_watcher {
 	struct task_reader *reader;
+	struct memory *memory;
+	const struct layout *layout;
+	struct task_answers *answers;
 	struct memory_log log;
 	uint64_t found_ns;
 	unsigned again; /* looks that found it */
@@ -27,30 +45,87 @@ struct task_watcher {
 	uint64_t green_ns, green_soonest_ns, green_wait_ns;
 	uint64_t walks;
 	bool lacks; /* there are threads of which no greenlet is known */
+	/* An answer as it was read behind a gather. */
+	struct memory_range ranges[MEMO_RANGES];
+	uint8_t bytes[MEMO_BYTES];
+};
+
+/* What a gather brought of the thread's task. */
+enum seen {
+	SEEN_NOTHING, /* where the thread says what runs is not known, or is elsewhere by now */
+	SEEN_NONE,
+	SEEN_NEW,    /* a task of which no answer is known that holds */
+	SEEN_BEYOND, /* one of which there is none */
+	SEEN_TASK,
 };
 
 struct task_watch {
+	struct task_watcher *w;
 	uint64_t interp, tstate;
-	bool known;	      /* there is an answer */
+	/* Where it says what runs. */
+	struct task_place place;
+	struct memo memo;
+	uint8_t *behind; /* as its bytes were read; room of them */
+	size_t room;
+	bool known;	      /* there is such a place */
 	bool beyond;	      /* it is over a bound: there would be none at any try */
 	bool current;	      /* by ranges that are not known to have changed */
 	uint64_t born, walks; /* walks for greenlets that there had been at first, and lately */
+	/* What it says: the words, and the dict of current tasks with the tables that it had. */
+	uint64_t word, green;
 	uint64_t switches[2]; /* the thread's count, as it was read before and behind */
+	uint8_t dict[DICT_BYTES];
+	struct keys_table {
+		uint64_t addr;
+		uint64_t looked; /* when the dict had it last, by the count below */
+		uint32_t len;
+		uint8_t *bytes;
+	} keys[KEYS];
+	uint64_t dict_looks; /* gathers that found something in the dict */
+	struct memory_range beside[TASK_WATCH_BESIDE];
+	size_t n_beside;
+	/* Tasks that ran lately, as they were before the gather, or if they are doubted at its
+	 * instant; len 0: not read. */
+	struct recent {
+		uint64_t task;
+		uint64_t looked; /* when it ran last, by the count of gathers */
+		uint32_t len;
+		uint32_t at; /* in the memo */
+		uint8_t bytes[OWN_BYTES];
+	} * recent; /* RECENT; NULL: none ran yet */
+	size_t next_recent;
+	unsigned strangers; /* that ran since one of them did */
+	uint64_t looks;
+	/* What the task that ran lately depends on, as it was read behind; expected 0: it was not.
+	 */
+	uint64_t expected, last;
+	unsigned same; /* gathers in a row that found that one */
+	uint8_t *bytes_expected;
+	size_t room_expected;
+	/* By the last gather. */
+	enum seen seen;
+	uint64_t task, first; /* first: of the thread's greenlets, where the task is one */
 	struct task_chain chain;
-	struct memo memo;
-	uint8_t *before, *behind; /* as its bytes were read; room each */
-	size_t room;
+	/* What is to be found before the next; later: with the next tick. */
+	uint64_t missing, missing_first, missing_keys;
+	uint64_t later, later_first;
 };
 
 int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables)
 {
 	struct task_watcher *w = calloc(1, sizeof(*w));
-	int r = w ? task_reader_new(&w->reader, target, tables) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (w)
+		w->answers = task_answers_new();
+	if (w && w->answers)
+		r = task_reader_new(&w->reader, target, tables);
 	if (r < 0) {
-		free(w);
+		task_watcher_free(w);
 		return r;
 	}
+	w->memory = target->memory;
+	w->layout = task_reader_layout(w->reader);
 	*ret = w;
 	return 0;
 }
@@ -60,8 +135,17 @@ void task_watcher_free(struct task_watcher *w)
 	if (!w)
 		return;
 	task_reader_free(w->reader);
+	task_answers_free(w->answers);
 	memory_log_done(&w->log);
 	free(w);
+}
+
+static uint64_t time_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static bool is_fatal(int r)
@@ -73,17 +157,15 @@ static bool is_fatal(int r)
  * that. */
 static int refresh_greenlets(struct task_watcher *w, uint64_t now_ns)
 {
-	struct timespec t;
 	uint64_t pause;
 	int r;
 
 	if (!w->lacks || now_ns < w->green_ns)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	clock_gettime(CLOCK_MONOTONIC, &t);
 	w->walks++;
 	w->lacks = false;
-	pause = ((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - now_ns) * GREEN_SHARE;
+	pause = (time_now() - now_ns) * GREEN_SHARE;
 	if (!task_reader_knows_greenlets(w->reader)) {
 		w->green_ns = now_ns + NO_GREEN_NS;
 		return is_fatal(r) ? r : 0;
@@ -120,6 +202,7 @@ int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns)
 void task_watcher_forget(struct task_watcher *w, struct tables *tables)
 {
 	task_reader_forget(w->reader, tables);
+	task_answers_clear(w->answers);
 }
 
 struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint64_t tstate)
@@ -131,6 +214,7 @@ struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint6
 		w->lacks = true;
 		w->green_wait_ns = 0;
 		w->green_ns = w->green_soonest_ns;
+		t->w = w;
 		t->born = w->walks;
 		t->interp = interp;
 		t->tstate = tstate;
@@ -143,84 +227,454 @@ void task_watch_free(struct task_watch *t)
 	if (!t)
 		return;
 	memo_done(&t->memo);
-	free(t->before);
+	for (size_t i = 0; i < KEYS; i++)
+		free(t->keys[i].bytes);
+	free(t->behind);
+	free(t->bytes_expected);
+	free(t->recent);
 	free(t);
 }
 
-static bool reserve(struct task_watch *t)
-{
-	uint8_t *bytes;
+/* ---- what is found by following pointers ---- */
 
-	if (t->memo.used <= t->room)
+/* Room for need bytes, which hold anything. */
+static bool reserve(uint8_t **bytes, size_t *room, size_t need)
+{
+	uint8_t *more;
+
+	if (need <= *room)
 		return true;
-	bytes = malloc(4 * t->memo.used);
-	if (!bytes)
+	more = malloc(2 * need);
+	if (!more)
 		return false;
-	free(t->before);
-	t->room = 2 * t->memo.used;
-	t->before = bytes;
-	t->behind = bytes + t->room;
+	free(*bytes);
+	*bytes = more;
+	*room = 2 * need;
 	return true;
 }
 
-void task_watch_find(struct task_watch *t, struct task_watcher *w, bool anew)
+static void find_place(struct task_watch *t)
 {
+	struct task_watcher *w = t->w;
 	int r;
 
-	/* Where there is no asyncio yet the answer depends on nothing, and is found anew. */
-	if (t->current && t->memo.n_ranges && !anew && t->walks == w->walks)
-		return;
 	t->current = true;
 	t->walks = w->walks;
-	t->chain = (struct task_chain){0};
-	r = task_reader_running(w->reader, t->interp, t->tstate, &w->log, &t->chain);
+	t->place = (struct task_place){0};
+	r = task_reader_place(w->reader, t->interp, t->tstate, &w->log, &t->place);
 	if (r == 0)
 		r = memo_keep(&t->memo, &w->log);
-	t->known = r == 0 && reserve(t);
+	t->known = r == 0 && reserve(&t->behind, &t->room, t->memo.used);
 	t->beyond = r == -ENOTSUP || r == -E2BIG;
-	w->lacks |= !t->chain.switches;
-	t->chain.unsure |= !t->chain.switches && task_reader_knows_greenlets(w->reader) &&
+	w->lacks |= !t->place.switches;
+	t->place.unsure |= !t->place.switches && task_reader_knows_greenlets(w->reader) &&
 			   w->walks - t->born < GREEN_SURE;
 	if (!t->known)
 		memo_clear(&t->memo);
 }
 
-/* ---- with a gather ---- */
-
-size_t task_watch_range_count(const struct task_watch *t)
+/* A dict that is filled and emptied all the while gets another table every few times, often one of
+ * those that it had. */
+static void find_keys(struct task_watch *t)
 {
-	return t->memo.n_ranges + (t->chain.switches != 0);
+	struct keys_table *k = &t->keys[0];
+	size_t len;
+
+	for (size_t i = 1; i < KEYS; i++)
+		if (t->keys[i].looked < k->looked)
+			k = &t->keys[i];
+	k->addr = 0;
+	if (object_keys_length(t->w->memory, t->w->layout, t->missing_keys, &len) < 0 ||
+	    len > KEYS_BYTES)
+		return;
+	if (!k->bytes)
+		k->bytes = malloc(KEYS_BYTES);
+	if (!k->bytes)
+		return;
+	k->addr = t->missing_keys;
+	k->looked = t->dict_looks;
+	k->len = (uint32_t)len;
 }
 
-void task_watch_ranges(struct task_watch *t, struct memory_range *before,
-		       struct memory_range *behind)
+/* Notes that a task ran: it is read before the next gathers. NULL when memory is short. */
+static struct recent *note_recent(struct task_watch *t, uint64_t task)
 {
-	for (size_t i = 0; i < t->memo.n_ranges; i++) {
-		const struct memo_range *r = &t->memo.ranges[i];
+	struct recent *own = NULL;
 
-		before[i] = (struct memory_range){
-			.addr = r->addr, .len = r->len, .buf = t->before + r->at};
-		behind[i] = (struct memory_range){
-			.addr = r->addr, .len = r->len, .buf = t->behind + r->at};
-		/* What cannot be read differs: each range begins with a piece. */
-		t->before[r->at] = t->behind[r->at] = (uint8_t)~t->memo.expected[r->at];
+	if (!t->recent)
+		t->recent = calloc(RECENT, sizeof(*t->recent));
+	if (!t->recent)
+		return NULL;
+	for (size_t i = 0; i < RECENT && !own; i++)
+		if (t->recent[i].task == task)
+			own = &t->recent[i];
+	t->strangers = own ? 0 : t->strangers + 1;
+	if (!own) {
+		own = &t->recent[t->next_recent++ % RECENT];
+		own->task = task;
+		own->len = 0;
 	}
-	if (!t->chain.switches)
-		return;
-	before += t->memo.n_ranges;
-	behind += t->memo.n_ranges;
-	*before =
-		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[0]};
-	*behind =
-		(struct memory_range){.addr = t->chain.switches, .len = 8, .buf = &t->switches[1]};
+	own->looked = t->looks;
+	return own;
+}
+
+static void find_answer(struct task_watch *t)
+{
+	struct task_watcher *w = t->w;
+	struct task_chain chain = {0};
+	int r = task_reader_chain(w->reader, t->interp, t->missing_first, t->missing, &w->log,
+				  &chain);
+
+	note_recent(t, t->missing);
+	if (r == 0)
+		r = task_answers_put(w->answers, t->missing, &chain, &w->log);
+	else if (r == -ENOTSUP)
+		task_answers_put(w->answers, t->missing, &chain, NULL);
+}
+
+/* ---- with a gather ---- */
+
+static void add_beside(struct task_watch *t, uint64_t addr, void *buf, size_t len)
+{
+	t->beside[t->n_beside++] =
+		(struct memory_range){.addr = addr, .len = (uint32_t)len, .buf = buf};
+}
+
+static size_t dict_length(const struct layout *l)
+{
+	int32_t end = l->dict.ma_used;
+
+	if (l->dict.ma_keys > end)
+		end = l->dict.ma_keys;
+	if (l->dict.ma_values > end)
+		end = l->dict.ma_values;
+	return (size_t)end + 8;
+}
+
+static uint64_t dict_word(const struct task_watch *t, int32_t offset)
+{
+	uint64_t word;
+
+	memcpy(&word, t->dict + offset, sizeof(word));
+	return word;
+}
+
+/* Where the words of a task that ran lately stand, and go: its answer; NULL they are not read. */
+static const struct task_answer *plan_own(struct task_watch *t, struct recent *own,
+					  struct memory_range *ret)
+{
+	/* Which is read of each task. */
+	const uint64_t at = own->task + (uint64_t)t->w->layout->object.ob_type;
+	const struct task_answer *a = NULL;
+	const struct memo_range *r = NULL;
+	uint32_t skipped;
+
+	if (own->task && t->looks - own->looked <= RECENT_LOOKS && t->strangers <= RECENT_LOOKS)
+		a = task_answers_get(t->w->answers, own->task);
+	if (a)
+		r = memo_range_at(&a->memo, at);
+	if (!r)
+		return NULL;
+	skipped = (uint32_t)(at - r->addr);
+	*ret = (struct memory_range){.addr = at, .len = r->len - skipped, .buf = own->bytes};
+	if (ret->len > sizeof(own->bytes))
+		ret->len = sizeof(own->bytes);
+	own->at = r->at + skipped;
+	own->bytes[0] = (uint8_t)~a->memo.expected[own->at];
+	return a;
+}
+
+/* Those whose answers are doubted, at the instant itself. */
+static void add_doubted(struct task_watch *t)
+{
+	struct memory_range range;
+	size_t n = 0;
+
+	for (size_t i = 0; i < RECENT && t->recent && n < DOUBTED; i++) {
+		const struct task_answer *a = plan_own(t, &t->recent[i], &range);
+
+		if (!a || !a->doubt)
+			continue;
+		t->recent[i].len = range.len;
+		t->beside[t->n_beside++] = range;
+		n++;
+	}
+}
+
+size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
+{
+	const struct layout *l = t->w->layout;
+
+	t->n_beside = 0;
+	t->word = t->green = UNREAD;
+	memset(t->dict, 0xff, sizeof(t->dict));
+	if (t->place.word)
+		add_beside(t, t->place.word, &t->word, sizeof(t->word));
+	if (t->place.green)
+		add_beside(t, t->place.green, &t->green, sizeof(t->green));
+	if (t->place.dict && dict_length(l) <= sizeof(t->dict)) {
+		add_beside(t, t->place.dict, t->dict, dict_length(l));
+		for (size_t i = 0; i < KEYS; i++) {
+			struct keys_table *k = &t->keys[i];
+
+			if (!k->addr || t->dict_looks - k->looked > RECENT_LOOKS)
+				continue;
+			memset(k->bytes, 0xff, (size_t)l->dict.keys_header);
+			add_beside(t, k->addr, k->bytes, k->len);
+		}
+	}
+	t->looks++;
+	for (size_t i = 0; i < RECENT && t->recent; i++)
+		t->recent[i].len = 0;
+	add_doubted(t);
+	*ret = t->beside;
+	return t->n_beside;
+}
+
+/* The ranges of a memo. What cannot be read differs: each range begins with a piece. */
+static void put_ranges(const struct memo *m, uint8_t *bytes, struct memory_range *out)
+{
+	for (size_t i = 0; i < m->n_ranges; i++) {
+		const struct memo_range *r = &m->ranges[i];
+
+		out[i] =
+			(struct memory_range){.addr = r->addr, .len = r->len, .buf = bytes + r->at};
+		bytes[r->at] = (uint8_t)~m->expected[r->at];
+	}
+}
+
+size_t task_watch_before(struct task_watch *t, struct memory_range *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < RECENT && t->recent; i++) {
+		struct recent *own = &t->recent[i];
+
+		if (!own->len && plan_own(t, own, &out[n]))
+			own->len = out[n++].len;
+	}
 	t->switches[0] = 0;
+	if (t->place.switches)
+		out[n++] = (struct memory_range){
+			.addr = t->place.switches, .len = 8, .buf = &t->switches[0]};
+	return n;
+}
+
+/* While the same task runs all the time what it depends on is read with the rest. */
+static size_t expect(struct task_watch *t, struct memory_range *out, size_t room)
+{
+	const struct task_answer *a =
+		t->same >= SAME ? task_answers_get(t->w->answers, t->last) : NULL;
+
+	t->expected = 0;
+	if (!a || a->beyond || a->memo.n_ranges > room ||
+	    !reserve(&t->bytes_expected, &t->room_expected, a->memo.used))
+		return 0;
+	t->expected = t->last;
+	put_ranges(&a->memo, t->bytes_expected, out);
+	return a->memo.n_ranges;
+}
+
+size_t task_watch_behind(struct task_watch *t, struct memory_range *out)
+{
+	size_t n = t->memo.n_ranges;
+
+	t->seen = SEEN_NOTHING;
+	put_ranges(&t->memo, t->behind, out);
+	n += expect(t, out + n, MEMO_RANGES - n);
 	t->switches[1] = 1;
+	if (t->place.switches)
+		out[n++] = (struct memory_range){
+			.addr = t->place.switches, .len = 8, .buf = &t->switches[1]};
+	return n;
 }
 
 /* Between two readings that say that the same greenlet runs others may have run. */
 static bool has_switched(const struct task_watch *t)
 {
-	return t->chain.switches && t->switches[0] != t->switches[1];
+	return t->place.switches && t->switches[0] != t->switches[1];
+}
+
+/* The task in the dict of current ones, by the table that it has. False: that is not known, or was
+ * not read. */
+static bool running_by_dict(struct task_watch *t)
+{
+	const struct layout *l = t->w->layout;
+	uint64_t used = dict_word(t, l->dict.ma_used), addr = dict_word(t, l->dict.ma_keys);
+	int r;
+
+	if (used == 0)
+		return true;
+	t->dict_looks++;
+	if (used == UNREAD || addr == UNREAD || dict_word(t, l->dict.ma_values))
+		return false;
+	for (size_t i = 0; i < KEYS; i++) {
+		struct keys_table *k = &t->keys[i];
+
+		if (k->addr != addr || t->dict_looks - k->looked > RECENT_LOOKS + 1)
+			continue;
+		k->looked = t->dict_looks;
+		r = object_keys_find(l, k->bytes, k->len, t->place.loop, &t->task);
+		return r == 0 || r == -ENOENT;
+	}
+	t->missing_keys = addr;
+	return false;
+}
+
+/* Which task runs, by the words as they were read. */
+static bool running(struct task_watch *t)
+{
+	t->task = t->first = 0;
+	if (t->place.green) {
+		if (t->green == UNREAD || !t->green || t->green % 8)
+			return false;
+		t->first = t->green == t->place.first ? 0 : t->place.first;
+		t->task = t->first ? t->green : 0;
+	}
+	if (t->task || !t->place.loop)
+		return true;
+	if (t->place.word) {
+		if (t->word == UNREAD)
+			return false;
+		t->task = t->word;
+	}
+	return t->task || !t->place.dict || running_by_dict(t);
+}
+
+/* The task that runs by now, of one that was missing when it ran: which of them is to be found, and
+ * which for the next time. */
+static void look_now(struct task_watch *t)
+{
+	struct memory_range ranges[TASK_WATCH_BESIDE];
+	const struct memory_range *beside;
+	uint64_t missing = t->missing, first = t->missing_first;
+	size_t n = task_watch_beside(t, &beside);
+
+	memcpy(ranges, beside, n * sizeof(*ranges));
+	if (memory_gather(t->w->memory, ranges, n) < 0 || !running(t) || t->task == missing)
+		return;
+	t->later = missing;
+	t->later_first = first;
+	t->missing = task_answers_get(t->w->answers, t->task) ? 0 : t->task;
+	t->missing_first = t->first;
+}
+
+/* Where there is no asyncio yet the place depends on nothing, and is found anew. */
+static void find_lost_place(struct task_watch *t)
+{
+	if (!t->current || !t->memo.n_ranges || t->walks != t->w->walks)
+		find_place(t);
+	if (t->missing_keys)
+		find_keys(t);
+	t->missing_keys = 0;
+}
+
+void task_watch_find(struct task_watch *t)
+{
+	find_lost_place(t);
+	if (t->missing)
+		look_now(t);
+	if (t->missing)
+		find_answer(t);
+	t->missing = 0;
+}
+
+void task_watch_begin(struct task_watch *t)
+{
+	find_lost_place(t);
+	if (!t->missing && t->later) {
+		t->missing = t->later;
+		t->missing_first = t->later_first;
+	}
+	if (t->missing)
+		find_answer(t);
+	t->missing = t->later = 0;
+}
+
+/* Whether a task's words were what they are before the gather too, as far as that is known. */
+static bool held_before(struct task_watch *t, const struct task_answer *a)
+{
+	const struct recent *own = note_recent(t, a->task);
+
+	if (!own)
+		return false;
+	return own->len ? memo_holds_at(&a->memo, own->at, own->bytes, own->len) : !a->doubt;
+}
+
+/* Whether what an answer depends on is what it was, by now. */
+static bool holds(struct task_watch *t, const struct task_answer *a)
+{
+	struct task_watcher *w = t->w;
+
+	if (t->expected == a->task)
+		return memo_holds(&a->memo, t->bytes_expected);
+	put_ranges(&a->memo, w->bytes, w->ranges);
+	return memory_gather(w->memory, w->ranges, a->memo.n_ranges) == 0 &&
+	       memo_holds(&a->memo, w->bytes);
+}
+
+/* Whether we were kept from confirming an answer for so long that more than once may have changed
+ * what it depends on. */
+static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
+{
+	return time_now() - gathered_ns > LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
+}
+
+/* Whether what is known of the task that runs still holds. */
+static enum seen confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
+{
+	bool before;
+	struct task_watcher *w = t->w;
+	struct task_answer *a = task_answers_get(w->answers, t->task);
+
+	t->same = t->task == t->last ? t->same + 1 : 0;
+	t->last = t->task;
+	t->missing = t->task;
+	t->missing_first = t->first;
+	if (!a || a->chain.greenlet != (t->first != 0))
+		return SEEN_NEW;
+	if (a->beyond) {
+		if (a->wait == 0)
+			return SEEN_NEW;
+		a->wait--;
+		t->missing = 0;
+		return SEEN_BEYOND;
+	}
+	if (!holds(t, a))
+		return SEEN_NEW;
+	t->missing = 0;
+	before = held_before(t, a);
+	if (!still && (!before || is_late(a, gathered_ns)))
+		return SEEN_NEW;
+	if (a->doubt)
+		a->doubt--;
+	t->chain = a->chain;
+	return t->chain.task ? SEEN_TASK : SEEN_NONE;
+}
+
+void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
+{
+	t->seen = SEEN_NOTHING;
+	t->task = 0;
+	if (!t->known)
+		return;
+	if (!t->current || !memo_holds(&t->memo, t->behind) || has_switched(t)) {
+		t->current = false;
+		return;
+	}
+	if (running(t))
+		t->seen = t->task ? confirm(t, gathered_ns, still) : SEEN_NONE;
+}
+
+bool task_watch_lacks(const struct task_watch *t)
+{
+	return !t->beyond && (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW);
+}
+
+void task_watch_drop(struct task_watch *t)
+{
+	t->seen = SEEN_NOTHING;
+	t->task = 0;
 }
 
 enum walk_result task_watch_judge(struct task_watch *t, const struct walker *walker,
@@ -233,25 +687,39 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 	*ret_below = 0;
 	if (t->current && t->beyond)
 		return WALK_OK;
-	if (!t->current || !t->known || !memo_holds(&t->memo, t->before) ||
-	    !memo_holds(&t->memo, t->behind) || has_switched(t)) {
-		t->current = false;
+	if (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW)
 		return WALK_MISS;
-	}
-	if (chain->greenlet) {
-		*ret_task = chain->stack + SAMPLE_TASK_STACK;
+	if (t->seen == SEEN_BEYOND || (t->seen == SEEN_TASK && !chain->greenlet && !chain->frame))
 		return WALK_OK;
-	}
-	if (chain->task && !chain->frame)
-		return WALK_OK;
-	if (chain->task && walker_has(walker, c, chain->frame, ret_below)) {
+	if (t->seen == SEEN_TASK &&
+	    (chain->greenlet || walker_has(walker, c, chain->frame, ret_below))) {
 		*ret_task = chain->stack + SAMPLE_TASK_STACK;
 		return WALK_OK;
 	}
 	/* Between two tasks; but one that ran just then would have a coroutine on the stack. */
-	if (chain->loop && !still && walker_has_coroutine(walker, c))
+	if (t->place.loop && !still && walker_has_coroutine(walker, c))
 		return WALK_TORN;
-	if (!chain->unsure)
+	if (!t->place.unsure)
 		*ret_task = SAMPLE_TASK_NONE;
 	return WALK_OK;
+}
+
+void task_watch_judge_moving(struct task_watch *t, const struct walker *walker,
+			     struct walk_context *c, uint32_t *ret_task, uint32_t *ret_below)
+{
+	const struct task_chain *chain = &t->chain;
+	bool coroutine = walker_prefix_has_coroutine(walker, c);
+
+	*ret_task = SAMPLE_TASK_UNKNOWN;
+	*ret_below = 0;
+	if (t->seen == SEEN_NONE && t->place.loop && !coroutine && !t->place.unsure)
+		*ret_task = SAMPLE_TASK_NONE;
+	if (t->seen != SEEN_TASK)
+		return;
+	/* Without one it stands, if it stands anywhere, above what is proven. */
+	if (chain->greenlet ||
+	    (chain->frame && (!coroutine || walker_prefix_has(walker, c, chain->frame, ret_below))))
+		*ret_task = chain->stack + SAMPLE_TASK_STACK;
+	if (*ret_task && !chain->greenlet && !coroutine)
+		*ret_below = walker_prefix_callers(walker);
 }

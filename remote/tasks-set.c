@@ -292,7 +292,8 @@ bool look_read_task(struct look *k, size_t i)
 		    look_word(k, t->addr, l->task.coro, &w->coro) < 0 ||
 		    look_word(k, t->addr, l->task.name, &name) < 0)
 			t->problem = TASK_UNREADABLE;
-		look_word_or_0(k, t->addr, l->task.fut_waiter, &w->waiter);
+		if (!k->runs)
+			look_word_or_0(k, t->addr, l->task.fut_waiter, &w->waiter);
 	} else if (look_is_a(k, type, w->asyncio->py_task)) {
 		/* The class has it until there is another. */
 		state_text = look_attribute(k, t->addr, "_state");
@@ -300,7 +301,7 @@ bool look_read_task(struct look *k, size_t i)
 			return false;
 		t->loop = look_attribute(k, t->addr, "_loop");
 		w->coro = look_attribute(k, t->addr, "_coro");
-		w->waiter = look_attribute(k, t->addr, "_fut_waiter");
+		w->waiter = k->runs ? 0 : look_attribute(k, t->addr, "_fut_waiter");
 		name = look_attribute(k, t->addr, "_name");
 	} else {
 		return false;

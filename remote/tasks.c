@@ -90,41 +90,6 @@ void tasks_done(struct tasks *t)
 
 /* ---- what runs in one thread ---- */
 
-struct current {
-	uint64_t loop, task;
-};
-
-static int match_loop(void *arg, uint64_t key, uint64_t value)
-{
-	struct current *c = arg;
-
-	if (key != c->loop)
-		return 0;
-	c->task = value;
-	return 1;
-}
-
-/* The task that a loop runs in a thread; 0 none. */
-static int running_task(struct look *k, const struct asyncio *a, uint64_t tstate, uint64_t loop,
-			uint64_t *ret)
-{
-	struct current c = {.loop = loop};
-	uint64_t used = 0;
-	int r = 0;
-
-	if (k->l->tstate.asyncio_task != ABSENT)
-		r = look_word(k, tstate, k->l->tstate.asyncio_task, &c.task);
-	/* From 3.14 the dict is that of tasks in Python. */
-	if (r == 0 && !c.task && a->current)
-		r = look_word(k, a->current, k->l->dict.ma_used, &used);
-	if (r == 0 && used)
-		r = look_note(k, object_each_item(k->m, k->l, a->current, match_loop, &c));
-	if (r < 0)
-		return r;
-	*ret = c.task && look_kind(k, c.task) != KIND_NONE ? c.task : 0;
-	return 0;
-}
-
 /* The last task found, and which await it. *ret: the one that is gone on with, 0 none. */
 static int climb(struct look *k, uint64_t addr, uint64_t *ret)
 {
@@ -198,26 +163,19 @@ static int put_chain(struct look *k, uint32_t *ret)
 	return 0;
 }
 
-static int look_at_running(struct look *k, const struct asyncio *a, uint64_t tstate,
-			   struct task_chain *ret)
+/* A task, and those that await it. */
+static int look_at_chain(struct look *k, uint64_t task, struct task_chain *ret)
 {
-	uint64_t loop = look_running_loop(k, tstate), at;
-	int r;
+	uint64_t at = task;
+	int r = 0;
 
-	if (k->error || !loop)
-		return k->error;
-	ret->loop = true;
-	r = running_task(k, a, tstate, loop, &at);
-	if (r < 0 || !at)
-		return r;
-	ret->task = at;
-	k->climb_from = a;
+	ret->task = task;
 	while (at && r == 0)
 		r = k->out->n == MAX_CLIMB ? -ENOTSUP : climb(k, at, &at);
-	if (r == 0) {
+	if (r == 0 && !k->climb_green)
 		ret->frame = look_coroutine_frame(k, k->work[0].coro);
+	if (r == 0)
 		r = put_chain(k, &ret->stack);
-	}
 	return k->error ? k->error : r;
 }
 
@@ -235,41 +193,39 @@ static int first_greenlet(const struct greenlets *g, uint64_t tstate, uint64_t *
 	return 0;
 }
 
-/* Which greenlet runs in a thread. */
-static int look_at_green(struct look *k, const struct green *g, uint64_t tstate,
-			 struct task_chain *ret)
+/* Where a thread says which greenlet runs. */
+static int look_for_green(struct look *k, const struct green *g, uint64_t tstate,
+			  struct task_place *ret)
 {
-	struct greenlet one = {0};
-	uint64_t first, current, at;
-	int r = first_greenlet(&g->all, tstate, &first);
+	int r = first_greenlet(&g->all, tstate, &ret->first);
 
 	/* Where others have some it may have begun with them since. */
-	ret->unsure = r < 0 || (!first && (g->all.more || g->all.unreadable || g->all.n_threads));
-	if (r < 0 || !first)
-		return 0;
-	r = k->l->tstate.context_ver == ABSENT ? -ENOTSUP
-					       : greenlet_current(k->m, &g->all, first, &current);
-	if (r == 0)
-		r = greenlet_read(k->m, k->l, &g->all, current, &one);
-	if (r == -EFAULT || r == -EBADMSG ||
-	    (r == 0 && (one.state != GREENLET_RUNNING || one.main != first)))
-		r = -EAGAIN;
-	ret->unsure = r == -ENOTSUP;
-	if (r == -ENOTSUP)
-		return 0;
+	ret->unsure =
+		r < 0 || (!ret->first && (g->all.more || g->all.unreadable || g->all.n_threads));
 	if (r < 0)
-		return r;
-	ret->switches = tstate + (uint64_t)k->l->tstate.context_ver;
-	ret->greenlet = current != first;
-	if (!ret->greenlet)
+		ret->first = 0;
+	if (!ret->first)
 		return 0;
-	ret->task = at = current;
-	k->climb_green = g;
-	while (at && r == 0)
-		r = k->out->n == MAX_CLIMB ? -ENOTSUP : climb(k, at, &at);
+	r = k->l->tstate.context_ver == ABSENT
+		    ? -ENOTSUP
+		    : greenlet_current_at(k->m, &g->all, ret->first, &ret->green);
+	ret->unsure = r == -ENOTSUP;
 	if (r == 0)
-		r = put_chain(k, &ret->stack);
-	return k->error ? k->error : r;
+		ret->switches = tstate + (uint64_t)k->l->tstate.context_ver;
+	return r == -ENOTSUP ? 0 : r;
+}
+
+/* Where a thread says which task its loop runs. */
+static int look_for_loop(struct look *k, const struct asyncio *a, uint64_t tstate,
+			 struct task_place *ret)
+{
+	ret->loop = look_running_loop(k, tstate);
+	if (k->error || !ret->loop)
+		return k->error;
+	if (k->l->tstate.asyncio_task != ABSENT)
+		ret->word = tstate + (uint64_t)k->l->tstate.asyncio_task;
+	ret->dict = a->current;
+	return 0;
 }
 
 static const struct green *greenlets_of(const struct task_reader *r, uint64_t interp)
@@ -280,41 +236,87 @@ static const struct green *greenlets_of(const struct task_reader *r, uint64_t in
 	return NULL;
 }
 
-int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
-			struct memory_log *log, struct task_chain *ret)
+static const struct asyncio *asyncio_of(const struct task_reader *r, uint64_t interp)
 {
-	struct tasks out = {.found = r->found};
-	struct task_chain chain = {0};
-	struct look k = begin_look(r, &out, true);
-	const struct green *g = greenlets_of(r, interp);
-	const struct asyncio *a = NULL;
-	int e = 0;
-
 	for (size_t i = 0; i < r->n_asyncio; i++)
 		if (r->asyncio[i].interp == interp)
-			a = &r->asyncio[i];
+			return &r->asyncio[i];
+	return NULL;
+}
+
+/* A look by memory that is copied anew, all of which is noted. */
+static struct look begin_noted(struct task_reader *r, struct tasks *out, struct memory_log *log)
+{
+	struct look k = begin_look(r, out, true);
+
+	memory_log_clear(log);
+	/* Much of it is what the last look read: one call instead of many. */
+	if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
+		memory_forget(k.m);
+	memory_counts(k.m, &k.calls0, &k.bytes0);
+	r->stamp++;
+	memory_set_log(k.m, log);
+	return k;
+}
+
+static int end_noted(struct look *k, const struct memory_log *log, int r)
+{
+	memory_set_log(k->m, NULL);
+	free(k->out->info);
+	free(k->work);
+	address_map_done(&k->by_addr);
+	if (r == 0 && log->full)
+		r = -ENOTSUP;
+	return r == -EFAULT || r == -EBADMSG ? -EAGAIN : r;
+}
+
+int task_reader_place(struct task_reader *r, uint64_t interp, uint64_t tstate,
+		      struct memory_log *log, struct task_place *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct task_place place = {0};
+	const struct green *g = greenlets_of(r, interp);
+	const struct asyncio *a = asyncio_of(r, interp);
+	struct look k;
+	int e = 0;
+
 	memory_log_clear(log);
 	if (a || g) {
-		/* Much of it is what the last look read: one call instead of many. */
-		if (memory_kept(k.m) > MAX_AHEAD || memory_renew(k.m) < 0)
-			memory_forget(k.m);
-		memory_counts(k.m, &k.calls0, &k.bytes0);
-		r->stamp++;
-		memory_set_log(k.m, log);
+		k = begin_noted(r, &out, log);
 		if (g)
-			e = look_at_green(&k, g, tstate, &chain);
-		if (e == 0 && a && !chain.greenlet)
-			e = look_at_running(&k, a, tstate, &chain);
-		memory_set_log(k.m, NULL);
+			e = look_for_green(&k, g, tstate, &place);
+		if (e == 0 && a)
+			e = look_for_loop(&k, a, tstate, &place);
+		e = end_noted(&k, log, e);
 	}
-	free(out.info);
-	free(k.work);
-	address_map_done(&k.by_addr);
-	if (e == 0 && log->full)
-		e = -ENOTSUP;
+	if (e == 0)
+		*ret = place;
+	return e;
+}
+
+int task_reader_chain(struct task_reader *r, uint64_t interp, uint64_t first, uint64_t task,
+		      struct memory_log *log, struct task_chain *ret)
+{
+	struct tasks out = {.found = r->found};
+	struct task_chain chain = {.greenlet = first != 0};
+	struct look k = begin_noted(r, &out, log);
+	const struct greenlet *green;
+	int e = -EAGAIN;
+
+	k.runs = true;
+	k.climb_green = first ? greenlets_of(r, interp) : NULL;
+	k.climb_from = first ? NULL : asyncio_of(r, interp);
+	if (k.climb_from && look_kind(&k, task) == KIND_NONE)
+		e = k.error;
+	else if (k.climb_from || k.climb_green)
+		e = look_at_chain(&k, task, &chain);
+	green = e == 0 && first ? &k.work[0].greenlet : NULL;
+	if (green && (green->state != GREENLET_RUNNING || green->main != first))
+		e = -EAGAIN;
+	e = end_noted(&k, log, e);
 	if (e == 0)
 		*ret = chain;
-	return e == -EFAULT || e == -EBADMSG ? -EAGAIN : e;
+	return e;
 }
 
 /* ---- those that wait ---- */

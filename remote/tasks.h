@@ -60,16 +60,25 @@ struct tasks {
 	size_t n_loop_threads;
 };
 
-/* The task that runs in a thread, and who waits for it. */
-struct task_chain {
-	bool loop;     /* a loop runs in the thread */
-	bool greenlet; /* the task is one, not the one that the thread begins with */
+/* Where a thread says which task runs in it. */
+struct task_place {
+	uint64_t loop; /* that runs in it; 0 none: there is nothing but greenlets */
 	bool unsure;   /* it may have greenlets that were not found yet, or cannot be read */
-	/* Of a thread with greenlets, one of which always runs: the address of its count of
-	 * switches, a u64. The answer holds only while that does not change. 0: it has none. */
-	uint64_t switches;
-	uint64_t task;	/* 0: none runs */
+	/* 3.14+: of the word with the accelerator's task, 0 while none runs; else 0. */
+	uint64_t word;
+	/* A dict, loop to task: of all tasks to 3.13, then of those in Python. 0: there is none. */
+	uint64_t dict;
+	/* Of a thread with greenlets, one of which always runs: the first, and the address of the
+	 * word that names the one that runs now; and of its count of switches, a u64: between two
+	 * equal readings of that the same one ran. 0: it has none. */
+	uint64_t first, green, switches;
+};
+
+/* A task that runs, and who waits for it. */
+struct task_chain {
+	uint64_t task;	/* 0: it is none */
 	uint64_t frame; /* of its coroutine; 0: Python does not run it */
+	bool greenlet;
 	/* Stack: a frame of kind FRAME_TASK for each task, from the outermost that waits to the one
 	 * that runs, and above each but the last the frames where it waits. Of several that await
 	 * one task the one at the lowest address is taken. */
@@ -82,6 +91,9 @@ struct task_reader;
  * -errno. */
 int task_reader_new(struct task_reader **ret, struct target *target, struct tables *tables);
 void task_reader_free(struct task_reader *r);
+
+/* The target's layout, with what is known of asyncio: valid while r is. */
+const struct layout *task_reader_layout(const struct task_reader *r);
 
 /* The kept memory that task_reader_read() reads: a memory_new_cached(). */
 struct memory *task_reader_memory(struct task_reader *r);
@@ -115,12 +127,16 @@ int task_reader_find_greenlets(struct task_reader *r, uint64_t calls);
 bool task_reader_knows_greenlets(const struct task_reader *r);
 bool task_reader_lacks_greenlets(const struct task_reader *r);
 
-/* Looks at what runs in one thread, by memory that is copied anew; what the answer depends on is
- * noted in log: while all of that is unchanged the answer holds. Nothing else is: the answer is a
- * guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP when it cannot be read, or the
- * chain is too long; another -errno when nothing can be read, or memory is short. */
-int task_reader_running(struct task_reader *r, uint64_t interp, uint64_t tstate,
-			struct memory_log *log, struct task_chain *ret);
+/* Where one thread says what runs in it; and what there is to say of a task that does: of
+ * asyncio's, or, with first, of a greenlet of that thread. By memory that is copied anew; what the
+ * answer depends on is noted in log: it is of whatever instant finds all of that as it is there.
+ * Nothing else is: the answer is a guess until then. 0; -EAGAIN when it moved too much; -ENOTSUP
+ * when it cannot be read, or the chain is too long; another -errno when nothing can be read, or
+ * memory is short. */
+int task_reader_place(struct task_reader *r, uint64_t interp, uint64_t tstate,
+		      struct memory_log *log, struct task_place *ret);
+int task_reader_chain(struct task_reader *r, uint64_t interp, uint64_t first, uint64_t task,
+		      struct memory_log *log, struct task_chain *ret);
 
 /* Which tasks there are, and which loops run, by the kept memory. *ret is the caller's:
  * task_list_done(). 0 or -errno. */

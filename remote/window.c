@@ -388,7 +388,7 @@ bool windows_find(struct windows *w, uint64_t addr, uint32_t len, struct copied 
 
 size_t windows_range_count(const struct windows *w)
 {
-	return w->n_chunks * 3 + w->n_outside * 2 + 1;
+	return w->n_chunks * 3 + w->n_outside * 2 + 1 + w->n_beside;
 }
 
 static size_t chunk_range(const struct chunk *c, uint32_t from, uint32_t to, uint8_t *copy,
@@ -426,6 +426,8 @@ size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
 	}
 	out[n++] = (struct memory_range){
 		.addr = w->tstate, .len = (uint32_t)w->layout->tstate.size, .buf = w->words};
+	for (size_t i = 0; i < w->n_beside; i++)
+		out[n++] = w->beside[i];
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		const struct chunk *c = &w->chunks[i - 1];
 
@@ -456,6 +458,7 @@ bool windows_take(struct windows *w, const struct memory_range *ranges)
 		c->failed = c->twice_from < c->len && ranges[n++].failed;
 	}
 	w->unreadable = ranges[n++].failed;
+	n += w->n_beside;
 	for (size_t i = w->n_chunks; i > 0; i--) {
 		struct chunk *c = &w->chunks[i - 1];
 

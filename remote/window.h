@@ -58,6 +58,8 @@ struct windows {
 	size_t n_spans, n_twice, room_spans;
 	uint8_t *copies; /* of spans: A, and room bytes further B */
 	size_t room;
+	const struct memory_range *beside; /* borrowed: the owner's, read right behind the words */
+	size_t n_beside;
 };
 
 /* A copied piece. */
@@ -74,7 +76,8 @@ void windows_done(struct windows *w);
 size_t windows_range_count(const struct windows *w);
 
 /* The ranges of the next gather into out: how many. In order: copy A of what is copied twice, the
- * words, what is copied once, and, with twice, copy B; what is elsewhere encloses the chunks. */
+ * words, what is to be read beside them, what is copied once, and, with twice, copy B; what is
+ * elsewhere encloses the chunks. */
 size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice);
 
 /* Takes over which of those ranges failed: false when the words did. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "remote/memo.h"
+#include "remote/tasks-sample.h"
 #include "remote/tasks-waits.h"
 #include "remote/tasks.h"
 #include "tests/unit/synthetic_tasks.h"
@@ -31,10 +32,18 @@ static void sample(struct synthetic_tasks *s, struct task_reader *r)
 	static struct memo memo;
 	struct task_waiting at;
 	struct task_chain chain;
+	struct task_place place;
 	struct task_list list;
 
-	if (task_reader_running(r, s->interp, s->tstate, &log, &chain) == 0)
+	if (task_reader_place(r, s->interp, s->tstate, &log, &place) == 0)
 		memo_keep(&memo, &log);
+	for (size_t i = 0; i < SYNTHETIC_TASKS; i++)
+		if (task_reader_chain(r, s->interp, 0, s->tasks[i], &log, &chain) == 0)
+			memo_keep(&memo, &log);
+	for (size_t i = 0; i < SYNTHETIC_GREENLETS; i++)
+		if (s->greenlets[0] && task_reader_chain(r, s->interp, s->greenlets[0],
+							 s->greenlets[i], &log, &chain) == 0)
+			memo_keep(&memo, &log);
 	if (task_reader_list(r, &list) < 0)
 		return;
 	for (size_t i = 0; i < list.n && i < 64; i++)
@@ -80,9 +89,56 @@ static void look(struct synthetic_tasks *s)
 	tables_free(tables);
 }
 
+/* A thread that is sampled while its world changes. */
+struct watched {
+	struct tables *tables;
+	struct task_watcher *watcher;
+	struct task_watch *watch;
+	uint64_t now_ns;
+};
+
+static void watch(struct watched *w, struct synthetic_tasks *s)
+{
+	if (tables_new(&w->tables) < 0 || task_watcher_new(&w->watcher, &s->target, w->tables) < 0)
+		return;
+	w->watch = task_watch_new(w->watcher, s->interp, s->tstate);
+}
+
+static void unwatch(struct watched *w)
+{
+	task_watch_free(w->watch);
+	task_watcher_free(w->watcher);
+	tables_free(w->tables);
+}
+
+/* What the sampler does with it, but for the stack itself. */
+static void follow(struct watched *w, struct synthetic_tasks *s)
+{
+	struct memory_range ranges[2 * TASK_WATCH_RANGES + TASK_WATCH_BESIDE];
+	const struct memory_range *beside;
+
+	if (!w->watch)
+		return;
+	task_watcher_refresh(w->watcher, w->now_ns += 1000000000u);
+	task_watch_begin(w->watch);
+	for (int i = 0; i < 4; i++) {
+		size_t besides = task_watch_beside(w->watch, &beside);
+		size_t n = task_watch_before(w->watch, ranges);
+
+		memcpy(ranges + n, beside, besides * sizeof(*beside));
+		n += besides;
+		n += task_watch_behind(w->watch, ranges + n);
+		memory_gather(s->target.memory, ranges, n);
+		task_watch_confirm(w->watch, UINT64_MAX / 2, i & 1);
+		if (task_watch_lacks(w->watch))
+			task_watch_find(w->watch);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct synthetic_tasks s;
+	struct watched watched = {0};
 
 	if (size < 1)
 		return 0;
@@ -91,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		synthetic_tasks_put(&s, s.tstate, s.target.layout.tstate.asyncio_task, s.tasks[1]);
 	if (data[0] & 4)
 		synthetic_tasks_add_greenlets(&s);
+	watch(&watched, &s);
 	/* Ten bytes each: where, and what, before one of four looks. */
 	for (size_t at = 1; at + 10 <= size; at += 10) {
 		uint64_t word;
@@ -105,8 +162,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		synthetic_tasks_put(&s, SYNTHETIC_TASKS_BASE + where, 0, word);
 		if (at % 40 == 1)
 			look(&s);
+		follow(&watched, &s);
 	}
 	look(&s);
+	follow(&watched, &s);
+	unwatch(&watched);
 	synthetic_tasks_done(&s);
 	return 0;
 }

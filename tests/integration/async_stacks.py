@@ -45,7 +45,8 @@ def impossible(stack):
         return "tasks of several families"
     for word, (_, functions) in zip(words, chain[1:]):
         numbers = {m[1] for f in functions if (m := re.fullmatch(r"[a-z]+_(\d)", f))}
-        if functions and functions[0] != f"{word[0]}_{number}":
+        # Where a task has come to need not be known.
+        if functions and functions[0] not in (f"{word[0]}_{number}", "<moving>"):
             return "a task with another's coroutine"
         if numbers - {number}:
             return "a task with frames of several"
@@ -55,3 +56,14 @@ def impossible(stack):
                     and above.rpartition("_")[0] not in ABOVE.get(kind, []):
                 return "functions that do not call each other"
     return None
+
+
+def numbers_of(stack):
+    """A stack of tasks_fast.py as (its task's name, the numbers in it); (None, None) where it is of
+    another task."""
+    name, functions = tasks_of(stack)[-1]
+    if not name.startswith("fast "):
+        return None, None
+    names = [task for task, _ in tasks_of(stack)[1:]]
+    return name, {m[1] for text in names + [f for _, own in tasks_of(stack) for f in own]
+                  if (m := re.search(r"[_ ](\d)(?: |$)", text))}

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from async_stacks import attach, tasks_of
+from async_stacks import attach, numbers_of, tasks_of
 from conftest import find_interpreter
-from support import TARGETS, VERSIONS, alone, collapsed, counts, pyprof, version_of
+from support import TARGETS, VERSIONS, alone, collapsed, counts, pyprof
 
 
 def work_shares(stacks, tids, which):
@@ -50,16 +50,45 @@ def test_shares_of_tasks_are_true(name, start):
         # What is said to be left out may be of one family alone.
         far = max(abs(a - b) for a, b in zip(truth, found)) - left_out(result)
         return far, truth, found, result, stacks
-    # Three points where words of the thread do not tell its task: it is stopped longest there, and what
-    # the stops take is the target's own in its account.
-    points = 3 if version_of(name) < (3, 14) else 2
     for _ in range(4):  # what disturbs is no bias, and is another the next time
         worst, truth, found, result, stacks = measure()
-        if worst < points:
+        if worst < 2:
             break
-    assert worst < points, (truth, found, result.err)
+    assert worst < 2, (truth, found, result.err)
     assert left_out(result) < 5, result
     assert sum(n for *_, n in stacks) > 0.4 * counts(result)["achieved"]
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("name, options",
+                         [(name, []) for name in ("3.8", "3.11", "3.13t", "3.14", "3.15")] +
+                         [(name, ["--stop-budget", "0"]) for name in ("3.10", "3.13", "3.15")])
+def test_shares_of_tasks_that_switch_fast_are_true(name, options, start):
+    target = start(find_interpreter(name), "tasks_fast.py", "sleep")
+    target.expect("ready")
+    alone(0, target.pid)
+
+    def measure():
+        target.say("")
+        before, _ = json.loads(target.line())
+        # Where it took the CPU from the target to look, that would stand still.
+        result = attach(target.pid, "-r", "2khz", "-d", "2.5", *options, check=True,
+                        preexec_fn=lambda: alone(1))
+        target.say("")
+        after, _ = json.loads(target.line())
+        truth, found = shares([b - a for a, b in zip(before, after)]), [0] * 4
+        for _, stack, n in collapsed(result.out):
+            task, numbers = numbers_of(stack)
+            if task:
+                assert numbers <= {task[5]}, stack
+                found[int(task[5])] += n
+        return max(abs(a - b) for a, b in zip(truth, shares(found))), found, truth, result
+    for _ in range(4):
+        worst, found, truth, result = measure()
+        if worst < 2 and left_out(result) < 5:
+            break
+    assert worst < 2 and left_out(result) < 5, (truth, shares(found), result.err)
+    assert sum(found) > 0.6 * counts(result)["achieved"]
 
 
 @pytest.mark.parametrize("name", VERSIONS)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import pyprof_reader
-from async_stacks import attach, impossible, tasks_of
+from async_stacks import attach, impossible, numbers_of, tasks_of
 from conftest import find_interpreter
 from support import TARGETS, VERSIONS, Target, collapsed, pyprof, pythons, version_of
 
@@ -23,6 +23,30 @@ def test_stacks_are_those_that_can_be(name, start):
     assert {"root", "mid", "leaf"} <= {tasks_of(s)[-1][0].split()[0] for _, s, _ in stacks}
     # Names are of one task: a number that counts up.
     assert len({tasks_of(s)[-1][0] for _, s, _ in stacks}) > 50
+
+
+FAST = [(name, "rename") for name in VERSIONS] + [
+    (name, kind) for name in ("3.9", "3.13", "3.15") for kind in ("queue", "nested", "gather")]
+
+
+@pytest.mark.parametrize("name, kind", FAST + [("3.11", "group"), ("3.14", "group")])
+def test_tasks_that_switch_fast_are_told_apart(name, kind, start):
+    target = start(find_interpreter(name), "tasks_fast.py", kind)
+    target.expect("ready")
+    seen = set()
+    for _, stack, _ in collapsed(attach(target.pid, "-r", "2khz", "-d", "0.8", check=True).out):
+        task, numbers = numbers_of(stack)
+        if not task:
+            assert tasks_of(stack)[-1][0].split()[0] in ("above", "Task-1"), stack
+            continue
+        _, number, *function = task.split()
+        assert numbers <= {number}, stack
+        # Its name is that of the function which runs, which calls the other.
+        functions = [f for f in tasks_of(stack)[-1][1] if re.match("work|other", f)]
+        if function and functions:
+            assert functions[0] == f"{function[0]}_{number}", stack
+        seen.add(number)
+    assert seen == set("0123")
 
 
 @pytest.mark.parametrize("name", ["3.9", "3.12", "3.14", "3.15"])

@@ -258,6 +258,7 @@ static void a_running_task_stands_on_those_that_await_it(void **state)
 	const struct layout *lay = &l.s.target.layout;
 	struct memory_log log = {0};
 	struct task_chain chain;
+	struct task_place place;
 	struct task_reader *r;
 	struct memo memo = {0};
 	static uint8_t scratch[MEMO_BYTES];
@@ -266,28 +267,44 @@ static void a_running_task_stands_on_those_that_await_it(void **state)
 	synthetic_tasks_init(&l.s, true);
 	assert_int_equal(tables_new(&l.tables), 0);
 	assert_int_equal(task_reader_new(&r, &l.s.target, l.tables), 0);
-	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
-	assert_true(chain.loop && chain.task == 0);
+	/* Where it says what runs depends on the loop, not on the task. */
+	assert_int_equal(task_reader_place(r, l.s.interp, l.s.tstate, &log, &place), 0);
+	assert_int_equal(place.loop, l.s.loop);
+	assert_int_equal(place.word, l.s.tstate + (uint64_t)lay->tstate.asyncio_task);
+	assert_true(!place.green && !place.switches && !place.unsure);
+	assert_int_equal(memo_keep(&memo, &log), 0);
 	synthetic_tasks_put(&l.s, l.s.tstate, lay->tstate.asyncio_task, l.s.tasks[1]);
-	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_true(memo_holds_in(&memo, l.s.target.memory, scratch));
+	synthetic_tasks_put(&l.s, l.s.tstate, lay->tstate.asyncio_loop, l.s.none);
+	assert_false(memo_holds_in(&memo, l.s.target.memory, scratch));
+	assert_int_equal(task_reader_place(r, l.s.interp, l.s.tstate, &log, &place), 0);
+	assert_true(!place.loop && !place.word);
+	/* None is no task, and an answer. */
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.none, &log, &chain), 0);
+	assert_int_equal(chain.task, 0);
+	/* What is no task otherwise is not. */
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.outer[1], &log, &chain), -EAGAIN);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), 0);
 	assert_int_equal(chain.task, l.s.tasks[1]);
 	assert_int_equal(chain.frame, l.s.outer[1] + (uint64_t)lay->gen.iframe);
 	/* Of its two awaiters the one at the lowest address, which none awaits. */
 	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
 			    "task 0 outer inner task 1 (2 parents)");
-	/* The answer holds until one of its words changes, and not because of others. */
+	/* The answer holds until one of its words changes, and not because of others: what the task
+	 * itself waits for when it does not run among them. */
 	assert_int_equal(memo_keep(&memo, &log), 0);
 	assert_true(memo_holds_in(&memo, l.s.target.memory, scratch));
 	synthetic_tasks_put(&l.s, l.s.tasks[2], lay->task.coro, l.s.outer[0]);
+	synthetic_tasks_put(&l.s, l.s.tasks[1], lay->task.fut_waiter, l.s.tasks[0]);
 	assert_true(memo_holds_in(&memo, l.s.target.memory, scratch));
 	synthetic_tasks_await(&l.s, l.s.inner[0], l.s.inner[2]);
 	assert_false(memo_holds_in(&memo, l.s.target.memory, scratch));
 	/* A chain of one coroutine more; and one that ends in a circle of tasks. */
-	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), 0);
 	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
 			    "task 0 outer inner inner task 1 (2 parents)");
 	synthetic_tasks_put(&l.s, l.s.tasks[0], lay->task.awaited_by, l.s.tasks[1]);
-	assert_int_equal(task_reader_running(r, l.s.interp, l.s.tstate, &log, &chain), 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), 0);
 	assert_string_equal(stack(&l, chain.stack, buf, sizeof(buf)),
 			    "task 0 outer inner inner task 1 (2 parents)");
 	memo_done(&memo);
