@@ -112,6 +112,11 @@ bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg),
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g);
 
+/* Whether a thread's attempt comes after the tick's gather, with those of the others that rest. */
+static inline bool waits_for_rest(const struct thread *th)
+{
+	return th->rested && !th->watch;
+}
 /* For threads that rest, a look at whose turn it is: before each tick's gather, and between ticks
  * at sampler_next_look(), CLOCK_MONOTONIC. 0 or -errno, as of a tick. */
 int sampler_look_at_turns(struct sampler *s);

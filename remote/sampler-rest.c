@@ -74,11 +74,6 @@ uint64_t sampler_next_look(const struct sampler *s, uint64_t now)
 	return !any ? UINT64_MAX : s->looked_ns + LOOK_NS < now ? now : s->looked_ns + LOOK_NS;
 }
 
-static bool waits_for_rest(const struct thread *th)
-{
-	return th->rested && !th->watch;
-}
-
 /* Of which interpreters it is known who can have run since the last tick's look. */
 static void judge_turns(struct sampler *s, uint64_t now)
 {

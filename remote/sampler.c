@@ -184,12 +184,6 @@ static void refresh_opcodes(struct sampler *s, uint64_t now)
 		walker_forget(s->who.threads[i]->walker);
 }
 
-/* Whether a thread's attempt comes after the tick's gather, with those of the others that rest. */
-static bool waits_for_rest(const struct thread *th)
-{
-	return th->rested && !th->watch;
-}
-
 /* What is read of each thread in the tick's gather, if anything. How many ranges that is at most.
  */
 static size_t plan_threads(struct sampler *s, uint64_t now)

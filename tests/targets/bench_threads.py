@@ -9,7 +9,7 @@ import threading
 THREADS, BUSY = int(sys.argv[1]), int(sys.argv[2])
 threading.stack_size(128 << 10)
 never = threading.Event()
-there = threading.Barrier(THREADS)
+asleep = threading.Semaphore(0)
 
 
 def spin(n):
@@ -25,16 +25,15 @@ def work():
 
 
 def sleep():
+    asleep.release()
     never.wait()
 
 
-def begin(run):
-    there.wait()
-    run()
-
-
-for i in range(1, THREADS):
-    threading.Thread(target=begin, args=(work if i < BUSY else sleep,), daemon=True).start()
-there.wait()
+# Beside those who compute it would take them seconds to fall asleep.
+for i in range(BUSY, THREADS):
+    threading.Thread(target=sleep, daemon=True).start()
+    asleep.acquire()
+for i in range(1, BUSY):
+    threading.Thread(target=work, daemon=True).start()
 print("ready", flush=True)
 work()
