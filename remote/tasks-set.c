@@ -74,16 +74,21 @@ static struct list_end walk_list(struct look *k, const struct asyncio *a, uint64
 	return (struct list_end){next};
 }
 
-static bool was_walked(struct look *k, uint64_t head, uint64_t node)
+/* Whether a node is one of those that were added from..to, or the head. */
+static bool is_between(struct look *k, uint64_t head, uint64_t node, size_t from, size_t to)
 {
-	return node == head ||
-	       address_map_find(&k->by_addr, node - (uint64_t)k->l->task.node) != NULL;
+	const struct address_entry *e =
+		address_map_find(&k->by_addr, node - (uint64_t)k->l->task.node);
+
+	return node == head || (e && e->value >= from && e->value < to);
 }
 
-/* Both ways where it moves: what lies between two torn links is not found. */
+/* Both ways where it moves: what lies between two torn links is not found. With one alone, each
+ * walk ends at what the other one found. */
 static void add_list(struct look *k, const struct asyncio *a, uint64_t head)
 {
 	const struct layout *l = k->l;
+	size_t n = k->out->n, middle;
 	struct list_end forth, back;
 
 	if (!a->c_task)
@@ -91,8 +96,10 @@ static void add_list(struct look *k, const struct asyncio *a, uint64_t head)
 	forth = walk_list(k, a, head, l->llist.next, l->llist.prev);
 	if (!forth.next || k->error)
 		return;
+	middle = k->out->n;
 	back = walk_list(k, a, head, l->llist.prev, l->llist.next);
-	if (back.next && !(was_walked(k, head, forth.next) && was_walked(k, head, back.next)))
+	if (back.next && !(is_between(k, head, forth.next, middle, k->out->n) &&
+			   is_between(k, head, back.next, n, middle)))
 		k->out->more = true;
 }
 

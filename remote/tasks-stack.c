@@ -186,7 +186,7 @@ static int yields_from(struct look *k, const struct frame *f)
 	const struct layout *l = k->l;
 	struct memory *m = k->r->view.memory;
 	struct memory_log *log = memory_set_log(m, NULL);
-	uint64_t at = f->ip + 2, bytes, data;
+	uint64_t at = f->ip + 2, bytes, data = 0;
 	uint8_t unit[2];
 	size_t len;
 	int r = 0;
@@ -200,7 +200,7 @@ static int yields_from(struct look *k, const struct frame *f)
 		at = f->ip * (uint64_t)l->frame.lasti_unit + 2;
 		if (r == 0 && at >= len)
 			r = -EAGAIN;
-		at += r == 0 ? data : 0;
+		at += data;
 	}
 	if (r == 0)
 		r = memory_read(m, at, unit, sizeof(unit));

@@ -424,7 +424,7 @@ static size_t chain_of(const struct waits *w, struct seen *leaf, struct seen **c
 
 uint32_t waits_compose(struct waits *w, struct seen *leaf)
 {
-	struct seen *chain[MAX_AWAITERS_UP];
+	struct seen *chain[MAX_AWAITERS_UP] = {NULL};
 	size_t n = chain_of(w, leaf, chain);
 	bool same = leaf->composed != 0;
 	uint32_t stack = 0;

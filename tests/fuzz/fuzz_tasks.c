@@ -56,7 +56,7 @@ static void sample(struct synthetic_tasks *s, struct task_reader *r)
 
 static void wait_for(struct synthetic_tasks *s, struct tables *tables)
 {
-	const struct waits_listener listener = {NULL, thread_of, on_stay};
+	const struct waits_listener listener = {NULL, thread_of, on_stay, NULL};
 	struct waits *w;
 
 	if (waits_new(&w, &s->target, tables, &listener) < 0)

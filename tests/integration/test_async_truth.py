@@ -131,7 +131,8 @@ def test_waits_of_a_loop_that_never_rests_are_those_that_can_be(name, tasks, bud
         numbers = set(re.findall(r"_(\d)\b", text))
         assert len(numbers) <= 1, text
         seen += bool(WAITING.match(text)) * n
-    assert seen    # how many can be proven is a matter of the machine
+    # How many can be proven is a matter of the machine; of two that move all the while perhaps none.
+    assert seen or budget == "0%"
 
 
 @pytest.mark.parametrize("name", ["3.9", "3.12", "3.15"])

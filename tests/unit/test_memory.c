@@ -236,6 +236,90 @@ static void kept_memory_is_of_one_instant_until_it_is_renewed(void **state)
 	memory_free(live);
 }
 
+static void blocks_are_read_forth_and_back(void **state)
+{
+	static _Alignas(PAGE) uint8_t bytes[2 * PAGE];
+	const uint64_t at = (uintptr_t)bytes;
+	struct memory *live, *all, *near, *back;
+	uint64_t calls, more, before, after;
+	uint8_t buf[512];
+
+	assert_int_equal(memory_new_live(&live, getpid()), 0);
+	assert_int_equal(memory_new_cached(&all, live), 0);
+	assert_int_equal(memory_new_blocks(&near, live, 256), 0);
+	assert_int_equal(memory_new_blocks(&back, near, 256), 0);
+	memset(bytes, 1, sizeof(bytes));
+	assert_int_equal(memory_read(all, at + PAGE, buf, 1), 0);
+	memset(bytes, 2, sizeof(bytes));
+	/* What is wanted is there from the next reading on; what is lent stays as it was. */
+	assert_int_equal(memory_want(near, at + 250, 10), 0);
+	assert_int_equal(memory_want(near, at + 1024, 1), 0);
+	assert_int_equal(memory_kept(near), 3);
+	assert_int_equal(memory_read(near, at + 250, buf, 1), -EFAULT);
+	assert_int_equal(memory_lend(near, all, at + PAGE, 8), 0);
+	assert_int_equal(memory_lend(near, all, at, 8), 0);
+	assert_true(memory_is_lent(near, at + PAGE + 255, 2));
+	assert_false(memory_is_lent(near, at, 512));
+	memory_counts(live, &calls, &before);
+	assert_int_equal(memory_renew_pair(near, back), 0);
+	memory_counts(live, &more, &after);
+	assert_int_equal(more, calls + 1);
+	assert_true(after - before >= 2 * 3 * 256);
+	assert_int_equal(memory_missed(near), 0);
+	assert_int_equal(memory_kept(back), 3);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(memory_read(i ? back : near, at, buf, 512), 0);
+		assert_int_equal(buf[0] + buf[255] + buf[256] + buf[511], 8);
+		assert_int_equal(memory_read(i ? back : near, at + 1030, buf, 1), 0);
+		assert_int_equal(buf[0], 2);
+		assert_int_equal(memory_read(i ? back : near, at + PAGE, buf, 1), 0);
+		assert_int_equal(buf[0], 1);
+	}
+	/* Read by now, but not with the others: each reading of it is counted. */
+	for (size_t i = 1; i <= 3; i++) {
+		assert_int_equal(memory_read(near, at + 2048, buf, 1), 0);
+		assert_int_equal(memory_missed(near), i);
+	}
+	assert_int_equal(memory_renew(near), 0);
+	assert_int_equal(memory_read(near, at + 2048, buf, 1), 0);
+	assert_int_equal(memory_missed(near), 0);
+	assert_int_equal(memory_want(near, UINT64_MAX - 8, 8), 0);
+	memory_free(back);
+	memory_free(near);
+	memory_free(all);
+	memory_free(live);
+}
+
+static void pages_that_nobody_reads_are_given_up(void **state)
+{
+	static _Alignas(PAGE) uint8_t bytes[8 * PAGE];
+	const uint64_t at = (uintptr_t)bytes;
+	struct memory *live, *kept;
+	uint8_t byte;
+
+	for (size_t i = 0; i < 8; i++)
+		bytes[i * PAGE] = (uint8_t)i;
+	assert_int_equal(memory_new_live(&live, getpid()), 0);
+	assert_int_equal(memory_new_cached(&kept, live), 0);
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(memory_read(kept, at + i * PAGE, &byte, 1), 0);
+	for (size_t round = 0; round < 3; round++) {
+		memory_prune(kept, 2);
+		assert_int_equal(memory_kept(kept), round < 2 ? 8 : 2);
+		assert_int_equal(memory_renew(kept), 0);
+		for (size_t i = 3; i < 5; i++) {
+			assert_int_equal(memory_read(kept, at + i * PAGE, &byte, 1), 0);
+			assert_int_equal(byte, i);
+		}
+	}
+	for (size_t i = 0; i < 8; i++) {
+		assert_int_equal(memory_read(kept, at + i * PAGE, &byte, 1), 0);
+		assert_int_equal(byte, i);
+	}
+	memory_free(kept);
+	memory_free(live);
+}
+
 static void what_was_read_is_noted(void **state)
 {
 	static const uint8_t image[] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -322,6 +406,8 @@ int main(void)
 		cmocka_unit_test(a_process_that_ended_is_gone),
 		cmocka_unit_test(an_image_is_read_within_its_bounds),
 		cmocka_unit_test(kept_memory_is_of_one_instant_until_it_is_renewed),
+		cmocka_unit_test(blocks_are_read_forth_and_back),
+		cmocka_unit_test(pages_that_nobody_reads_are_given_up),
 		cmocka_unit_test(what_was_read_is_noted),
 		cmocka_unit_test(kept_memory_that_is_given_up_is_read_anew),
 		cmocka_unit_test(kept_memory_keeps_what_is_unreadable),

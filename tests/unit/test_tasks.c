@@ -342,11 +342,12 @@ static bool on_stay(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, ui
 	return true;
 }
 
+#define MS 1000000u
 static void waiting_tasks_are_told_when_they_move(void **state)
 {
 	static struct look l;
 	struct stays stays = {.n = 0};
-	const struct waits_listener listener = {&stays, thread_of, on_stay};
+	const struct waits_listener listener = {&stays, thread_of, on_stay, NULL};
 	struct waits *w;
 	char buf[256];
 
@@ -354,14 +355,14 @@ static void waiting_tasks_are_told_when_they_move(void **state)
 	assert_int_equal(tables_new(&l.tables), 0);
 	assert_int_equal(waits_new(&w, &l.s.target, l.tables, &listener), 0);
 	for (uint64_t i = 1; i <= 3; i++)
-		assert_int_equal(waits_look(w, i * 1000, 10), 0);
+		assert_int_equal(waits_look(w, i * 1000, MS), 0);
 	assert_int_equal(stays.n, 0);
 	/* Task 1 is the leaf: none but it is awaited by others and awaits none. */
 	synthetic_tasks_await(&l.s, l.s.inner[1], l.s.inner[2]);
-	assert_int_equal(waits_look(w, 4000, 10), 0);
+	assert_int_equal(waits_look(w, 4000, MS), 0);
 	assert_int_equal(stays.n, 1);
 	assert_int_equal(stays.count[0], 3);
-	assert_int_equal(stays.ns[0], 30);
+	assert_int_equal(stays.ns[0], 3 * MS);
 	assert_string_equal(stack(&l, stays.stack[0], buf, sizeof(buf)),
 			    "task 0 outer inner task 1 (2 parents) outer inner");
 	waits_flush(w);
