@@ -54,6 +54,7 @@ struct walker {
 	uint64_t codes_stamp; /* by which the code objects of known were checked last */
 	struct rest {
 		unsigned same; /* so many proven walks in a row had these words and this stack */
+		uint64_t since_ns;	    /* since then */
 		struct digest words, stack; /* stack: of one that rests */
 	} rest;
 	struct fresh *fresh; /* leaf first */
@@ -134,7 +135,8 @@ uint32_t walk_special_frame(struct walk_context *c, uint32_t *id, const char *na
 
 /* ---- frame-rest.c ---- */
 
-/* After a proven walk that repeated the one before: whether the thread rests from now on. */
-bool walker_remember_rest(struct walker *w);
+/* After a proven walk that repeated the one before, of a gather made then: whether the thread rests
+ * from now on. */
+bool walker_remember_rest(struct walker *w, uint64_t gathered_ns);
 
 #endif

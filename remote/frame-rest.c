@@ -2,7 +2,9 @@
 
 #include "remote/frame-parts.h"
 
-#define REST_AFTER 8 /* walks that are the same: a tight loop often is so twice */
+/* Walks that are the same, and how long they are so: a tight loop is often caught alike. */
+#define REST_AFTER 8
+#define REST_NS	   1000000u
 
 static struct digest digest_of(const void *bytes, size_t len)
 {
@@ -34,7 +36,7 @@ static bool may_rest(const struct walker *w)
 	return true;
 }
 
-bool walker_remember_rest(struct walker *w)
+bool walker_remember_rest(struct walker *w, uint64_t gathered_ns)
 {
 	struct rest *rest = &w->rest;
 	struct digest words;
@@ -45,12 +47,14 @@ bool walker_remember_rest(struct walker *w)
 	}
 	words = digest_of(w->windows.words, (size_t)w->layout->tstate.size);
 	if (rest->same && is_same(words, rest->words)) {
-		if (++rest->same <= REST_AFTER)
+		if (++rest->same <= REST_AFTER ||
+		    (gathered_ns && gathered_ns - rest->since_ns < REST_NS))
 			return false;
 		rest->stack = digest_of(w->windows.chunks[0].a, windows_newest_used(&w->windows));
 		return true;
 	}
 	rest->same = 1;
+	rest->since_ns = gathered_ns;
 	rest->words = words;
 	return false;
 }

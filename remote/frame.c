@@ -417,7 +417,8 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 	if (!windows_take(&w->windows, ranges))
 		return WALK_UNREADABLE;
 	r = walk(w, c, ret_stack, ret_repeat);
-	w->resting = r == WALK_OK && *ret_repeat && !w->windows.once && walker_remember_rest(w);
+	w->resting = r == WALK_OK && *ret_repeat && !w->windows.once &&
+		     walker_remember_rest(w, c->gathered_ns);
 	if (!*ret_repeat)
 		w->rest.same = 0;
 	if (w->windows.walks % PRUNE_EVERY == 0)
