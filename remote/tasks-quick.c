@@ -258,13 +258,15 @@ static bool was_held(const struct holding *h, bool sure)
 	return h->r == 0 && (sure || memcmp(h->before, h->after, h->size) == 0);
 }
 
-static bool is_left(const struct seen *t, uint64_t loop)
+/* All that are quick, not those alone that are left: one that runs is harder to prove than one that
+ * waits, and would be taken for waiting if it was asked again a little later. */
+static bool is_quick(const struct seen *t, uint64_t loop)
 {
-	return !t->proven && (t->at.loop == loop || !t->at.loop);
+	return (t->quick || !t->proven) && (t->at.loop == loop || !t->at.loop);
 }
 
-/* Those of one loop that are left, in the pages that were read while its thread was held: what
- * needs another page is not believed. */
+/* Those of one loop that do not stand still, in the pages that were read while its thread was held:
+ * what needs another page is not believed. */
 static int look_held(struct quick *q, const struct task_loop *loop, size_t first, uint64_t most_ns)
 {
 	struct waits *w = q->w;
@@ -289,7 +291,7 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 		struct seen *t = w->seen[(first + i) % n];
 		struct unit u;
 
-		if (!is_left(t, loop->loop))
+		if (!is_quick(t, loop->loop))
 			continue;
 		if (our_cpu_ns() > until)
 			break;
