@@ -205,7 +205,7 @@ static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
  * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
-	bool restless = t->heat >= RESTLESS, holds = false;
+	bool restless = t->heat >= RESTLESS, holds = false, runs = false;
 	struct unit u = {.n = 0};
 	int r = known_unit(q, t, &u);
 
@@ -219,11 +219,16 @@ static int look_near(struct quick *q, struct seen *t)
 		task_reader_use(q->w->reader, q->near);
 		r = follow_unit(q->w, q->near, t, false, &u);
 		task_reader_use(q->w->reader, NULL);
-		holds = r == 0 && prove_unit(q, &u);
+		/* One that runs is not asked again: it might wait by then, and be taken for one
+		 * that waits more than it does. Nothing is told of it. */
+		runs = r == 0 && t->what == TASK_RUNS;
+		holds = r == 0 && (runs || prove_unit(q, &u));
 	}
 	t->quick = true;
 	if (holds) {
 		note_lent(q, &u);
+		if (runs)
+			memset(t->lent, 0, sizeof(t->lent));
 		keep_unit(q, &u, ++q->units);
 	}
 	return r;
