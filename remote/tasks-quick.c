@@ -205,7 +205,7 @@ static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
  * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
-	bool restless = t->heat >= RESTLESS, holds = false;
+	bool restless = t->heat >= RESTLESS, holds = false, runs = false;
 	struct unit u = {.n = 0};
 	int r = known_unit(q, t, &u);
 
@@ -219,11 +219,16 @@ static int look_near(struct quick *q, struct seen *t)
 		task_reader_use(q->w->reader, q->near);
 		r = follow_unit(q->w, q->near, t, false, &u);
 		task_reader_use(q->w->reader, NULL);
-		holds = r == 0 && prove_unit(q, &u);
+		/* One that runs is not asked again: it might wait by then, and be taken for one
+		 * that waits more than it does. Nothing is told of it. */
+		runs = r == 0 && t->what == TASK_RUNS;
+		holds = r == 0 && (runs || prove_unit(q, &u));
 	}
 	t->quick = true;
 	if (holds) {
 		note_lent(q, &u);
+		if (runs)
+			memset(t->lent, 0, sizeof(t->lent));
 		keep_unit(q, &u, ++q->units);
 	}
 	return r;
@@ -258,13 +263,15 @@ static bool was_held(const struct holding *h, bool sure)
 	return h->r == 0 && (sure || memcmp(h->before, h->after, h->size) == 0);
 }
 
-static bool is_left(const struct seen *t, uint64_t loop)
+/* All that are quick, not those alone that are left: one that runs is harder to prove than one that
+ * waits, and would be taken for waiting if it was asked again a little later. */
+static bool is_quick(const struct seen *t, uint64_t loop)
 {
-	return !t->proven && (t->at.loop == loop || !t->at.loop);
+	return (t->quick || !t->proven) && (t->at.loop == loop || !t->at.loop);
 }
 
-/* Those of one loop that are left, in the pages that were read while its thread was held: what
- * needs another page is not believed. */
+/* Those of one loop that do not stand still, in the pages that were read while its thread was held:
+ * what needs another page is not believed. */
 static int look_held(struct quick *q, const struct task_loop *loop, size_t first, uint64_t most_ns)
 {
 	struct waits *w = q->w;
@@ -289,7 +296,7 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 		struct seen *t = w->seen[(first + i) % n];
 		struct unit u;
 
-		if (!is_left(t, loop->loop))
+		if (!is_quick(t, loop->loop))
 			continue;
 		if (our_cpu_ns() > until)
 			break;
