@@ -425,8 +425,8 @@ static const struct row rows[] = {
 	{GROUP_ASK, 0, "function", "PATTERN", set_function,
 	 "only stacks with a function of that name"},
 	{GROUP_ASK, 0, "source", "PATTERN", set_source,
-	 "only stacks with a function of that module, as json.*, or of that file, with a slash in "
-	 "it"},
+	 "only stacks with a function of that module, as json.*, or of that file, as server.py or "
+	 "*/app/*"},
 	{GROUP_ASK, 0, "native", NULL, set_native, "<native> frames where Python called C code"},
 	{GROUP_ASK, 0, "no-gc", NULL, set_no_gc, "no <GC> frames where garbage is collected"},
 	{GROUP_ASK, 0, "opcodes", NULL, set_opcodes, "the bytecode instruction of each frame"},

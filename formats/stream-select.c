@@ -143,6 +143,28 @@ static void dotted(char *to, size_t size, const char *file)
 			*p = '.';
 }
 
+static bool is_of_files(const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	return strchr(pattern, '/') || (len > 3 && strcmp(pattern + len - 3, ".py") == 0);
+}
+
+/* Tables show the last part of a path, and dumps what is below the current directory. */
+static bool is_file(const char *pattern, const char *file)
+{
+	size_t len = strlen(file);
+
+	if (pattern_matches(pattern, file))
+		return true;
+	if (len > MAX_MODULE)
+		file += len - MAX_MODULE;
+	for (const char *p = strchr(file, '/'); p; p = strchr(p + 1, '/'))
+		if (pattern_matches(pattern, p + 1))
+			return true;
+	return false;
+}
+
 /* The name of a module does not say where its package begins: each place is tried. */
 static bool is_module(const char *pattern, const char *file)
 {
@@ -150,8 +172,8 @@ static bool is_module(const char *pattern, const char *file)
 
 	if (!*file)
 		return false;
-	if (strchr(pattern, '/'))
-		return pattern_matches(pattern, file);
+	if (is_of_files(pattern))
+		return is_file(pattern, file);
 	dotted(name, sizeof(name), file);
 	for (const char *p = name; p; p = strchr(p, '.')) {
 		p += *p == '.';

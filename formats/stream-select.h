@@ -28,8 +28,8 @@ int mode_takes(enum mode mode, uint16_t state, uint64_t cpu_ns);
 struct selection {
 	const char *thread;   /* a tid or ident in decimal, else a pattern of the name */
 	const char *function; /* pattern of the qualified name, or of its last part */
-	const char *source;   /* pattern of the dotted name, as json.decoder, or with a slash of the
-			       * file */
+	const char *source; /* pattern of the dotted name, as json.decoder; with a slash, or .py at
+			     * its end, of the file's path or what follows one of its slashes */
 };
 bool selection_is_empty(const struct selection *s);
 bool selection_takes_thread(const struct selection *s, const char *name, uint64_t tid,

@@ -92,6 +92,15 @@ static void a_source_is_a_module_or_a_file(void **state)
 	s.source = file;
 	assert_true(selection_takes_function(&s, "f", file));
 	assert_false(selection_takes_function(&s, "f", ""));
+	/* As it is shown somewhere: with the last parts of the path only. */
+	s.source = "decoder.py";
+	assert_true(selection_takes_function(&s, "f", file));
+	s.source = "json/decoder.py";
+	assert_true(selection_takes_function(&s, "f", file));
+	s.source = "son/decoder.py";
+	assert_false(selection_takes_function(&s, "f", file));
+	s.source = "coder.py";
+	assert_false(selection_takes_function(&s, "f", file));
 	s.source = "*";
 	assert_false(selection_takes_function(&s, "<GC>", ""));
 	/* Both have to be of the same function. */
