@@ -40,9 +40,10 @@ struct thread {
 	uint64_t stop_until;		 /* tick */
 	size_t first_range, words_range; /* words_range: of one that rested */
 	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
-	bool stood;			 /* and without: it cannot have run */
-	uint64_t proven_tick;		 /* the last tick that its stack was proven at */
-	struct task_watch *watch;	 /* NULL: of its tasks nothing is asked */
+	bool attached;	      /* when it was last seen: it holds the GIL, or may run Python code */
+	bool stood;	      /* and without: it cannot have run */
+	uint64_t proven_tick; /* the last tick that its stack was proven at */
+	struct task_watch *watch; /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {

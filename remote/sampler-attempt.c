@@ -429,6 +429,7 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	else if (state & STATE_GIL)
 		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
 	a->sample.state |= state;
+	th->attached = state & STATE_GIL;
 	a->sample.state |= handling(s, th, a);
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
@@ -501,6 +502,49 @@ static void settle_failed(struct sampler *s, struct thread *th, struct attempt *
 	sampler_lose(s, reason, 1, now);
 }
 
+/* What sleeps stands still: to stop it could break the call that it sleeps in, and would keep
+ * another thread from its CPU. */
+static void look_asleep(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	if (is_running(s, th))
+		return;
+	ask_kernel(s, th, a);
+	walker_set_still(th->walker, true);
+	a->held = true;
+	look_anew(s, th, true, a);
+	a->held = false;
+	walker_set_still(th->walker, false);
+}
+
+/* After reads that failed while the thread ran on. Whether it sleeps is asked at once, but for the
+ * one that is likely to run Python code. */
+static void look_firmly(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	const bool by_hand = s->options.hand && sampler_may_hold(s, th);
+	const bool runs = by_hand && th->attached;
+
+	if (!runs)
+		look_asleep(s, th, a);
+	if (failed(a) && by_hand)
+		look_by_hand(s, th, a);
+	if (failed(a) && s->resident)
+		look_again(s, th, a);
+	if (!failed(a) || s->resident)
+		return;
+	if (runs)
+		look_asleep(s, th, a);
+	ask_kernel(s, th, a);
+	/* A stop can come between two instructions that belong together. */
+	for (int i = 0; i < STOP_TRIES && failed(a) && sampler_may_hold(s, th) &&
+			sampler_may_trace(s, sampler_now());
+	     i++) {
+		if (i)
+			sampler_wait(sampler_now() + STOP_AGAIN_NS, 0);
+		if (!look_stopped(s, th, a))
+			break;
+	}
+}
+
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g)
 {
@@ -555,32 +599,8 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 			th->stop_until = s->tick + FAIL_TICKS;
 		}
 	}
-	if (failed(&a) && s->options.hand && sampler_may_hold(s, th))
-		look_by_hand(s, th, &a);
-	if (failed(&a) && s->resident)
-		look_again(s, th, &a);
-	if (failed(&a) && !s->resident) {
-		/* To stop a sleeping thread could break the call that it sleeps in, and its stack
-		 * stands still anyway. */
-		bool still = !is_running(s, th);
-
-		ask_kernel(s, th, &a);
-		walker_set_still(th->walker, still);
-		a.held = still;
-		if (still)
-			look_anew(s, th, true, &a);
-		a.held = false;
-		walker_set_still(th->walker, false);
-		/* A stop can come between two instructions that belong together. */
-		for (int i = 0; i < STOP_TRIES && failed(&a) && sampler_may_hold(s, th) &&
-				sampler_may_trace(s, sampler_now());
-		     i++) {
-			if (i)
-				sampler_wait(sampler_now() + STOP_AGAIN_NS, 0);
-			if (!look_stopped(s, th, &a))
-				break;
-		}
-	}
+	if (failed(&a))
+		look_firmly(s, th, &a);
 	if (s->options.max_ticks == 1)
 		a.sample.state |= stopped_state(s, th);
 	if (a.result == WALK_OK)
