@@ -250,6 +250,14 @@ static void link_thread(struct thread *th, const struct thread_info *list, int i
 	th->next = list[i].next;
 }
 
+/* A thread that is just starting has no identity yet, or not the kernel's, which is written next:
+ * it is looked for again. */
+static bool is_starting(const struct roster *who, const struct thread_info *info)
+{
+	return info->ident == 0 ||
+	       (who->target->layout.tstate.native_thread_id != ABSENT && info->native_id == 0);
+}
+
 /* Whether an older thread of the list has the same identity: to 3.11 a thread's state is made by
  * the thread that starts it, and carries that one's until it runs. */
 static bool is_borrowed(const struct thread_info *list, int n, int i)
@@ -310,8 +318,7 @@ static int scan_threads(struct roster *who, size_t interp, uint64_t now)
 			note_name_due(who, th);
 			continue;
 		}
-		/* A thread that is just starting has no identity yet: it is looked for again. */
-		if (list[i].ident == 0) {
+		if (is_starting(who, &list[i])) {
 			in->listed_head = 0;
 			continue;
 		}

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
@@ -254,6 +255,17 @@ def test_threads_have_their_names_from_their_beginning(interpreter):
     main = pyprof("run", "-a", "--collapsed", "-o", "-", "--thread", "MainThread", "--",
                   *pythons.command(interpreter, [os.path.join(TARGETS, "late_threads.py")]), check=True)
     assert sum(count for _, _, count in collapsed(main.out)) > 200, main
+
+
+@pytest.mark.parametrize("interpreter", ["3.11", "3.13t", "3.15"], indirect=True)
+def test_a_thread_has_its_kernel_id_from_its_beginning(interpreter, start):
+    target = start(interpreter, "late_identity.py", 0.7)
+    tid = int(target.expect("ready"))
+    result = pyprof("attach", "-a", "-d", "1.5", "--collapsed", "-o", "-", target.pid, check=True)
+    found = Counter()
+    for number, _, count in collapsed(result.out):
+        found[number] += count
+    assert set(found) == {target.pid, tid} and 400 < found[tid] < 1000, (found, result.err)
 
 
 # ---- run: what passes through ----
