@@ -12,8 +12,6 @@
 #define GATHER_TRIES	 3
 #define GATHER_NS	 10000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 1000u
-#define HAND_ASLEEP_NS	 200000u  /* with deadlines nearer than this the hand is waited for awake */
-#define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
@@ -217,10 +215,8 @@ static void read_there(struct reading *g)
 
 	if (!g->a->by_hand) {
 		read_it(g);
-	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g,
-			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
-		if (!s->resident)
-			sampler_count_stop(s, cost);
+	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g, &cost)) {
+		sampler_count_stop(s, cost);
 	} else {
 		g->a->by_hand = g->a->held = false;
 		read_it(g);
@@ -297,23 +293,8 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 		th->cpu = -1;
 	} else if (a->by_hand) {
 		a->sample.how = HOW_STOP;
-		s->held_cpu = th->cpu;
-		s->held_tick = s->tick;
 	}
 	a->by_hand = a->held = false;
-}
-
-/* It was on another CPU than we thought, or held between two instructions that belong together. */
-static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
-{
-	for (int i = 1; i < STOP_TRIES && failed(a); i++) {
-		/* By a sleep: while we are awake it does not get on. */
-		if (i > 1)
-			sampler_wait(sampler_now() + STOP_AGAIN_NS, UINT64_MAX);
-		look_by_hand(s, th, a);
-	}
-	if (failed(a))
-		s->away_until = s->tick + AWAY_TICKS;
 }
 
 /* By ptrace. false: the thread could not be stopped. */
@@ -356,11 +337,9 @@ bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg),
 	if (!sampler_may_hold(s, th))
 		return false;
 	if (s->options.hand) {
-		if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), work, arg,
-			       s->options.interval_ns >= HAND_ASLEEP_NS, &cost))
+		if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), work, arg, &cost))
 			return false;
-		if (!s->resident)
-			sampler_count_stop(s, cost);
+		sampler_count_stop(s, cost);
 		return true;
 	}
 	/* What sleeps stands still anyway. */
@@ -527,9 +506,7 @@ static void look_firmly(struct sampler *s, struct thread *th, struct attempt *a)
 		look_asleep(s, th, a);
 	if (failed(a) && by_hand)
 		look_by_hand(s, th, a);
-	if (failed(a) && s->resident)
-		look_again(s, th, a);
-	if (!failed(a) || s->resident)
+	if (!failed(a))
 		return;
 	if (runs)
 		look_asleep(s, th, a);

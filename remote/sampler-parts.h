@@ -43,11 +43,7 @@ struct sampler {
 	struct state_words words_of_tick; /* kept during an attempt that reads newer ones */
 
 	uint64_t tick;
-	bool resident;	     /* this tick is made by the hand, on held_cpu */
-	int held_cpu;	     /* where it last held a thread; -1: nowhere */
-	uint64_t held_tick;  /* when */
-	uint64_t away_until; /* tick: it could not */
-	double budget_ns;    /* what stops may still take */
+	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced; /* at the last look */
 	uint64_t churn_until_ns; /* so long they are checked at each gather */
