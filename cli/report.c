@@ -384,7 +384,7 @@ static void print_lost(const struct stream_statistics *t, char *buf, size_t size
 {
 	static const char *const names[] = {
 		[STREAM_LOST_UNREADABLE] = "unreadable",
-		[STREAM_LOST_EXITED] = "thread ended",
+		[STREAM_LOST_EXITED] = "of threads that ended",
 		[STREAM_LOST_TORN] = "torn",
 		[STREAM_LOST_MEMORY] = "out of memory",
 		[STREAM_LOST_BACKPRESSURE] = "not taken in time",
