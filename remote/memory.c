@@ -27,7 +27,7 @@ struct page {
 	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
 	bool late;	/* it came since all were read */
-	bool lent;	/* its bytes are another memory's */
+	bool once;	/* a pair of readings reads it in the midst of both */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
@@ -288,25 +288,30 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
 
 #define SORTED 128 /* pages that are few enough to be sorted: neighbours are one range then */
 
-/* The pages of a that are not lent, as ranges; *ret_n how many. */
-static void cache_ranges(struct cache *a, struct memory_range *ranges, size_t *ret_n)
+enum which {
+	ALL,
+	TWICE,
+	ONCE,
+};
+
+/* Those pages as ranges: how many. */
+static size_t cache_ranges(const struct cache *c, enum which which, struct memory_range *ranges)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < a->n_pages; i++) {
+	for (size_t i = 0; i < c->n_pages; i++) {
 		const struct memory_range range = {
-			.addr = a->pages[i].addr, .len = a->size, .buf = a->pages[i].bytes};
-		size_t at = n++;
+			.addr = c->pages[i].addr, .len = c->size, .buf = c->pages[i].bytes};
+		size_t at = n;
 
-		if (a->pages[i].lent) {
-			n--;
+		if (which != ALL && c->pages[i].once != (which == ONCE))
 			continue;
-		}
-		for (; a->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
+		for (; c->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
 			ranges[at] = ranges[at - 1];
 		ranges[at] = range;
+		n++;
 	}
-	*ret_n = n;
+	return n;
 }
 
 /* Those of b for those of a, backward; but neighbours stay one range. */
@@ -339,33 +344,32 @@ static void cache_settle(struct cache *c, const struct memory_range *ranges, siz
 	c->missed = 0;
 }
 
-/* Reads the pages of a that are not lent, and then, where there is a b, those of b, which are the
- * same, the last first. */
-static int cache_renew(struct cache *a, struct cache *b)
+/* Room for the ranges of two readings; NULL when memory is short. */
+static struct memory_range *cache_room(struct cache *c)
 {
-	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
+	struct memory_range *ranges = reallocarray(c->ranges, 2 * c->n_pages + 1, sizeof(*ranges));
+
+	if (ranges)
+		c->ranges = ranges;
+	return ranges;
+}
+
+int memory_renew(struct memory *m)
+{
+	struct cache *c = m->cache;
+	struct memory_range *ranges = cache_room(c);
 	size_t n;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
-	a->ranges = ranges;
-	cache_ranges(a, ranges, &n);
-	if (b)
-		cache_turn(b, ranges, n, ranges + n);
-	r = memory_gather(a->below, ranges, b ? 2 * n : n);
-	cache_settle(a, ranges, n);
-	if (b)
-		cache_settle(b, ranges + n, n);
+	n = cache_ranges(c, ALL, ranges);
+	r = memory_gather(c->below, ranges, n);
+	cache_settle(c, ranges, n);
 	return r;
 }
 
-int memory_renew(struct memory *m)
-{
-	return cache_renew(m->cache, NULL);
-}
-
-/* The pages of b are those of a that are not lent, in the same order. */
+/* The pages of b are those of a that are read twice, in the same order. */
 static int cache_copy(struct cache *b, const struct cache *a)
 {
 	struct page *page;
@@ -375,7 +379,7 @@ static int cache_copy(struct cache *b, const struct cache *a)
 		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
 	b->n_pages = b->missed = 0;
 	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
-		if (a->pages[i].lent)
+		if (a->pages[i].once)
 			continue;
 		r = cache_add(b, a->pages[i].addr, &page);
 		if (r == 0)
@@ -386,37 +390,26 @@ static int cache_copy(struct cache *b, const struct cache *a)
 
 int memory_renew_pair(struct memory *m, struct memory *second)
 {
-	int r = cache_copy(second->cache, m->cache);
+	struct cache *a = m->cache, *b = second->cache;
+	struct memory_range *ranges = cache_room(a);
+	int r = ranges ? cache_copy(b, a) : -ENOMEM;
+	size_t n, first;
 
-	return r < 0 ? r : cache_renew(m->cache, second->cache);
+	if (r < 0)
+		return r;
+	n = cache_ranges(a, TWICE, ranges);
+	first = n + cache_ranges(a, ONCE, ranges + n);
+	cache_turn(b, ranges, n, ranges + first);
+	r = memory_gather(a->below, ranges, first + n);
+	cache_settle(a, ranges, first);
+	cache_settle(b, ranges + first, n);
+	return r;
 }
 
 /* Whether some of that is in the last page that there can be: none of it is kept then. */
 static bool beyond(const struct cache *c, uint64_t addr, size_t len)
 {
 	return addr > UINT64_MAX - c->size || len > UINT64_MAX - c->size - addr;
-}
-
-int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
-{
-	struct cache *c = m->cache;
-	uint64_t at = addr - addr % c->size;
-	struct page *page;
-	int r = 0;
-
-	if (beyond(c, addr, len))
-		return 0;
-	for (; at < addr + len && r == 0; at += c->size) {
-		if (cache_find(c, at))
-			continue;
-		r = cache_add(c, at, &page);
-		if (r < 0)
-			break;
-		page->lent = true;
-		page->failed = memory_read(from, at, page->bytes, c->size) < 0;
-		cache_keep(c, page);
-	}
-	return r == -ENOMEM ? r : 0;
 }
 
 size_t memory_missed(const struct memory *m)
@@ -438,24 +431,8 @@ void memory_forget(struct memory *m)
 	c->n_pages = c->missed = 0;
 }
 
-bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len)
+static int cache_want(struct cache *c, uint64_t addr, size_t len, bool once)
 {
-	const struct cache *c = m->cache;
-
-	if (beyond(c, addr, len))
-		return false;
-	for (uint64_t at = addr - addr % c->size; at < addr + len; at += c->size) {
-		const struct page *page = cache_find(c, at);
-
-		if (page && page->lent)
-			return true;
-	}
-	return false;
-}
-
-int memory_want(struct memory *m, uint64_t addr, size_t len)
-{
-	struct cache *c = m->cache;
 	uint64_t at = addr - addr % c->size;
 	struct page *page;
 	int r = 0;
@@ -466,14 +443,26 @@ int memory_want(struct memory *m, uint64_t addr, size_t len)
 		page = cache_find(c, at);
 		if (page) {
 			page->used = c->round;
-			page->lent = false;
+			page->once &= once;
 			continue;
 		}
 		r = cache_add(c, at, &page);
-		if (r == 0)
-			cache_keep(c, page);
+		if (r < 0)
+			break;
+		page->once = once;
+		cache_keep(c, page);
 	}
 	return r == -ENOMEM ? r : 0;
+}
+
+int memory_want(struct memory *m, uint64_t addr, size_t len)
+{
+	return cache_want(m->cache, addr, len, false);
+}
+
+int memory_want_once(struct memory *m, uint64_t addr, size_t len)
+{
+	return cache_want(m->cache, addr, len, true);
 }
 
 void memory_prune(struct memory *m, uint32_t rounds)
@@ -563,7 +552,7 @@ static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, 
 void memory_log_clear(struct memory_log *log)
 {
 	log->n = log->used = 0;
-	log->full = false;
+	log->full = log->lacks = false;
 }
 
 void memory_log_done(struct memory_log *log)
@@ -593,6 +582,8 @@ int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
 	add_local(m, addr, buf, len, NULL);
 	add_remote(m, addr, len);
 	n = batch_read(m);
+	if (m->log && (n < 0 || (size_t)n != len))
+		m->log->lacks = true;
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n != len)

@@ -19,6 +19,9 @@
 #define TELL_NS	    500000000u	/* a stay is told in pieces of this: a recording may be cut */
 #define PAGE_LOOKS  16u		/* after which a page that was not needed is not read any more */
 #define LIST_TRIES  3		/* readings of lists that move */
+#define READ_TRIES  4		/* readings that are interrupted */
+#define READ_NS	    10000u	/* one takes no longer, and for each page: */
+#define READ_PAGE_NS 1000u
 #define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
 #define TORN_LOOKS  64u		/* so many where the lists moved all the time */
 #define HEAT	    8u		/* of a change; each look without one takes 1 */
@@ -178,6 +181,34 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
+uint64_t waits_clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+bool waits_in_time(uint64_t began_ns, size_t pages)
+{
+	return waits_clock_ns() - began_ns < READ_NS + pages * READ_PAGE_NS;
+}
+
+int waits_renew(struct waits *w)
+{
+	struct memory *m = task_reader_memory(w->reader);
+	int r = -EAGAIN;
+
+	for (int i = 0; i < READ_TRIES && r == -EAGAIN; i++) {
+		uint64_t began = waits_clock_ns();
+
+		r = memory_renew(m);
+		if (r == 0 && !waits_in_time(began, memory_kept(m)))
+			r = -EAGAIN;
+	}
+	return r;
+}
+
 /* Which ranges of its memo the first pieces of the log are in. Both are sorted then. */
 static void mark_own(struct seen *t, const uint64_t *own, size_t n)
 {
@@ -204,7 +235,6 @@ int waits_follow(struct waits *w, struct seen *t)
 	free(t->at.awaiters);
 	t->at = at;
 	t->made = ++w->followed;
-	t->made_look = w->look;
 	for (; n_own < MAX_OWN && n_own < at.n_own; n_own++)
 		own[n_own] = w->log.pieces[n_own].addr;
 	if (memo_keep(&t->memo, &w->log) < 0)
@@ -313,8 +343,9 @@ static size_t read_all(struct waits *w)
 	for (size_t i = 0; i < w->n; i++) {
 		struct seen *t = w->seen[i];
 
-		t->fresh = t->moved = t->quick = false;
+		t->fresh = t->moved = t->quick = t->loose = false;
 		t->unit = 0;
+		t->base = 0;
 		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
 	}
 	leave_hanging(w);
@@ -341,7 +372,7 @@ static int prove_together(struct waits *w)
 		t->fresh = true;
 	}
 	for (int k = 0; k < 2 && r == 0; k++) {
-		r = memory_renew(m);
+		r = waits_renew(w);
 		for (size_t i = 0; i < w->n && r == 0; i++)
 			if (w->seen[i]->fresh && !waits_holds(w, w->seen[i], m))
 				w->seen[i]->proven = false;
@@ -353,12 +384,11 @@ static int prove_together(struct waits *w)
 /* 0, -EAGAIN when it could not be read. */
 static int look_at_all(struct waits *w, uint64_t ns)
 {
-	struct memory *m = task_reader_memory(w->reader);
 	size_t left;
 	int r;
 
-	memory_prune(m, PAGE_LOOKS);
-	r = memory_renew(m);
+	memory_prune(task_reader_memory(w->reader), PAGE_LOOKS);
+	r = waits_renew(w);
 	if (r == 0)
 		r = list(w);
 	if (r < 0)
@@ -449,9 +479,11 @@ uint32_t waits_compose(struct waits *w, struct seen *leaf)
 /* Whether the task is of those that are asked for; *ret_thread 0 where no thread runs its loop. */
 static bool is_asked(const struct waits *w, const struct seen *t, uint32_t *ret_thread)
 {
+	uint64_t loop = t->unit ? t->loop : t->at.loop;
+
 	*ret_thread = 0;
 	for (size_t i = 0; i < w->list.n_loops; i++)
-		if (w->list.loops[i].loop == t->at.loop) {
+		if (w->list.loops[i].loop == loop) {
 			*ret_thread = w->listener.thread(w->listener.arg, w->list.loops[i].tstate);
 			return *ret_thread != 0;
 		}
@@ -476,11 +508,12 @@ static void note_stay(struct waits *w, struct seen *t, uint64_t now, uint64_t ns
 {
 	uint32_t thread, stack = 0;
 
-	if (t->child || (t->proven && t->what == TASK_RUNS) || !is_asked(w, t, &thread)) {
+	if (t->child || (t->proven && !t->loose && t->what == TASK_RUNS) ||
+	    !is_asked(w, t, &thread)) {
 		tell(w, t);
 		return;
 	}
-	if (t->proven && t->what == TASK_WAITS)
+	if (t->proven && (t->loose || t->what == TASK_WAITS))
 		stack = place_of(w, t);
 	if (!stack) {
 		tell(w, t);
@@ -513,24 +546,16 @@ static int refresh(struct waits *w, uint64_t now)
 	return r;
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Which greenlets there are takes a walk over all objects: from time to time. */
 static int refresh_greenlets(struct waits *w, uint64_t now)
 {
-	uint64_t begin = clock_ns(), ns;
+	uint64_t begin = waits_clock_ns(), ns;
 	int r;
 
 	if (now < w->green_ns)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	ns = (clock_ns() - begin) * GREEN_SHARE;
+	ns = (waits_clock_ns() - begin) * GREEN_SHARE;
 	w->green_ns = now + (task_reader_knows_greenlets(w->reader) ? GREEN_NS : NO_GREEN_NS);
 	if (w->green_ns < now + ns)
 		w->green_ns = now + ns;
@@ -569,7 +594,7 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 		else if (t->heat)
 			t->heat--;
 		/* What was read is not proven. */
-		if (!t->proven)
+		if (!t->proven || t->loose)
 			t->what = TASK_CHANGES;
 	}
 	tell_lost(w, now_ns);

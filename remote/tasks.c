@@ -458,7 +458,8 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 	address_map_done(&k.by_addr);
 	if (k.error == -ENOMEM)
 		e = -ENOMEM;
-	if (e >= 0 && log->full)
+	/* What could not be read is not what is not there. */
+	if (e >= 0 && (log->full || log->lacks))
 		e = TASK_CHANGES;
 	if (e != TASK_WAITS && e != TASK_RUNS) {
 		free(ret->awaiters);
