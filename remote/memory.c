@@ -27,7 +27,6 @@ struct page {
 	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
 	bool late;	/* it came since all were read */
-	bool once;	/* a pair of readings reads it in the midst of both */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
@@ -288,30 +287,18 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
 
 #define SORTED 128 /* pages that are few enough to be sorted: neighbours are one range then */
 
-enum which {
-	ALL,
-	TWICE,
-	ONCE,
-};
-
-/* Those pages as ranges: how many. */
-static size_t cache_ranges(const struct cache *c, enum which which, struct memory_range *ranges)
+/* All pages as ranges. */
+static void cache_ranges(const struct cache *c, struct memory_range *ranges)
 {
-	size_t n = 0;
-
 	for (size_t i = 0; i < c->n_pages; i++) {
 		const struct memory_range range = {
 			.addr = c->pages[i].addr, .len = c->size, .buf = c->pages[i].bytes};
-		size_t at = n;
+		size_t at = i;
 
-		if (which != ALL && c->pages[i].once != (which == ONCE))
-			continue;
 		for (; c->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
 			ranges[at] = ranges[at - 1];
 		ranges[at] = range;
-		n++;
 	}
-	return n;
 }
 
 /* Those of b for those of a, backward; but neighbours stay one range. */
@@ -344,32 +331,33 @@ static void cache_settle(struct cache *c, const struct memory_range *ranges, siz
 	c->missed = 0;
 }
 
-/* Room for the ranges of two readings; NULL when memory is short. */
-static struct memory_range *cache_room(struct cache *c)
+/* Reads the pages of a, and then, where there is a b, those of b, which are the same, the last
+ * first. */
+static int cache_renew(struct cache *a, struct cache *b)
 {
-	struct memory_range *ranges = reallocarray(c->ranges, 2 * c->n_pages + 1, sizeof(*ranges));
-
-	if (ranges)
-		c->ranges = ranges;
-	return ranges;
-}
-
-int memory_renew(struct memory *m)
-{
-	struct cache *c = m->cache;
-	struct memory_range *ranges = cache_room(c);
-	size_t n;
+	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
+	size_t n = a->n_pages;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
-	n = cache_ranges(c, ALL, ranges);
-	r = memory_gather(c->below, ranges, n);
-	cache_settle(c, ranges, n);
+	a->ranges = ranges;
+	cache_ranges(a, ranges);
+	if (b)
+		cache_turn(b, ranges, n, ranges + n);
+	r = memory_gather(a->below, ranges, b ? 2 * n : n);
+	cache_settle(a, ranges, n);
+	if (b)
+		cache_settle(b, ranges + n, n);
 	return r;
 }
 
-/* The pages of b are those of a that are read twice, in the same order. */
+int memory_renew(struct memory *m)
+{
+	return cache_renew(m->cache, NULL);
+}
+
+/* The pages of b are those of a, in the same order. */
 static int cache_copy(struct cache *b, const struct cache *a)
 {
 	struct page *page;
@@ -379,8 +367,6 @@ static int cache_copy(struct cache *b, const struct cache *a)
 		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
 	b->n_pages = b->missed = 0;
 	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
-		if (a->pages[i].once)
-			continue;
 		r = cache_add(b, a->pages[i].addr, &page);
 		if (r == 0)
 			cache_keep(b, page);
@@ -390,20 +376,9 @@ static int cache_copy(struct cache *b, const struct cache *a)
 
 int memory_renew_pair(struct memory *m, struct memory *second)
 {
-	struct cache *a = m->cache, *b = second->cache;
-	struct memory_range *ranges = cache_room(a);
-	int r = ranges ? cache_copy(b, a) : -ENOMEM;
-	size_t n, first;
+	int r = cache_copy(second->cache, m->cache);
 
-	if (r < 0)
-		return r;
-	n = cache_ranges(a, TWICE, ranges);
-	first = n + cache_ranges(a, ONCE, ranges + n);
-	cache_turn(b, ranges, n, ranges + first);
-	r = memory_gather(a->below, ranges, first + n);
-	cache_settle(a, ranges, first);
-	cache_settle(b, ranges + first, n);
-	return r;
+	return r < 0 ? r : cache_renew(m->cache, second->cache);
 }
 
 /* Whether some of that is in the last page that there can be: none of it is kept then. */
@@ -431,8 +406,9 @@ void memory_forget(struct memory *m)
 	c->n_pages = c->missed = 0;
 }
 
-static int cache_want(struct cache *c, uint64_t addr, size_t len, bool once)
+int memory_want(struct memory *m, uint64_t addr, size_t len)
 {
+	struct cache *c = m->cache;
 	uint64_t at = addr - addr % c->size;
 	struct page *page;
 	int r = 0;
@@ -443,26 +419,13 @@ static int cache_want(struct cache *c, uint64_t addr, size_t len, bool once)
 		page = cache_find(c, at);
 		if (page) {
 			page->used = c->round;
-			page->once &= once;
 			continue;
 		}
 		r = cache_add(c, at, &page);
-		if (r < 0)
-			break;
-		page->once = once;
-		cache_keep(c, page);
+		if (r == 0)
+			cache_keep(c, page);
 	}
 	return r == -ENOMEM ? r : 0;
-}
-
-int memory_want(struct memory *m, uint64_t addr, size_t len)
-{
-	return cache_want(m->cache, addr, len, false);
-}
-
-int memory_want_once(struct memory *m, uint64_t addr, size_t len)
-{
-	return cache_want(m->cache, addr, len, true);
 }
 
 void memory_prune(struct memory *m, uint32_t rounds)

@@ -44,9 +44,8 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size);
 int memory_renew(struct memory *m);
 
 /* The same twice in one call: forth to m and back to second, which keeps these pages then. What is
- * read first is read last, so what m and second agree on may all have stood so at one instant. What
- * is wanted once is read in the midst, and second, which reads by m, has it from there. Both have
- * blocks of one size. 0 or -errno. */
+ * read first is read last, so what m and second agree on may all have stood so at one instant.
+ * second reads by m, in blocks as large. 0 or -errno. */
 int memory_renew_pair(struct memory *m, struct memory *second);
 
 /* How often something was read, since the last memory_renew(), of pages that came after it: they
@@ -62,8 +61,6 @@ void memory_forget(struct memory *m);
 /* The pages that len bytes at addr lie in are kept from now on: read by the next memory_renew(),
  * and unreadable until then. 0 or -ENOMEM. */
 int memory_want(struct memory *m, uint64_t addr, size_t len);
-/* The same, but one reading of memory_renew_pair() is enough, where nothing else needs both. */
-int memory_want_once(struct memory *m, uint64_t addr, size_t len);
 
 /* Gives up the pages that were neither read nor wanted since so many calls of this. */
 void memory_prune(struct memory *m, uint32_t rounds);

@@ -91,23 +91,14 @@ static int want_pages(struct memory *m, const struct seen *t)
 	return r;
 }
 
-/* The pages of a unit, and no others. What says who awaits a task is many things that belong to it:
- * while its own words stay what they are, which is seen before and behind, they are read once. */
+/* The pages of a unit, and no others. */
 static int want_unit(struct quick *q, const struct unit *u)
 {
 	int r = 0;
 
 	memory_forget(q->near);
-	for (size_t i = 0; i < u->n; i++) {
-		const struct seen *t = u->chain[i];
-
-		for (size_t k = 0; k < t->memo.n_ranges && r == 0; k++) {
-			const struct memo_range *range = &t->memo.ranges[k];
-
-			r = t->own[k] ? memory_want(q->near, range->addr, range->len)
-				      : memory_want_once(q->near, range->addr, range->len);
-		}
-	}
+	for (size_t i = 0; i < u->n && r == 0; i++)
+		r = want_pages(q->near, u->chain[i]);
 	return r;
 }
 
@@ -199,17 +190,26 @@ static void known_unit(struct quick *q, struct seen *t, struct unit *ret)
 	ret->base = t && stands(t) ? t : NULL;
 }
 
+/* Whether it can be where it was. */
+static bool is_known(const struct unit *u)
+{
+	for (size_t i = 0; i < u->n; i++)
+		if (u->chain[i]->what == TASK_CHANGES)
+			return false;
+	return true;
+}
+
 /* Most are where they were, or are back there; else the same pages are likely to tell where they
  * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
-	bool restless = t->heat >= RESTLESS, holds = false, runs = false;
+	bool holds = false, runs = false;
 	struct unit u;
 	int r;
 
 	known_unit(q, t, &u);
 	r = want_unit(q, &u);
-	if (r == 0 && restless)
+	if (r == 0 && (t->heat >= RESTLESS || !is_known(&u)))
 		r = memory_renew(q->near);
 	else if (r == 0)
 		holds = prove_unit(q, &u);

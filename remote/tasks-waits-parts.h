@@ -30,9 +30,6 @@ struct seen {
 	uint32_t composed;    /* its stack with those that await it, 0 none ... */
 	uint64_t composed_in; /* ... and when it was made, in the same */
 	uint32_t checked;     /* the look in which it was read again */
-	/* By range of its memo: whether something of its own is there, rather than of who awaits
-	 * it. */
-	bool own[MEMO_RANGES];
 	/* Where it was proven in a unit: its loop, and the task that stands still which awaits the
 	 * last of the unit, 0 none; and whether it was followed again since, so that what is known
 	 * of it by now is not proven. */

@@ -209,19 +209,8 @@ int waits_renew(struct waits *w)
 	return r;
 }
 
-/* Which ranges of its memo the first pieces of the log are in. Both are sorted then. */
-static void mark_own(struct seen *t, const uint64_t *own, size_t n)
-{
-	memset(t->own, 0, sizeof(t->own));
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < t->memo.n_ranges; k++)
-			t->own[k] |= own[i] - t->memo.ranges[k].addr < t->memo.ranges[k].len;
-}
-
 int waits_follow(struct waits *w, struct seen *t)
 {
-	uint64_t own[MAX_OWN];
-	size_t n_own = 0;
 	struct task_waiting at;
 	int what = task_reader_waiting(w->reader, &t->ref, &w->log, &at);
 
@@ -235,14 +224,8 @@ int waits_follow(struct waits *w, struct seen *t)
 	free(t->at.awaiters);
 	t->at = at;
 	t->made = ++w->followed;
-	for (; n_own < MAX_OWN && n_own < at.n_own; n_own++)
-		own[n_own] = w->log.pieces[n_own].addr;
 	if (memo_keep(&t->memo, &w->log) < 0)
 		t->what = TASK_CHANGES;
-	if (n_own == MAX_OWN)
-		memset(t->own, 1, sizeof(t->own));
-	else
-		mark_own(t, own, n_own);
 	return 0;
 }
 
