@@ -21,13 +21,12 @@
 #define LIST_TRIES  3		/* readings of lists that move */
 #define READ_TRIES  4		/* readings that are interrupted */
 #define READ_NS	    10000u	/* one takes no longer, and for each page: */
-#define READ_PAGE_NS 1000u
-#define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
-#define TORN_LOOKS  64u		/* so many where the lists moved all the time */
-#define HEAT	    8u		/* of a change; each look without one takes 1 */
-#define HOT	    16u		/* it changes often: it is looked at by itself */
+#define PAGE_NS	    1000u
+#define GONE_LOOKS  2	/* that do not list a task, and it is forgotten */
+#define TORN_LOOKS  64u /* so many where the lists moved all the time */
+#define HEAT	    8u	/* of a change; each look without one takes 1 */
+#define HOT	    16u /* it changes often: it is looked at by itself */
 #define MAX_HEAT    40u
-#define MAX_OWN	    512 /* readings of what a task is, and where its coroutines stand */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
@@ -191,7 +190,7 @@ uint64_t waits_clock_ns(void)
 
 bool waits_in_time(uint64_t began_ns, size_t pages)
 {
-	return waits_clock_ns() - began_ns < READ_NS + pages * READ_PAGE_NS;
+	return waits_clock_ns() - began_ns < READ_NS + pages * PAGE_NS;
 }
 
 int waits_renew(struct waits *w)
@@ -563,7 +562,8 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 		w->lost += w->n ? w->n : 1;
 		tell_lost(w, now_ns);
 		for (size_t i = 0; i < w->n; i++)
-			w->seen[i]->what = TASK_CHANGES;
+			if (w->seen[i]->moved)
+				w->seen[i]->what = TASK_CHANGES;
 		return 0;
 	}
 	mark_children(w);
