@@ -267,6 +267,9 @@ static int end_noted(struct look *k, const struct memory_log *log, int r)
 	address_map_done(&k->by_addr);
 	if (r == 0 && log->full)
 		r = -ENOTSUP;
+	/* What could not be read is not what is not there. */
+	if (r == 0 && log->lacks)
+		r = -EAGAIN;
 	return r == -EFAULT || r == -EBADMSG ? -EAGAIN : r;
 }
 
@@ -453,7 +456,6 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 	address_map_done(&k.by_addr);
 	if (k.error == -ENOMEM)
 		e = -ENOMEM;
-	/* What could not be read is not what is not there. */
 	if (e >= 0 && (log->full || log->lacks))
 		e = TASK_CHANGES;
 	if (e != TASK_WAITS && e != TASK_RUNS) {

@@ -379,6 +379,44 @@ static void waiting_tasks_are_told_when_they_move(void **state)
 	synthetic_tasks_done(&l.s);
 }
 
+static void what_cannot_be_read_is_not_what_is_not_there(void **state)
+{
+	static struct look l;
+	struct stays stays = {.n = 0};
+	const struct waits_listener listener = {&stays, thread_of, on_stay, NULL};
+	const struct layout *lay;
+	struct memory_log log = {0};
+	struct task_chain chain;
+	struct task_reader *r;
+	struct waits *w;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, false);
+	lay = &l.s.target.layout;
+	assert_int_equal(tables_new(&l.tables), 0);
+	assert_int_equal(task_reader_new(&r, &l.s.target, l.tables), 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), 0);
+	/* What says who awaits task 1 lies behind the memory's end. */
+	synthetic_tasks_put(&l.s, l.s.tasks[1], lay->task.callback0,
+			    SYNTHETIC_TASKS_BASE + SYNTHETIC_TASKS_SIZE);
+	synthetic_tasks_put(&l.s, l.s.tasks[2], lay->task.fut_waiter, 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), -EAGAIN);
+	assert_int_equal(waits_new(&w, &l.s.target, l.tables, &listener), 0);
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_int_equal(waits_look(w, i * MS, MS), 0);
+	waits_flush(w);
+	assert_int_equal(stays.lost, 3);
+	assert_int_equal(stays.n, 1);
+	assert_int_equal(stays.count[0], 3);
+	assert_string_equal(stack(&l, stays.stack[0], buf, sizeof(buf)),
+			    "task 0 outer inner task 2 outer inner");
+	waits_free(w);
+	memory_log_done(&log);
+	task_reader_free(r);
+	tables_free(l.tables);
+	synthetic_tasks_done(&l.s);
+}
+
 /* A loop that makes task 1 again and again, where it was, and each time another of two callbacks:
  * it is awaited whenever it has begun. */
 struct loop_going_round {
@@ -540,6 +578,7 @@ int main(void)
 		cmocka_unit_test(a_task_that_is_done_is_not_shown),
 		cmocka_unit_test(a_running_coroutine_has_the_frames_of_its_thread),
 		cmocka_unit_test(a_running_task_stands_on_those_that_await_it),
+		cmocka_unit_test(what_cannot_be_read_is_not_what_is_not_there),
 		cmocka_unit_test(pieces_of_two_rounds_are_not_told),
 		cmocka_unit_test(a_memo_is_bounded),
 		cmocka_unit_test(waiting_tasks_are_told_when_they_move),
