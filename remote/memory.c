@@ -27,7 +27,6 @@ struct page {
 	uint32_t used;	/* the round that it was last read in */
 	bool failed;	/* it could not be read */
 	bool late;	/* it came since all were read */
-	bool lent;	/* its bytes are another memory's */
 	uint8_t *bytes; /* also of those behind the last, from before memory_forget() */
 };
 
@@ -288,25 +287,18 @@ int memory_new_blocks(struct memory **ret, struct memory *below, uint32_t size)
 
 #define SORTED 128 /* pages that are few enough to be sorted: neighbours are one range then */
 
-/* The pages of a that are not lent, as ranges; *ret_n how many. */
-static void cache_ranges(struct cache *a, struct memory_range *ranges, size_t *ret_n)
+/* All pages as ranges. */
+static void cache_ranges(const struct cache *c, struct memory_range *ranges)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < a->n_pages; i++) {
+	for (size_t i = 0; i < c->n_pages; i++) {
 		const struct memory_range range = {
-			.addr = a->pages[i].addr, .len = a->size, .buf = a->pages[i].bytes};
-		size_t at = n++;
+			.addr = c->pages[i].addr, .len = c->size, .buf = c->pages[i].bytes};
+		size_t at = i;
 
-		if (a->pages[i].lent) {
-			n--;
-			continue;
-		}
-		for (; a->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
+		for (; c->n_pages <= SORTED && at > 0 && ranges[at - 1].addr > range.addr; at--)
 			ranges[at] = ranges[at - 1];
 		ranges[at] = range;
 	}
-	*ret_n = n;
 }
 
 /* Those of b for those of a, backward; but neighbours stay one range. */
@@ -339,18 +331,18 @@ static void cache_settle(struct cache *c, const struct memory_range *ranges, siz
 	c->missed = 0;
 }
 
-/* Reads the pages of a that are not lent, and then, where there is a b, those of b, which are the
- * same, the last first. */
+/* Reads the pages of a, and then, where there is a b, those of b, which are the same, the last
+ * first. */
 static int cache_renew(struct cache *a, struct cache *b)
 {
 	struct memory_range *ranges = reallocarray(a->ranges, 2 * a->n_pages + 1, sizeof(*ranges));
-	size_t n;
+	size_t n = a->n_pages;
 	int r;
 
 	if (!ranges)
 		return -ENOMEM;
 	a->ranges = ranges;
-	cache_ranges(a, ranges, &n);
+	cache_ranges(a, ranges);
 	if (b)
 		cache_turn(b, ranges, n, ranges + n);
 	r = memory_gather(a->below, ranges, b ? 2 * n : n);
@@ -365,7 +357,7 @@ int memory_renew(struct memory *m)
 	return cache_renew(m->cache, NULL);
 }
 
-/* The pages of b are those of a that are not lent, in the same order. */
+/* The pages of b are those of a, in the same order. */
 static int cache_copy(struct cache *b, const struct cache *a)
 {
 	struct page *page;
@@ -375,8 +367,6 @@ static int cache_copy(struct cache *b, const struct cache *a)
 		memset(b->slots, 0, b->n_slots * sizeof(*b->slots));
 	b->n_pages = b->missed = 0;
 	for (size_t i = 0; i < a->n_pages && r == 0; i++) {
-		if (a->pages[i].lent)
-			continue;
 		r = cache_add(b, a->pages[i].addr, &page);
 		if (r == 0)
 			cache_keep(b, page);
@@ -395,28 +385,6 @@ int memory_renew_pair(struct memory *m, struct memory *second)
 static bool beyond(const struct cache *c, uint64_t addr, size_t len)
 {
 	return addr > UINT64_MAX - c->size || len > UINT64_MAX - c->size - addr;
-}
-
-int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len)
-{
-	struct cache *c = m->cache;
-	uint64_t at = addr - addr % c->size;
-	struct page *page;
-	int r = 0;
-
-	if (beyond(c, addr, len))
-		return 0;
-	for (; at < addr + len && r == 0; at += c->size) {
-		if (cache_find(c, at))
-			continue;
-		r = cache_add(c, at, &page);
-		if (r < 0)
-			break;
-		page->lent = true;
-		page->failed = memory_read(from, at, page->bytes, c->size) < 0;
-		cache_keep(c, page);
-	}
-	return r == -ENOMEM ? r : 0;
 }
 
 size_t memory_missed(const struct memory *m)
@@ -438,21 +406,6 @@ void memory_forget(struct memory *m)
 	c->n_pages = c->missed = 0;
 }
 
-bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len)
-{
-	const struct cache *c = m->cache;
-
-	if (beyond(c, addr, len))
-		return false;
-	for (uint64_t at = addr - addr % c->size; at < addr + len; at += c->size) {
-		const struct page *page = cache_find(c, at);
-
-		if (page && page->lent)
-			return true;
-	}
-	return false;
-}
-
 int memory_want(struct memory *m, uint64_t addr, size_t len)
 {
 	struct cache *c = m->cache;
@@ -466,7 +419,6 @@ int memory_want(struct memory *m, uint64_t addr, size_t len)
 		page = cache_find(c, at);
 		if (page) {
 			page->used = c->round;
-			page->lent = false;
 			continue;
 		}
 		r = cache_add(c, at, &page);
@@ -563,7 +515,7 @@ static void log_piece(struct memory_log *log, uint64_t addr, const void *bytes, 
 void memory_log_clear(struct memory_log *log)
 {
 	log->n = log->used = 0;
-	log->full = false;
+	log->full = log->lacks = false;
 }
 
 void memory_log_done(struct memory_log *log)
@@ -593,6 +545,8 @@ int memory_read(struct memory *m, uint64_t addr, void *buf, size_t len)
 	add_local(m, addr, buf, len, NULL);
 	add_remote(m, addr, len);
 	n = batch_read(m);
+	if (m->log && (n < 0 || (size_t)n != len))
+		m->log->lacks = true;
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n != len)

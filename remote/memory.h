@@ -45,13 +45,8 @@ int memory_renew(struct memory *m);
 
 /* The same twice in one call: forth to m and back to second, which keeps these pages then. What is
  * read first is read last, so what m and second agree on may all have stood so at one instant.
- * second reads by m, in blocks as large. What was lent to m stays as it is. 0 or -errno. */
+ * second reads by m, in blocks as large. 0 or -errno. */
 int memory_renew_pair(struct memory *m, struct memory *second);
-
-/* What from has there is copied to m, where m has nothing yet. 0 or -ENOMEM. */
-int memory_lend(struct memory *m, struct memory *from, uint64_t addr, size_t len);
-/* Whether some of that was lent. */
-bool memory_is_lent(const struct memory *m, uint64_t addr, size_t len);
 
 /* How often something was read, since the last memory_renew(), of pages that came after it: they
  * are of a later instant. */
@@ -71,8 +66,8 @@ int memory_want(struct memory *m, uint64_t addr, size_t len);
 void memory_prune(struct memory *m, uint32_t rounds);
 
 /* What was read, in order: len bytes at addr, which stand from at on in bytes. What would be more
- * than MEMORY_LOG_BYTES, or finds no memory, is not in it, and full says so. Zeroed it is empty;
- * memory_log_done() frees it. */
+ * than MEMORY_LOG_BYTES, or finds no memory, is not in it, and full says so; what could not be read
+ * is not either, and lacks says so. Zeroed it is empty; memory_log_done() frees it. */
 #define MEMORY_LOG_BYTES (1u << 18)
 struct memory_log {
 	struct memory_piece {
@@ -82,7 +77,7 @@ struct memory_log {
 	size_t n, room;
 	uint8_t *bytes;
 	size_t used, size;
-	bool full;
+	bool full, lacks;
 };
 void memory_log_clear(struct memory_log *log);
 void memory_log_done(struct memory_log *log);

@@ -68,10 +68,12 @@ static uint64_t our_cpu_ns(void)
 
 /* ---- one by one ---- */
 
-/* A task and those that await it, up to the first that stands still. */
+/* A task and those that await it, up to the first that stands still: base, NULL where there is
+ * none. */
 struct unit {
 	struct seen *chain[MAX_AWAITERS_UP];
 	size_t n;
+	const struct seen *base;
 };
 
 /* By the reading of all. */
@@ -89,35 +91,15 @@ static int want_pages(struct memory *m, const struct seen *t)
 	return r;
 }
 
-/* What says who awaits a task is many things that seldom change. Of one that is known from an
- * earlier look they are taken from the reading of all, if they are there what they were then, and
- * looked at once more behind the proofs. */
-static int want_near(struct quick *q, struct seen *t)
+/* The pages of a unit, and no others. */
+static int want_unit(struct quick *q, const struct unit *u)
 {
-	struct memory *all = task_reader_memory(q->w->reader);
-	bool known = t->what != TASK_CHANGES && t->made_look != q->w->look;
 	int r = 0;
 
-	for (size_t i = 0; i < t->memo.n_ranges && r == 0; i++) {
-		const struct memo_range *range = &t->memo.ranges[i];
-
-		if (known && !t->own[i] && memo_range_holds_in(&t->memo, i, all, q->w->scratch))
-			r = memory_lend(q->near, all, range->addr, range->len);
-		else
-			r = memory_want(q->near, range->addr, range->len);
-	}
+	memory_forget(q->near);
+	for (size_t i = 0; i < u->n && r == 0; i++)
+		r = want_pages(q->near, u->chain[i]);
 	return r;
-}
-
-/* What of the proof of a unit was lent. */
-static void note_lent(struct quick *q, struct unit *u)
-{
-	for (size_t i = 0; i < u->n; i++)
-		for (size_t k = 0; k < u->chain[i]->memo.n_ranges; k++) {
-			const struct memo_range *range = &u->chain[i]->memo.ranges[k];
-
-			u->chain[i]->lent[k] = memory_is_lent(q->near, range->addr, range->len);
-		}
 }
 
 /* The awaiter of t that is shown; NULL: none, or it is not known of which kind it is. */
@@ -134,7 +116,7 @@ static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool w
 {
 	int r = 0;
 
-	ret->n = 0;
+	*ret = (struct unit){.n = 0};
 	while (t && ret->n < MAX_AWAITERS_UP && (whole || !stands(t))) {
 		if (!waits_holds(w, t, m)) {
 			/* One that stood still does not any more: nothing of it is known. */
@@ -143,6 +125,7 @@ static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool w
 				return 0;
 			}
 			r = waits_follow(w, t);
+			t->loose = true;
 		}
 		if (r < 0)
 			return r;
@@ -154,14 +137,18 @@ static int follow_unit(struct waits *w, struct memory *m, struct seen *t, bool w
 			if (ret->chain[i] == t)
 				return 0;
 	}
+	ret->base = !whole && t && stands(t) ? t : NULL;
 	return 0;
 }
 
 /* Whether all of a unit stands where its memos say, by a reading forth and one back: what is read
- * first is read last, so that there was a moment at which all of it stood so. */
+ * first is read last, so that there was a moment at which all of it stood so. In a reading that was
+ * interrupted a loop may have gone round, and be where it was. */
 static bool prove_unit(struct quick *q, const struct unit *u)
 {
-	bool holds = memory_renew_pair(q->near, q->back) == 0;
+	uint64_t began = waits_clock_ns();
+	bool holds = memory_renew_pair(q->near, q->back) == 0 &&
+		     waits_in_time(began, memory_kept(q->near));
 
 	for (size_t i = 0; i < u->n && holds; i++)
 		holds = waits_holds(q->w, u->chain[i], q->near) &&
@@ -175,45 +162,56 @@ static void keep_unit(struct quick *q, const struct unit *u, uint32_t number)
 	struct seen *leaf = u->chain[0];
 
 	for (size_t i = 0; i < u->n; i++) {
+		struct seen *t = u->chain[i];
+
 		/* In a hold that is where it was in the reading of all, too. */
-		if (stands(u->chain[i]) && !u->chain[i]->moved)
+		if (stands(t) && !t->moved)
 			continue;
-		u->chain[i]->composed = 0;
-		u->chain[i]->proven = u->chain[i]->quick = true;
-		u->chain[i]->unit = number;
+		t->composed = 0;
+		t->proven = t->quick = true;
+		t->loose = false;
+		t->loop = t->at.loop;
+		t->base = 0;
+		t->unit = number;
 	}
+	leaf->base = u->base ? u->base->addr : 0;
 	leaf->composed = leaf->what == TASK_WAITS ? waits_compose(q->w, leaf) : 0;
 }
 
-/* Those that a task was last seen with, and their pages. 0 or -errno. */
-static int known_unit(struct quick *q, struct seen *t, struct unit *ret)
+/* Those that a task was last seen with. */
+static void known_unit(struct quick *q, struct seen *t, struct unit *ret)
 {
-	int r = 0;
-
-	ret->n = 0;
-	memory_forget(q->near);
-	while (t && r == 0 && ret->n < MAX_AWAITERS_UP && !stands(t)) {
+	*ret = (struct unit){.n = 0};
+	while (t && ret->n < MAX_AWAITERS_UP && !stands(t)) {
 		ret->chain[ret->n++] = t;
-		r = want_near(q, t);
 		t = t->what == TASK_WAITS && t->at.n_awaiters ? waits_find(q->w, t->at.awaiters[0])
 							      : NULL;
 	}
-	return r;
+	ret->base = t && stands(t) ? t : NULL;
+}
+
+/* Whether it can be where it was. */
+static bool is_known(const struct unit *u)
+{
+	for (size_t i = 0; i < u->n; i++)
+		if (u->chain[i]->what == TASK_CHANGES)
+			return false;
+	return true;
 }
 
 /* Most are where they were, or are back there; else the same pages are likely to tell where they
  * are. */
 static int look_near(struct quick *q, struct seen *t)
 {
-	bool restless = t->heat >= RESTLESS, holds = false, runs = false;
-	struct unit u = {.n = 0};
-	int r = known_unit(q, t, &u);
+	bool holds = false, runs = false;
+	struct unit u;
+	int r;
 
-	if (r < 0)
-		return r;
-	if (restless)
+	known_unit(q, t, &u);
+	r = want_unit(q, &u);
+	if (r == 0 && (t->heat >= RESTLESS || !is_known(&u)))
 		r = memory_renew(q->near);
-	else
+	else if (r == 0)
 		holds = prove_unit(q, &u);
 	if (r == 0 && !holds) {
 		task_reader_use(q->w->reader, q->near);
@@ -222,15 +220,13 @@ static int look_near(struct quick *q, struct seen *t)
 		/* One that runs is not asked again: it might wait by then, and be taken for one
 		 * that waits more than it does. Nothing is told of it. */
 		runs = r == 0 && t->what == TASK_RUNS;
+		if (r == 0 && !runs)
+			r = want_unit(q, &u);
 		holds = r == 0 && (runs || prove_unit(q, &u));
 	}
 	t->quick = true;
-	if (holds) {
-		note_lent(q, &u);
-		if (runs)
-			memset(t->lent, 0, sizeof(t->lent));
+	if (holds)
 		keep_unit(q, &u, ++q->units);
-	}
 	return r;
 }
 
@@ -303,8 +299,6 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 		r = follow_unit(w, q->held, t, true, &u);
 		if (r < 0 || u.n == 0 || memory_missed(q->held) != missed)
 			continue;
-		for (size_t k = 0; k < u.n; k++)
-			memset(u.chain[k]->lent, 0, sizeof(u.chain[k]->lent));
 		keep_unit(q, &u, number);
 	}
 	task_reader_use(w->reader, NULL);
@@ -313,33 +307,33 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 
 /* ---- both ---- */
 
-static bool stood_still(struct waits *w, struct seen *t)
+/* Whether one that stood still, and those that await it, do so yet, by the last reading of all. */
+static bool stands_yet(struct waits *w, struct seen *t)
 {
-	for (size_t i = 0; i < t->memo.n_ranges; i++)
-		if ((stands(t) || t->lent[i]) &&
-		    !memo_range_holds_in(&t->memo, i, task_reader_memory(w->reader), w->scratch))
+	for (size_t n = 0; t && n < MAX_AWAITERS_UP; n++) {
+		if (t->checked != w->look) {
+			t->checked = w->look;
+			t->proven &= waits_holds(w, t, task_reader_memory(w->reader));
+		}
+		if (!t->proven)
 			return false;
+		t = t->at.n_awaiters ? waits_find(w, t->at.awaiters[0]) : NULL;
+	}
 	return true;
 }
 
-/* Those that were proven one by one, by what all stood at before: it must be there behind it too.
- * So must those that stood still, and await one that did not. By the last reading of all. */
-static void check_lent(struct quick *q)
+/* Those that were proven one by one, on what stood still before: it must stand so behind it too. */
+static void check_bases(struct quick *q)
 {
 	struct waits *w = q->w;
 
 	for (size_t i = 0; i < w->n; i++) {
-		struct seen *t = w->seen[i], *at = t;
+		struct seen *t = w->seen[i], *base = waits_find(w, t->base);
 
-		for (size_t n = 0; at && (t->unit || t->fresh) && n < MAX_AWAITERS_UP; n++) {
-			if (at->checked != w->look) {
-				at->checked = w->look;
-				at->proven &= stood_still(w, at);
-			}
-			if (!at->proven)
-				t->proven = false;
-			at = at->at.n_awaiters ? waits_find(w, at->at.awaiters[0]) : NULL;
-		}
+		if (t->proven && t->unit && base)
+			t->proven = stands_yet(w, base);
+		else if (t->proven && !t->unit && t->fresh)
+			t->proven = stands_yet(w, t);
 	}
 }
 
@@ -421,9 +415,9 @@ int quick_prove(struct quick *q, uint64_t ns)
 		latency_add(&q->cost, now - began);
 	}
 	if (r == 0 && done)
-		r = memory_renew(task_reader_memory(w->reader));
+		r = waits_renew(w);
 	if (r == 0)
-		check_lent(q);
+		check_bases(q);
 	if (r == 0)
 		r = want_held(q);
 	for (size_t i = 0; i < w->list.n_loops && r == 0 && is_any_left(w); i++)

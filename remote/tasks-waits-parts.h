@@ -25,15 +25,16 @@ struct seen {
 			* that stood still */
 	enum task_waits what;
 	struct memo memo;
-	uint64_t made;	    /* when its memo was made, in followings ... */
-	uint32_t made_look; /* ... and in looks */
+	uint64_t made; /* when its memo was made, in followings */
 	struct task_waiting at;
 	uint32_t composed;    /* its stack with those that await it, 0 none ... */
 	uint64_t composed_in; /* ... and when it was made, in the same */
 	uint32_t checked;     /* the look in which it was read again */
-	/* By range of its memo: whether something of its own is there, rather than of who awaits
-	 * it; whether it was not read for the proof, but taken from the reading of all. */
-	bool own[MEMO_RANGES], lent[MEMO_RANGES];
+	/* Where it was proven in a unit: its loop, and the task that stands still which awaits the
+	 * last of the unit, 0 none; and whether it was followed again since, so that what is known
+	 * of it by now is not proven. */
+	uint64_t loop, base;
+	bool loose;
 	/* What is not told yet: count looks on stack. */
 	uint64_t first_ns, ns, count;
 	uint32_t stack, thread;
@@ -65,6 +66,14 @@ struct waits {
 /* Whether an error ends all looks. */
 bool waits_is_fatal(int r);
 struct seen *waits_find(const struct waits *w, uint64_t addr);
+uint64_t waits_clock_ns(void);
+/* Whether a reading of so many pages that began then took no longer than one does. Between the
+ * copies of one that was interrupted much can have happened, the same thing twice among it: it
+ * proves nothing. */
+bool waits_in_time(uint64_t began_ns, size_t pages);
+/* Reads all pages of all anew, again where that was interrupted: 0 or -errno, -EAGAIN when it was
+ * each time. */
+int waits_renew(struct waits *w);
 /* NULL when memory is short. */
 struct seen *waits_add(struct waits *w, const struct task_ref *ref);
 /* Follows a task whose words are not known to be what they were, by what the reader reads. 0 or

@@ -19,12 +19,14 @@
 #define TELL_NS	    500000000u	/* a stay is told in pieces of this: a recording may be cut */
 #define PAGE_LOOKS  16u		/* after which a page that was not needed is not read any more */
 #define LIST_TRIES  3		/* readings of lists that move */
-#define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
-#define TORN_LOOKS  64u		/* so many where the lists moved all the time */
-#define HEAT	    8u		/* of a change; each look without one takes 1 */
-#define HOT	    16u		/* it changes often: it is looked at by itself */
+#define READ_TRIES  4		/* readings that are interrupted */
+#define READ_NS	    10000u	/* one takes no longer, and for each page: */
+#define PAGE_NS	    1000u
+#define GONE_LOOKS  2	/* that do not list a task, and it is forgotten */
+#define TORN_LOOKS  64u /* so many where the lists moved all the time */
+#define HEAT	    8u	/* of a change; each look without one takes 1 */
+#define HOT	    16u /* it changes often: it is looked at by itself */
 #define MAX_HEAT    40u
-#define MAX_OWN	    512 /* readings of what a task is, and where its coroutines stand */
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
 int waits_new(struct waits **ret, struct target *target, struct tables *tables,
@@ -178,19 +180,36 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
-/* Which ranges of its memo the first pieces of the log are in. Both are sorted then. */
-static void mark_own(struct seen *t, const uint64_t *own, size_t n)
+uint64_t waits_clock_ns(void)
 {
-	memset(t->own, 0, sizeof(t->own));
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < t->memo.n_ranges; k++)
-			t->own[k] |= own[i] - t->memo.ranges[k].addr < t->memo.ranges[k].len;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+bool waits_in_time(uint64_t began_ns, size_t pages)
+{
+	return waits_clock_ns() - began_ns < READ_NS + pages * PAGE_NS;
+}
+
+int waits_renew(struct waits *w)
+{
+	struct memory *m = task_reader_memory(w->reader);
+	int r = -EAGAIN;
+
+	for (int i = 0; i < READ_TRIES && r == -EAGAIN; i++) {
+		uint64_t began = waits_clock_ns();
+
+		r = memory_renew(m);
+		if (r == 0 && !waits_in_time(began, memory_kept(m)))
+			r = -EAGAIN;
+	}
+	return r;
 }
 
 int waits_follow(struct waits *w, struct seen *t)
 {
-	uint64_t own[MAX_OWN];
-	size_t n_own = 0;
 	struct task_waiting at;
 	int what = task_reader_waiting(w->reader, &t->ref, &w->log, &at);
 
@@ -204,15 +223,8 @@ int waits_follow(struct waits *w, struct seen *t)
 	free(t->at.awaiters);
 	t->at = at;
 	t->made = ++w->followed;
-	t->made_look = w->look;
-	for (; n_own < MAX_OWN && n_own < at.n_own; n_own++)
-		own[n_own] = w->log.pieces[n_own].addr;
 	if (memo_keep(&t->memo, &w->log) < 0)
 		t->what = TASK_CHANGES;
-	if (n_own == MAX_OWN)
-		memset(t->own, 1, sizeof(t->own));
-	else
-		mark_own(t, own, n_own);
 	return 0;
 }
 
@@ -313,8 +325,9 @@ static size_t read_all(struct waits *w)
 	for (size_t i = 0; i < w->n; i++) {
 		struct seen *t = w->seen[i];
 
-		t->fresh = t->moved = t->quick = false;
+		t->fresh = t->moved = t->quick = t->loose = false;
 		t->unit = 0;
+		t->base = 0;
 		t->proven = t->heat < HOT && waits_holds(w, t, task_reader_memory(w->reader));
 	}
 	leave_hanging(w);
@@ -341,7 +354,7 @@ static int prove_together(struct waits *w)
 		t->fresh = true;
 	}
 	for (int k = 0; k < 2 && r == 0; k++) {
-		r = memory_renew(m);
+		r = waits_renew(w);
 		for (size_t i = 0; i < w->n && r == 0; i++)
 			if (w->seen[i]->fresh && !waits_holds(w, w->seen[i], m))
 				w->seen[i]->proven = false;
@@ -353,12 +366,11 @@ static int prove_together(struct waits *w)
 /* 0, -EAGAIN when it could not be read. */
 static int look_at_all(struct waits *w, uint64_t ns)
 {
-	struct memory *m = task_reader_memory(w->reader);
 	size_t left;
 	int r;
 
-	memory_prune(m, PAGE_LOOKS);
-	r = memory_renew(m);
+	memory_prune(task_reader_memory(w->reader), PAGE_LOOKS);
+	r = waits_renew(w);
 	if (r == 0)
 		r = list(w);
 	if (r < 0)
@@ -449,9 +461,11 @@ uint32_t waits_compose(struct waits *w, struct seen *leaf)
 /* Whether the task is of those that are asked for; *ret_thread 0 where no thread runs its loop. */
 static bool is_asked(const struct waits *w, const struct seen *t, uint32_t *ret_thread)
 {
+	uint64_t loop = t->unit ? t->loop : t->at.loop;
+
 	*ret_thread = 0;
 	for (size_t i = 0; i < w->list.n_loops; i++)
-		if (w->list.loops[i].loop == t->at.loop) {
+		if (w->list.loops[i].loop == loop) {
 			*ret_thread = w->listener.thread(w->listener.arg, w->list.loops[i].tstate);
 			return *ret_thread != 0;
 		}
@@ -476,11 +490,12 @@ static void note_stay(struct waits *w, struct seen *t, uint64_t now, uint64_t ns
 {
 	uint32_t thread, stack = 0;
 
-	if (t->child || (t->proven && t->what == TASK_RUNS) || !is_asked(w, t, &thread)) {
+	if (t->child || (t->proven && !t->loose && t->what == TASK_RUNS) ||
+	    !is_asked(w, t, &thread)) {
 		tell(w, t);
 		return;
 	}
-	if (t->proven && t->what == TASK_WAITS)
+	if (t->proven && (t->loose || t->what == TASK_WAITS))
 		stack = place_of(w, t);
 	if (!stack) {
 		tell(w, t);
@@ -513,24 +528,16 @@ static int refresh(struct waits *w, uint64_t now)
 	return r;
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Which greenlets there are takes a walk over all objects: from time to time. */
 static int refresh_greenlets(struct waits *w, uint64_t now)
 {
-	uint64_t begin = clock_ns(), ns;
+	uint64_t begin = waits_clock_ns(), ns;
 	int r;
 
 	if (now < w->green_ns)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	ns = (clock_ns() - begin) * GREEN_SHARE;
+	ns = (waits_clock_ns() - begin) * GREEN_SHARE;
 	w->green_ns = now + (task_reader_knows_greenlets(w->reader) ? GREEN_NS : NO_GREEN_NS);
 	if (w->green_ns < now + ns)
 		w->green_ns = now + ns;
@@ -555,7 +562,8 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 		w->lost += w->n ? w->n : 1;
 		tell_lost(w, now_ns);
 		for (size_t i = 0; i < w->n; i++)
-			w->seen[i]->what = TASK_CHANGES;
+			if (w->seen[i]->moved)
+				w->seen[i]->what = TASK_CHANGES;
 		return 0;
 	}
 	mark_children(w);
@@ -569,7 +577,7 @@ int waits_look(struct waits *w, uint64_t now_ns, uint64_t ns)
 		else if (t->heat)
 			t->heat--;
 		/* What was read is not proven. */
-		if (!t->proven)
+		if (!t->proven || t->loose)
 			t->what = TASK_CHANGES;
 	}
 	tell_lost(w, now_ns);

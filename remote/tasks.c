@@ -267,6 +267,9 @@ static int end_noted(struct look *k, const struct memory_log *log, int r)
 	address_map_done(&k->by_addr);
 	if (r == 0 && log->full)
 		r = -ENOTSUP;
+	/* What could not be read is not what is not there. */
+	if (r == 0 && log->lacks)
+		r = -EAGAIN;
 	return r == -EFAULT || r == -EBADMSG ? -EAGAIN : r;
 }
 
@@ -392,7 +395,7 @@ static int look_at_greenlet(struct look *k, struct task_waiting *ret)
 }
 
 /* Of the task of a look. */
-static int look_at_waiting(struct look *k, const struct memory_log *log, struct task_waiting *ret)
+static int look_at_waiting(struct look *k, struct task_waiting *ret)
 {
 	struct task_info *info = k->out->info;
 	struct frame f;
@@ -405,12 +408,8 @@ static int look_at_waiting(struct look *k, const struct memory_log *log, struct 
 	ret->name = info->name;
 	if (info->problem != TASK_FINE)
 		return k->error ? k->error : TASK_CHANGES;
-	if (k->work[0].green) {
-		int what = look_at_greenlet(k, ret);
-
-		ret->n_own = log->n;
-		return what;
-	}
+	if (k->work[0].green)
+		return look_at_greenlet(k, ret);
 	/* The coroutine of one that runs has no end of its stack. */
 	r = look_kind(k, k->work[0].coro) == KIND_COROUTINE
 		    ? look_read_suspended(k, k->work[0].coro, &f, &next)
@@ -419,7 +418,6 @@ static int look_at_waiting(struct look *k, const struct memory_log *log, struct 
 		look_read_chain(k, 0);
 	if (r != -EAGAIN && look_is_pending(k, k->work[0].asyncio, k->work[0].waiter))
 		ret->awaits = k->work[0].waiter;
-	ret->n_own = log->n;
 	look_find_awaiters(k, 0);
 	if (k->error)
 		return k->error;
@@ -450,7 +448,7 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 	else if (ref->asyncio - r->n_asyncio < r->n_green)
 		look_add_greenlet(&k, &r->green[ref->asyncio - r->n_asyncio], ref->addr);
 	if (out.n == 1)
-		e = look_at_waiting(&k, log, ret);
+		e = look_at_waiting(&k, ret);
 	memory_set_log(k.m, NULL);
 	free(out.info);
 	free(k.work);
@@ -458,7 +456,7 @@ int task_reader_waiting(struct task_reader *r, const struct task_ref *ref, struc
 	address_map_done(&k.by_addr);
 	if (k.error == -ENOMEM)
 		e = -ENOMEM;
-	if (e >= 0 && log->full)
+	if (e >= 0 && (log->full || log->lacks))
 		e = TASK_CHANGES;
 	if (e != TASK_WAITS && e != TASK_RUNS) {
 		free(ret->awaiters);

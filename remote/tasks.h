@@ -166,7 +166,6 @@ struct task_waiting {
 	uint32_t name, stack; /* string; its own frames */
 	uint32_t n_awaiters;
 	uint64_t *awaiters; /* addresses, the lowest first; the caller's to free */
-	size_t n_own;	    /* so much of the log is of where it stands; then, of who awaits it */
 	uint64_t awaits;    /* the task that it waits for, where it is one of the accelerator's */
 };
 /* -ENOMEM, or enum task_waits; *ret with TASK_WAITS and TASK_RUNS. */

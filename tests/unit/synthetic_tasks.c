@@ -22,6 +22,7 @@ enum type {
 	TYPE_LOOP,
 	TYPE_GREENLET,
 	TYPE_FRAME,
+	TYPE_BUILTIN,
 	TYPE_COUNT
 };
 
@@ -29,12 +30,24 @@ enum type {
 #define UNITS	  8
 
 static const char *const type_names[TYPE_COUNT] = {
-	[TYPE_STR] = "str",	      [TYPE_DICT] = "dict",	    [TYPE_MODULE] = "module",
-	[TYPE_WEAK_SET] = "WeakSet",  [TYPE_SET] = "set",	    [TYPE_REF] = "weakref",
-	[TYPE_FUTURE] = "Future",     [TYPE_TASK] = "Task",	    [TYPE_COROUTINE] = "coroutine",
-	[TYPE_CODE] = "code",	      [TYPE_FUNCTION] = "function", [TYPE_TUPLE] = "tuple",
-	[TYPE_CELL] = "cell",	      [TYPE_NONE] = "NoneType",	    [TYPE_LOOP] = "Loop",
-	[TYPE_GREENLET] = "greenlet", [TYPE_FRAME] = "frame",
+	[TYPE_STR] = "str",
+	[TYPE_DICT] = "dict",
+	[TYPE_MODULE] = "module",
+	[TYPE_WEAK_SET] = "WeakSet",
+	[TYPE_SET] = "set",
+	[TYPE_REF] = "weakref",
+	[TYPE_FUTURE] = "Future",
+	[TYPE_TASK] = "Task",
+	[TYPE_COROUTINE] = "coroutine",
+	[TYPE_CODE] = "code",
+	[TYPE_FUNCTION] = "function",
+	[TYPE_TUPLE] = "tuple",
+	[TYPE_CELL] = "cell",
+	[TYPE_NONE] = "NoneType",
+	[TYPE_LOOP] = "Loop",
+	[TYPE_GREENLET] = "greenlet",
+	[TYPE_FRAME] = "frame",
+	[TYPE_BUILTIN] = "builtin_function_or_method",
 };
 
 static uint8_t *at(struct synthetic_tasks *s, uint64_t addr)
@@ -194,6 +207,23 @@ static uint64_t tuple(struct synthetic_tasks *s, uint64_t item)
 	return addr;
 }
 
+/* What wakes a task up that waits for a future. */
+static uint64_t wakeup(struct synthetic_tasks *s, uint64_t task)
+{
+	const struct layout *l = &s->target.layout;
+	uint64_t function = object(s, TYPE_BUILTIN, (size_t)l->inner.method_self + 8);
+
+	synthetic_tasks_put(s, function, l->inner.method_self, task);
+	return function;
+}
+
+/* Room behind which the next objects are in one block. */
+static void align(struct synthetic_tasks *s)
+{
+	while (s->used % 256)
+		take(s, 16);
+}
+
 /* asyncio's callback that holds a future. */
 static uint64_t callback(struct synthetic_tasks *s, uint64_t globals, uint64_t held)
 {
@@ -210,9 +240,12 @@ static uint64_t callback(struct synthetic_tasks *s, uint64_t globals, uint64_t h
 static void make_tasks(struct synthetic_tasks *s, uint64_t globals)
 {
 	struct layout *l = &s->target.layout;
-	uint64_t outer = code(s, "outer", 10), inner = code(s, "inner", 20), gathering = future(s);
-	uint64_t table = take(s, 8 * 16);
+	uint64_t outer = code(s, "outer", 10), inner = code(s, "inner", 20), gathering, table;
 
+	align(s);
+	gathering = future(s);
+	s->another = callback(s, globals, gathering);
+	table = take(s, 8 * 16);
 	for (int i = 0; i < SYNTHETIC_TASKS; i++) {
 		uint64_t task = object(s, TYPE_TASK, 256), waiter = i == 0   ? gathering
 								    : i == 2 ? s->tasks[1]
@@ -227,9 +260,10 @@ static void make_tasks(struct synthetic_tasks *s, uint64_t globals)
 		synthetic_tasks_put(s, task, l->task.coro, s->outer[i]);
 		synthetic_tasks_put(s, task, l->task.name, string(s, name));
 		synthetic_tasks_put(s, task, l->task.fut_waiter, waiter);
-		if (i)
-			synthetic_tasks_put(s, task, l->task.callback0,
-					    callback(s, globals, gathering));
+		if (i) {
+			s->callbacks[i] = callback(s, globals, gathering);
+			synthetic_tasks_put(s, task, l->task.callback0, s->callbacks[i]);
+		}
 		if (!s->lists) {
 			uint64_t ref = object(s, TYPE_REF, 32);
 
@@ -237,6 +271,7 @@ static void make_tasks(struct synthetic_tasks *s, uint64_t globals)
 			synthetic_tasks_put(s, table, 16 * 2 * i, ref);
 		}
 	}
+	synthetic_tasks_put(s, gathering, l->task.callback0, wakeup(s, s->tasks[0]));
 	synthetic_tasks_put(s, s->set, l->set.mask, 7);
 	synthetic_tasks_put(s, s->set, l->set.table, table);
 }

@@ -29,6 +29,9 @@ struct synthetic_tasks {
 	uint64_t none, interp, tstate, set, loop;
 	uint64_t modules, greenlets[SYNTHETIC_GREENLETS], state[SYNTHETIC_GREENLETS];
 	uint64_t gc_lists; /* the first head of the collector's lists */
+	/* asyncio's callback of each task, with task 0's future; and another, which is none's, so
+	 * near to that future that both are in 256 bytes of one block. */
+	uint64_t callbacks[SYNTHETIC_TASKS], another;
 	uint64_t tasks[SYNTHETIC_TASKS], outer[SYNTHETIC_TASKS], inner[SYNTHETIC_TASKS];
 };
 

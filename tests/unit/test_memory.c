@@ -240,26 +240,19 @@ static void blocks_are_read_forth_and_back(void **state)
 {
 	static _Alignas(PAGE) uint8_t bytes[2 * PAGE];
 	const uint64_t at = (uintptr_t)bytes;
-	struct memory *live, *all, *near, *back;
+	struct memory *live, *near, *back;
 	uint64_t calls, more, before, after;
 	uint8_t buf[512];
 
 	assert_int_equal(memory_new_live(&live, getpid()), 0);
-	assert_int_equal(memory_new_cached(&all, live), 0);
 	assert_int_equal(memory_new_blocks(&near, live, 256), 0);
 	assert_int_equal(memory_new_blocks(&back, near, 256), 0);
-	memset(bytes, 1, sizeof(bytes));
-	assert_int_equal(memory_read(all, at + PAGE, buf, 1), 0);
 	memset(bytes, 2, sizeof(bytes));
-	/* What is wanted is there from the next reading on; what is lent stays as it was. */
+	/* What is wanted is there from the next reading on. */
 	assert_int_equal(memory_want(near, at + 250, 10), 0);
 	assert_int_equal(memory_want(near, at + 1024, 1), 0);
 	assert_int_equal(memory_kept(near), 3);
 	assert_int_equal(memory_read(near, at + 250, buf, 1), -EFAULT);
-	assert_int_equal(memory_lend(near, all, at + PAGE, 8), 0);
-	assert_int_equal(memory_lend(near, all, at, 8), 0);
-	assert_true(memory_is_lent(near, at + PAGE + 255, 2));
-	assert_false(memory_is_lent(near, at, 512));
 	memory_counts(live, &calls, &before);
 	assert_int_equal(memory_renew_pair(near, back), 0);
 	memory_counts(live, &more, &after);
@@ -272,8 +265,6 @@ static void blocks_are_read_forth_and_back(void **state)
 		assert_int_equal(buf[0] + buf[255] + buf[256] + buf[511], 8);
 		assert_int_equal(memory_read(i ? back : near, at + 1030, buf, 1), 0);
 		assert_int_equal(buf[0], 2);
-		assert_int_equal(memory_read(i ? back : near, at + PAGE, buf, 1), 0);
-		assert_int_equal(buf[0], 1);
 	}
 	/* Read by now, but not with the others: each reading of it is counted. */
 	for (size_t i = 1; i <= 3; i++) {
@@ -286,7 +277,6 @@ static void blocks_are_read_forth_and_back(void **state)
 	assert_int_equal(memory_want(near, UINT64_MAX - 8, 8), 0);
 	memory_free(back);
 	memory_free(near);
-	memory_free(all);
 	memory_free(live);
 }
 

@@ -2,9 +2,12 @@
 #include "remote/tasks.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -376,6 +379,141 @@ static void waiting_tasks_are_told_when_they_move(void **state)
 	synthetic_tasks_done(&l.s);
 }
 
+static void what_cannot_be_read_is_not_what_is_not_there(void **state)
+{
+	static struct look l;
+	struct stays stays = {.n = 0};
+	const struct waits_listener listener = {&stays, thread_of, on_stay, NULL};
+	const struct layout *lay;
+	struct memory_log log = {0};
+	struct task_chain chain;
+	struct task_reader *r;
+	struct waits *w;
+	char buf[256];
+
+	synthetic_tasks_init(&l.s, false);
+	lay = &l.s.target.layout;
+	assert_int_equal(tables_new(&l.tables), 0);
+	assert_int_equal(task_reader_new(&r, &l.s.target, l.tables), 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), 0);
+	/* What says who awaits task 1 lies behind the memory's end. */
+	synthetic_tasks_put(&l.s, l.s.tasks[1], lay->task.callback0,
+			    SYNTHETIC_TASKS_BASE + SYNTHETIC_TASKS_SIZE);
+	synthetic_tasks_put(&l.s, l.s.tasks[2], lay->task.fut_waiter, 0);
+	assert_int_equal(task_reader_chain(r, l.s.interp, 0, l.s.tasks[1], &log, &chain), -EAGAIN);
+	assert_int_equal(waits_new(&w, &l.s.target, l.tables, &listener), 0);
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_int_equal(waits_look(w, i * MS, MS), 0);
+	waits_flush(w);
+	assert_int_equal(stays.lost, 3);
+	assert_int_equal(stays.n, 1);
+	assert_int_equal(stays.count[0], 3);
+	assert_string_equal(stack(&l, stays.stack[0], buf, sizeof(buf)),
+			    "task 0 outer inner task 2 outer inner");
+	waits_free(w);
+	memory_log_done(&log);
+	task_reader_free(r);
+	tables_free(l.tables);
+	synthetic_tasks_done(&l.s);
+}
+
+/* A loop that makes task 1 again and again, where it was, and each time another of two callbacks:
+ * it is awaited whenever it has begun. */
+struct loop_going_round {
+	struct synthetic_tasks *s;
+	uint64_t globals;
+	atomic_bool ends;
+};
+
+static void put_in_order(struct synthetic_tasks *s, uint64_t addr, int32_t offset, uint64_t word)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	synthetic_tasks_put(s, addr, offset, word);
+}
+
+static void stay(unsigned *seed)
+{
+	for (int n = rand_r(seed) % 10000; n > 0; n--)
+		atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void *go_round(void *arg)
+{
+	struct loop_going_round *loop = arg;
+	struct synthetic_tasks *s = loop->s;
+	const struct layout *lay = &s->target.layout;
+	const uint64_t callbacks[2] = {s->callbacks[1], s->another}, task = s->tasks[1];
+	const uint64_t suspended = synthetic_tasks_get(s, s->outer[1], lay->gen.frame_state);
+	const uint64_t created = (suspended & ~UINT64_C(0xff)) | (uint8_t)lay->gen.created;
+	const uint64_t pending = synthetic_tasks_get(s, task, lay->task.state);
+	unsigned seed = 1;
+
+	for (unsigned n = 0; !atomic_load(&loop->ends); n++) {
+		const uint64_t callback = callbacks[n & 1];
+
+		/* It ends; what waited for it is freed. */
+		put_in_order(s, task, lay->task.state, pending | 2);
+		put_in_order(s, task, lay->task.callback0, 0);
+		put_in_order(s, callbacks[!(n & 1)], lay->inner.function_globals, 0);
+		/* Another is made, and waits to be begun. */
+		put_in_order(s, s->outer[1], lay->gen.frame_state, created);
+		put_in_order(s, task, lay->task.state, pending);
+		stay(&seed);
+		put_in_order(s, callback, lay->inner.function_globals, loop->globals);
+		put_in_order(s, task, lay->task.callback0, callback);
+		put_in_order(s, s->outer[1], lay->gen.frame_state, suspended);
+		stay(&seed);
+	}
+	return NULL;
+}
+
+struct places {
+	struct look *l;
+	size_t alone, below;
+};
+
+static bool on_place(void *arg, uint64_t time_ns, uint64_t ns, uint64_t count, uint32_t thread,
+		     uint32_t id)
+{
+	struct places *p = arg;
+	char buf[256];
+
+	if (id == 0)
+		return true;
+	stack(p->l, id, buf, sizeof(buf));
+	fprintf(stderr, "%s\n", buf);
+	p->alone += strcmp(buf, "task 1 outer inner") == 0;
+	p->below += strcmp(buf, "task 0 outer inner task 1 outer inner") == 0;
+	return true;
+}
+
+static void pieces_of_two_rounds_are_not_told(void **state)
+{
+	static struct look l;
+	struct places places = {.l = &l};
+	const struct waits_listener listener = {&places, thread_of, on_place, NULL};
+	struct loop_going_round loop = {.s = &l.s};
+	struct waits *w;
+	pthread_t thread;
+
+	synthetic_tasks_init(&l.s, false);
+	loop.globals =
+		synthetic_tasks_get(&l.s, l.s.another, l.s.target.layout.inner.function_globals);
+	assert_int_equal(tables_new(&l.tables), 0);
+	assert_int_equal(waits_new(&w, &l.s.target, l.tables, &listener), 0);
+	assert_int_equal(pthread_create(&thread, NULL, go_round, &loop), 0);
+	for (uint64_t i = 1; i <= 30000 || (!places.below && i <= 300000); i++)
+		assert_int_equal(waits_look(w, i * MS, MS), 0);
+	atomic_store(&loop.ends, true);
+	pthread_join(thread, NULL);
+	waits_flush(w);
+	assert_int_equal(places.alone, 0);
+	assert_true(places.below > 0);
+	waits_free(w);
+	tables_free(l.tables);
+	synthetic_tasks_done(&l.s);
+}
+
 /* However little of it is asked for, and wherever that stands. */
 static void a_memo_is_bounded(void **state)
 {
@@ -440,6 +578,8 @@ int main(void)
 		cmocka_unit_test(a_task_that_is_done_is_not_shown),
 		cmocka_unit_test(a_running_coroutine_has_the_frames_of_its_thread),
 		cmocka_unit_test(a_running_task_stands_on_those_that_await_it),
+		cmocka_unit_test(what_cannot_be_read_is_not_what_is_not_there),
+		cmocka_unit_test(pieces_of_two_rounds_are_not_told),
 		cmocka_unit_test(a_memo_is_bounded),
 		cmocka_unit_test(waiting_tasks_are_told_when_they_move),
 		cmocka_unit_test(without_asyncio_there_are_no_tasks),
