@@ -147,8 +147,6 @@ static uint16_t handling(struct sampler *s, struct thread *th, const struct atte
 			      a->chased, th->rested && walker_rests(th->walker));
 }
 
-/* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
- */
 struct reading {
 	struct sampler *s;
 	struct thread *th;
@@ -181,9 +179,8 @@ static void gather_own(struct reading *g)
 		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held && !g->a->by_hand);
 }
 
-static void read_it(void *arg)
+static void read_it(struct reading *g)
 {
-	struct reading *g = arg;
 	struct task_watch *watch = g->th->watch;
 
 	if (!g->walked) {
@@ -208,23 +205,6 @@ static void read_it(void *arg)
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
 		chase_exceptions(g->s, g->th, g->a);
-}
-
-static void read_there(struct reading *g)
-{
-	struct sampler *s = g->s;
-	uint64_t cost;
-
-	if (!g->a->by_hand) {
-		read_it(g);
-	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g,
-			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
-		if (!s->resident)
-			sampler_count_stop(s, cost);
-	} else {
-		g->a->by_hand = g->a->held = false;
-		read_it(g);
-	}
 }
 
 /* After a walk that held: which task it is of. */
@@ -256,7 +236,7 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	g.walked = s->own;
-	read_there(&g);
+	read_it(&g);
 	if (g.r < 0) {
 		a->result = WALK_UNREADABLE;
 		return;
@@ -274,7 +254,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 {
 	struct reading plan = {s, th, a, twice, NULL, 0};
 
-	read_there(&plan);
+	read_it(&plan);
 	if (a->result != WALK_OK)
 		return;
 	th->planned = true;
@@ -284,15 +264,39 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 		look(s, th, twice, a);
 }
 
-/* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
+struct hold {
+	struct sampler *s;
+	struct thread *th;
+	struct attempt *a;
+};
+
+/* Both copies are made: it may have been moved to another CPU. */
+static void look_held(void *arg)
+{
+	struct hold *h = arg;
+
+	if (h->th->planned)
+		look(h->s, h->th, true, h->a);
+	if (h->a->result == WALK_MISS)
+		look_anew(h->s, h->th, true, h->a);
+}
+
+/* From the CPU that it runs on, all in one hold: where it went on before a second look, that would
+ * rather find what lasts. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	a->by_hand = a->held = true;
+	struct hold hold = {s, th, a};
+	uint64_t cost;
+
 	a->result = WALK_MISS;
-	if (th->planned)
-		look(s, th, true, a);
-	if (a->result == WALK_MISS)
-		look_anew(s, th, true, a);
+	a->by_hand = a->held = true;
+	if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_held, &hold,
+		       s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
+		a->by_hand = a->held = false;
+		look_held(&hold);
+	} else if (!s->resident) {
+		sampler_count_stop(s, cost);
+	}
 	if (failed(a)) {
 		th->cpu = -1;
 	} else if (a->by_hand) {
@@ -312,7 +316,8 @@ static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
 			sampler_wait(sampler_now() + STOP_AGAIN_NS, UINT64_MAX);
 		look_by_hand(s, th, a);
 	}
-	if (failed(a))
+	/* Where the stack is proven the hand was where it belongs. */
+	if (failed(a) && !a->plain)
 		s->away_until = s->tick + AWAY_TICKS;
 }
 
