@@ -13,6 +13,7 @@
 
 #define CO_GENERATOR	   0x20
 #define CO_COROUTINE	   0x80
+#define CO_ITERABLE_COROUTINE 0x100 /* a generator that types.coroutine() made one */
 #define CO_ASYNC_GENERATOR 0x200
 
 struct code_cache {
@@ -226,6 +227,7 @@ static int read_code(struct code_cache *c, struct code *code)
 	code->first_line = int_at(head, l->code.firstlineno);
 	code->generator =
 		int_at(head, l->code.flags) & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR);
+	code->coroutine = int_at(head, l->code.flags) & (CO_COROUTINE | CO_ITERABLE_COROUTINE);
 	code->tlbc = word_at(head, l->code.tlbc);
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
 		r = object_read_bytes_head(c->memory, l, word_at(head, l->code.code), &data, &len);

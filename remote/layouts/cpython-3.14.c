@@ -217,6 +217,7 @@ static const struct layout base = {
 		},
 	.set =
 		{
+			.used = ABSENT,
 			.mask = ABSENT,
 			.table = ABSENT,
 		},
@@ -451,6 +452,7 @@ static const struct layout base_free_threaded = {
 		},
 	.set =
 		{
+			.used = ABSENT,
 			.mask = ABSENT,
 			.table = ABSENT,
 		},
