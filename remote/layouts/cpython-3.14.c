@@ -217,7 +217,7 @@ static const struct layout base = {
 		},
 	.set =
 		{
-			.used = ABSENT,
+			.used = 24,
 			.mask = ABSENT,
 			.table = ABSENT,
 		},
@@ -452,7 +452,7 @@ static const struct layout base_free_threaded = {
 		},
 	.set =
 		{
-			.used = ABSENT,
+			.used = 40,
 			.mask = ABSENT,
 			.table = ABSENT,
 		},

@@ -2,8 +2,8 @@
 so a stack that mixes numbers never was. Says "ready"; for each line on stdin how long each task
 worked so far and how often it was resumed, as JSON.
 
-usage: tasks_fast.py sleep|queue|nested|gather|group|rename
-sleep: tasks that sleep(0); queue: pairs that hand on; nested: coroutines that await coroutines, in a
+usage: tasks_fast.py sleep|heap|queue|nested|gather|group|rename
+sleep: tasks that sleep(0); heap: and what is freed leaves holes all over the heap; queue: pairs that hand on; nested: coroutines that await coroutines, in a
 task awaited by a task that another awaits; gather, group: children of one that awaits them all;
 rename: each has two names in turn, and works in a function of that name"""
 import asyncio
@@ -67,6 +67,9 @@ for _ in range(200):
 LOOPS = [n * 1000000 // fastest for n in MICROSECONDS]
 spent[0] = steps[0] = 0
 kind = sys.argv[1]
+# Of the size that a small dict's keys have, so that those come to lie in ever other places.
+holes = [[None] * 18 for _ in range(20000 if kind == "heap" else 0)]
+del holes[::2]
 
 
 def new(coroutine, name):
