@@ -30,7 +30,8 @@ FAST = [(name, "rename") for name in VERSIONS] + [
 
 
 @pytest.mark.parametrize("name, kind", FAST + [("3.11", "group"), ("3.14", "group"), ("3.13t", "heap"),
-                                                 ("3.12", "eager"), ("3.13t", "eager")])
+                                                 ("3.12", "eager"), ("3.13t", "eager"),
+                                                 ("3.13t", "nest")])
 def test_tasks_that_switch_fast_are_told_apart(name, kind, start):
     target = start(find_interpreter(name), "tasks_fast.py", kind)
     target.expect("ready")
