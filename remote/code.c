@@ -11,10 +11,10 @@
 #define MAX_HEAD	512	    /* a code object's fixed part; 3.15's is 216 */
 #define UNIT		2	    /* bytes of an instruction unit since 3.6 */
 
-#define CO_GENERATOR	   0x20
-#define CO_COROUTINE	   0x80
+#define CO_GENERATOR	      0x20
+#define CO_COROUTINE	      0x80
 #define CO_ITERABLE_COROUTINE 0x100 /* a generator that types.coroutine() made one */
-#define CO_ASYNC_GENERATOR 0x200
+#define CO_ASYNC_GENERATOR    0x200
 
 struct code_cache {
 	struct memory *memory;

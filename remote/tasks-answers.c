@@ -5,8 +5,8 @@
 
 #include "remote/address-map.h"
 
-#define WAYS 8u /* places where the answer of one task may stand */
-#define SETS (TASK_ANSWERS / WAYS)
+#define WAYS   8u /* places where the answer of one task may stand */
+#define SETS   (TASK_ANSWERS / WAYS)
 #define FRAMES (2 * TASK_ANSWERS)
 
 struct task_answers {

@@ -20,8 +20,8 @@
 #define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
 
-#define KEYS	     32u	    /* tables of a dict that grows and shrinks all the while */
-#define KEYS_NEAR    256u	    /* nearer to each other than this they are read together */
+#define KEYS	     32u  /* tables of a dict that grows and shrinks all the while */
+#define KEYS_NEAR    256u /* nearer to each other than this they are read together */
 #define KEYS_SPANS   TASK_WATCH_SPANS
 #define KEYS_BYTES   8192u	    /* all of them: one can be of some hundred loops */
 #define DICT_BYTES   128u	    /* of a dict itself */
