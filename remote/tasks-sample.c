@@ -682,7 +682,7 @@ static bool holds(struct task_watch *t, const struct task_answer *a)
  * what it depends on. */
 static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
 {
-	return time_now() - gathered_ns > LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
+	return time_now() > gathered_ns + LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
 }
 
 /* Whether what is known of the task that runs still holds. */
