@@ -147,6 +147,8 @@ static uint16_t handling(struct sampler *s, struct thread *th, const struct atte
 			      a->chased, th->rested && walker_rests(th->walker));
 }
 
+/* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
+ */
 struct reading {
 	struct sampler *s;
 	struct thread *th;
@@ -179,8 +181,9 @@ static void gather_own(struct reading *g)
 		task_watch_confirm(th->watch, s->walk.gathered_ns, g->a->held && !g->a->by_hand);
 }
 
-static void read_it(struct reading *g)
+static void read_it(void *arg)
 {
+	struct reading *g = arg;
 	struct task_watch *watch = g->th->watch;
 
 	if (!g->walked) {
@@ -205,6 +208,23 @@ static void read_it(struct reading *g)
 	g->a->chased = false;
 	if (g->r >= 0 && g->a->by_hand)
 		chase_exceptions(g->s, g->th, g->a);
+}
+
+static void read_there(struct reading *g)
+{
+	struct sampler *s = g->s;
+	uint64_t cost;
+
+	if (!g->a->by_hand) {
+		read_it(g);
+	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g,
+			     s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
+		if (cost)
+			sampler_count_stop(s, cost);
+	} else {
+		g->a->by_hand = g->a->held = false;
+		read_it(g);
+	}
 }
 
 /* After a walk that held: which task it is of. */
@@ -236,7 +256,7 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	g.walked = s->own;
-	read_it(&g);
+	read_there(&g);
 	if (g.r < 0) {
 		a->result = WALK_UNREADABLE;
 		return;
@@ -254,7 +274,7 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 {
 	struct reading plan = {s, th, a, twice, NULL, 0};
 
-	read_it(&plan);
+	read_there(&plan);
 	if (a->result != WALK_OK)
 		return;
 	th->planned = true;
@@ -270,7 +290,6 @@ struct hold {
 	struct attempt *a;
 };
 
-/* Both copies are made: it may have been moved to another CPU. */
 static void look_held(void *arg)
 {
 	struct hold *h = arg;
@@ -281,22 +300,21 @@ static void look_held(void *arg)
 		look_anew(h->s, h->th, true, h->a);
 }
 
-/* From the CPU that it runs on, all in one hold: where it went on before a second look, that would
- * rather find what lasts. */
+/* From the CPU that it runs on. Both copies are made: it may have been moved to another. Where a
+ * task is to be told all of it is one hold: if it went on before what is new was proven, that would
+ * rather be done of the tasks that last. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	struct hold hold = {s, th, a};
 	uint64_t cost;
 
-	a->result = WALK_MISS;
 	a->by_hand = a->held = true;
-	if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_held, &hold,
-		       s->options.interval_ns >= HAND_ASLEEP_NS, &cost)) {
-		a->by_hand = a->held = false;
+	a->result = WALK_MISS;
+	if (!th->watch || !hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_held,
+				     &hold, s->options.interval_ns >= HAND_ASLEEP_NS, &cost))
 		look_held(&hold);
-	} else if (!s->resident) {
+	else if (cost)
 		sampler_count_stop(s, cost);
-	}
 	if (failed(a)) {
 		th->cpu = -1;
 	} else if (a->by_hand) {
