@@ -11,9 +11,10 @@
 #define MAX_HEAD	512	    /* a code object's fixed part; 3.15's is 216 */
 #define UNIT		2	    /* bytes of an instruction unit since 3.6 */
 
-#define CO_GENERATOR	   0x20
-#define CO_COROUTINE	   0x80
-#define CO_ASYNC_GENERATOR 0x200
+#define CO_GENERATOR	      0x20
+#define CO_COROUTINE	      0x80
+#define CO_ITERABLE_COROUTINE 0x100 /* a generator that types.coroutine() made one */
+#define CO_ASYNC_GENERATOR    0x200
 
 struct code_cache {
 	struct memory *memory;
@@ -226,6 +227,7 @@ static int read_code(struct code_cache *c, struct code *code)
 	code->first_line = int_at(head, l->code.firstlineno);
 	code->generator =
 		int_at(head, l->code.flags) & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR);
+	code->coroutine = int_at(head, l->code.flags) & (CO_COROUTINE | CO_ITERABLE_COROUTINE);
 	code->tlbc = word_at(head, l->code.tlbc);
 	if (l->frame_style == FRAME_STYLE_OBJECT) {
 		r = object_read_bytes_head(c->memory, l, word_at(head, l->code.code), &data, &len);

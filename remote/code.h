@@ -24,6 +24,7 @@ struct code {
 	int32_t first_line;
 	uint32_t first_traceable; /* bytes: where a frame is set up; 0 to 3.10 */
 	bool generator;		  /* generator, coroutine or asynchronous generator */
+	bool coroutine;		  /* what a task may be of: a coroutine, or a generator as one */
 	uint64_t since;		  /* the caller's number of the last gather before it was read */
 	uint64_t serial;	  /* of this reading: no other has it */
 	bool checked;		  /* its identity was compared since it was read: */

@@ -172,3 +172,41 @@ bool walker_prefix_has_coroutine(const struct walker *w, struct walk_context *c)
 	code = w->prefix.above ? walker_code(w, c, w->fresh[0].code, &error) : NULL;
 	return code && code->generator;
 }
+
+uint64_t walker_generator(const struct walker *w, bool prefix, uint64_t inside)
+{
+	const struct fresh *above = prefix && w->prefix.above ? &w->fresh[0] : NULL;
+	size_t n = prefix ? w->prefix.n : w->n_known;
+
+	if (above && above->generator && !inside)
+		return above->addr;
+	if (inside && !(above && above->addr == inside)) {
+		n = place_of(w, n, inside);
+		n -= n > 0;
+	}
+	return n ? w->known[n - 1].generator : 0;
+}
+
+bool walker_nests(const struct walker *w, struct walk_context *c, bool prefix, uint64_t addr)
+{
+	size_t n = prefix ? w->prefix.n : w->n_known, place = place_of(w, n, addr);
+	bool awaited = true;
+	int error;
+
+	for (size_t i = place; place && i < n; i++) {
+		const struct known *k = &w->known[i];
+		const struct code *code;
+
+		if (k->hidden)
+			continue;
+		if (k->generator != k->addr) {
+			awaited = false;
+			continue;
+		}
+		code = awaited ? NULL : walker_code(w, c, k->code, &error);
+		if (!awaited && (!code || code->coroutine))
+			return true;
+		awaited = true;
+	}
+	return false;
+}

@@ -136,6 +136,14 @@ bool walker_has(const struct walker *w, const struct walk_context *c, uint64_t a
 /* Whether the last walk has a frame of a generator or coroutine. */
 bool walker_has_coroutine(const struct walker *w, struct walk_context *c);
 
+/* Of the last walk, or with prefix of what walker_prefix() told of it: the innermost frame of a
+ * generator or coroutine, or the next one outside of the one at inside; 0: none, or the version's
+ * frames do not tell (to 3.10). */
+uint64_t walker_generator(const struct walker *w, bool prefix, uint64_t inside);
+/* Whether inside of the frame at addr there is a coroutine that is not awaited there, but was
+ * begun by a function: it may be another task's. */
+bool walker_nests(const struct walker *w, struct walk_context *c, bool prefix, uint64_t addr);
+
 /* The thread's words as they were last read: layout.tstate.size bytes. */
 const uint8_t *walker_words(const struct walker *w);
 

@@ -218,7 +218,7 @@ struct layout {
 		int32_t next, prev;
 	} llist;
 	struct {
-		int32_t mask, table; /* entries of two words: the object, its hash */
+		int32_t used, mask, table; /* entries of two words: the object, its hash */
 	} set;
 	/* Where objects keep the one that matters here. */
 	struct {

@@ -68,7 +68,8 @@ struct attempt {
 	enum walk_result result;
 	bool repeat;
 	bool looked;  /* on its own: the interpreter's words are newer than the tick's */
-	bool by_hand; /* what is read is read from the CPU that the thread runs on */
+	bool by_hand; /* what is read is read from the CPU that the thread runs on ... */
+	bool there;   /* ... where the hand is already */
 	bool asked;   /* the kernel */
 	bool run_known;
 	uint64_t run_ns; /* CPU time of the thread, where known */
@@ -213,7 +214,7 @@ static void read_there(struct reading *g)
 	struct sampler *s = g->s;
 	uint64_t cost;
 
-	if (!g->a->by_hand) {
+	if (!g->a->by_hand || g->a->there) {
 		read_it(g);
 	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g, &cost)) {
 		sampler_count_stop(s, cost);
@@ -280,15 +281,45 @@ static void look_anew(struct sampler *s, struct thread *th, bool twice, struct a
 		look(s, th, twice, a);
 }
 
-/* From the CPU that it runs on. Both copies are made: it may have been moved to another. */
+struct hold {
+	struct sampler *s;
+	struct thread *th;
+	struct attempt *a;
+};
+
+static void look_held(struct hold *h)
+{
+	if (h->th->planned)
+		look(h->s, h->th, true, h->a);
+	if (h->a->result == WALK_MISS)
+		look_anew(h->s, h->th, true, h->a);
+}
+
+/* All by the hand, that is. */
+static void look_there(void *arg)
+{
+	struct hold *h = arg;
+
+	h->a->there = true;
+	look_held(h);
+	h->a->there = false;
+}
+
+/* From the CPU that it runs on. Both copies are made: it may have been moved to another. Where a
+ * task is to be told all of it is one hold: if it went on before what is new was proven, that would
+ * rather be done of the tasks that last. */
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
+	struct hold hold = {s, th, a};
+	uint64_t cost;
+
 	a->by_hand = a->held = true;
 	a->result = WALK_MISS;
-	if (th->planned)
-		look(s, th, true, a);
-	if (a->result == WALK_MISS)
-		look_anew(s, th, true, a);
+	if (th->watch &&
+	    hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_there, &hold, &cost))
+		sampler_count_stop(s, cost);
+	else
+		look_held(&hold);
 	if (failed(a)) {
 		th->cpu = -1;
 	} else if (a->by_hand) {

@@ -5,12 +5,14 @@
 
 #include "remote/address-map.h"
 
-#define WAYS 8u /* places where the answer of one task may stand */
-#define SETS (TASK_ANSWERS / WAYS)
+#define WAYS   8u /* places where the answer of one task may stand */
+#define SETS   (TASK_ANSWERS / WAYS)
+#define FRAMES (2 * TASK_ANSWERS)
 
 struct task_answers {
 	struct task_answer all[SETS][WAYS];
-	uint64_t count; /* of what was asked and made */
+	uint64_t by_frame[FRAMES]; /* task, by its coroutine's frame: one of those there may be */
+	uint64_t count;		   /* of what was asked and made */
 	size_t bytes;
 };
 
@@ -63,6 +65,18 @@ struct task_answer *task_answers_get(struct task_answers *a, uint64_t task)
 	return t;
 }
 
+static uint64_t *place_of_frame(struct task_answers *a, uint64_t frame)
+{
+	return &a->by_frame[address_hash(frame) % FRAMES];
+}
+
+struct task_answer *task_answers_of_frame(struct task_answers *a, uint64_t frame)
+{
+	struct task_answer *t = task_answers_get(a, *place_of_frame(a, frame));
+
+	return t && !t->beyond && t->chain.frame == frame ? t : NULL;
+}
+
 /* Of the places of a task the one that is free, or was not used for longest. */
 static struct task_answer *make_room(struct task_answers *a, uint64_t task)
 {
@@ -101,6 +115,8 @@ int task_answers_put(struct task_answers *a, uint64_t task, const struct task_ch
 	t->used = ++a->count;
 	t->chain = *chain;
 	t->beyond = !log || r < 0;
+	if (chain->frame)
+		*place_of_frame(a, chain->frame) = task;
 	t->wait = t->beyond ? TASK_BEYOND : 0;
 	t->doubt = changed && !t->beyond ? TASK_DOUBT : 0;
 	return r;

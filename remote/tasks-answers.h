@@ -37,6 +37,9 @@ void task_answers_clear(struct task_answers *a);
 /* The answer of a task, until the next is made; NULL: there is none. */
 struct task_answer *task_answers_get(struct task_answers *a, uint64_t task);
 
+/* The answer of the task whose coroutine has that frame; NULL: none is known. */
+struct task_answer *task_answers_of_frame(struct task_answers *a, uint64_t frame);
+
 /* Makes it that of a task which is not 0, by what log noted; another of the same task is doubted.
  * log NULL: there would be none. 0; -E2BIG: it depends on more than a memo keeps, so
  * that there would be none either; -ENOMEM: there is none. */

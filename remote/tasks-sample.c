@@ -20,8 +20,10 @@
 #define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
 #define NO_GREEN_NS   500000000u /* where the module is not imported */
 
-#define KEYS	     4u		    /* tables of a dict that grows and shrinks all the while */
-#define KEYS_BYTES   4096u	    /* of one: some hundred loops that run tasks */
+#define KEYS	     32u  /* tables of a dict that grows and shrinks all the while */
+#define KEYS_NEAR    256u /* nearer to each other than this they are read together */
+#define KEYS_SPANS   TASK_WATCH_SPANS
+#define KEYS_BYTES   8192u	    /* all of them: one can be of some hundred loops */
 #define DICT_BYTES   128u	    /* of a dict itself */
 #define RECENT	     16u	    /* tasks that are read as well ... */
 #define DOUBTED	     4u		    /* of these, at the instant itself */
@@ -55,6 +57,7 @@ enum seen {
 	SEEN_NOTHING, /* where the thread says what runs is not known, or is elsewhere by now */
 	SEEN_NONE,
 	SEEN_NEW,    /* a task of which no answer is known that holds */
+	SEEN_HIDDEN, /* one, but the table that says which was not read */
 	SEEN_BEYOND, /* one of which there is none */
 	SEEN_TASK,
 };
@@ -79,9 +82,18 @@ struct task_watch {
 		uint64_t addr;
 		uint64_t looked; /* when the dict had it last, by the count below */
 		uint32_t len;
-		uint8_t *bytes;
-	} keys[KEYS];
+	} keys[KEYS]; /* by address */
+	size_t n_keys;
+	/* What was read of them by the last gather. */
+	struct keys_span {
+		uint64_t addr;
+		uint32_t len, at; /* in keys_bytes */
+	} spans[KEYS_SPANS];
+	size_t n_spans;
+	uint8_t *keys_bytes; /* KEYS_BYTES; NULL: there is no table yet */
 	uint64_t dict_looks; /* gathers that found something in the dict */
+	uint64_t hidden;     /* by that count, the last that did not find its table; 0 none did */
+	uint64_t eager;	     /* how many tasks were beginning at once */
 	struct memory_range beside[TASK_WATCH_BESIDE];
 	size_t n_beside;
 	/* Tasks that ran lately, as they were before the gather, or if they are doubted at its
@@ -227,8 +239,7 @@ void task_watch_free(struct task_watch *t)
 	if (!t)
 		return;
 	memo_done(&t->memo);
-	for (size_t i = 0; i < KEYS; i++)
-		free(t->keys[i].bytes);
+	free(t->keys_bytes);
 	free(t->behind);
 	free(t->bytes_expected);
 	free(t->recent);
@@ -273,27 +284,47 @@ static void find_place(struct task_watch *t)
 		memo_clear(&t->memo);
 }
 
+static struct keys_table *keys_at(struct task_watch *t, uint64_t addr)
+{
+	size_t i = 0;
+
+	while (i < t->n_keys && t->keys[i].addr < addr)
+		i++;
+	return &t->keys[i];
+}
+
+static void drop_oldest_keys(struct task_watch *t)
+{
+	struct keys_table *oldest = &t->keys[0];
+
+	for (size_t i = 1; i < t->n_keys; i++)
+		if (t->keys[i].looked < oldest->looked)
+			oldest = &t->keys[i];
+	t->n_keys--;
+	memmove(oldest, oldest + 1, (size_t)(&t->keys[t->n_keys] - oldest) * sizeof(*oldest));
+}
+
 /* A dict that is filled and emptied all the while gets another table every few times, often one of
- * those that it had. */
+ * those that it had: two or three where what is freed last is used first, some dozens that lie side
+ * by side without a GIL. */
 static void find_keys(struct task_watch *t)
 {
-	struct keys_table *k = &t->keys[0];
+	struct keys_table *k = keys_at(t, t->missing_keys);
 	size_t len;
 
-	for (size_t i = 1; i < KEYS; i++)
-		if (t->keys[i].looked < k->looked)
-			k = &t->keys[i];
-	k->addr = 0;
-	if (object_keys_length(t->w->memory, t->w->layout, t->missing_keys, &len) < 0 ||
+	if (!t->keys_bytes)
+		t->keys_bytes = malloc(KEYS_BYTES);
+	if (!t->keys_bytes ||
+	    object_keys_length(t->w->memory, t->w->layout, t->missing_keys, &len) < 0 ||
 	    len > KEYS_BYTES)
 		return;
-	if (!k->bytes)
-		k->bytes = malloc(KEYS_BYTES);
-	if (!k->bytes)
-		return;
-	k->addr = t->missing_keys;
-	k->looked = t->dict_looks;
-	k->len = (uint32_t)len;
+	if (k == &t->keys[t->n_keys] || k->addr != t->missing_keys) {
+		if (t->n_keys == KEYS)
+			drop_oldest_keys(t);
+		k = keys_at(t, t->missing_keys);
+		memmove(k + 1, k, (size_t)(&t->keys[t->n_keys++] - k) * sizeof(*k));
+	}
+	*k = (struct keys_table){t->missing_keys, t->dict_looks, (uint32_t)len};
 }
 
 /* Notes that a task ran: it is read before the next gathers. NULL when memory is short. */
@@ -401,12 +432,44 @@ static void add_doubted(struct task_watch *t)
 	}
 }
 
+/* The tables that the dict had lately, and what lies between. What cannot be read is none. */
+static void add_keys(struct task_watch *t)
+{
+	struct keys_span *s = NULL;
+	uint32_t used = 0;
+
+	t->n_spans = 0;
+	for (size_t i = 0; i < t->n_keys; i++) {
+		const struct keys_table *k = &t->keys[i];
+		uint64_t end = s ? s->addr + s->len : 0, more = k->len;
+
+		if (t->dict_looks - k->looked > RECENT_LOOKS)
+			continue;
+		if (s && k->addr <= end + KEYS_NEAR)
+			more = k->addr + k->len > end ? k->addr + k->len - end : 0;
+		else
+			s = NULL;
+		if (used + more > KEYS_BYTES || (!s && t->n_spans == KEYS_SPANS))
+			break;
+		if (!s) {
+			s = &t->spans[t->n_spans++];
+			*s = (struct keys_span){.addr = k->addr, .at = used};
+		}
+		s->len += (uint32_t)more;
+		used += (uint32_t)more;
+	}
+	if (used)
+		memset(t->keys_bytes, 0xff, used);
+	for (size_t i = 0; i < t->n_spans; i++)
+		add_beside(t, t->spans[i].addr, t->keys_bytes + t->spans[i].at, t->spans[i].len);
+}
+
 size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 {
 	const struct layout *l = t->w->layout;
 
-	t->n_beside = 0;
-	t->word = t->green = UNREAD;
+	t->n_beside = t->n_spans = 0;
+	t->word = t->green = t->eager = UNREAD;
 	memset(t->dict, 0xff, sizeof(t->dict));
 	if (t->place.word)
 		add_beside(t, t->place.word, &t->word, sizeof(t->word));
@@ -414,15 +477,10 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 		add_beside(t, t->place.green, &t->green, sizeof(t->green));
 	if (t->place.dict && dict_length(l) <= sizeof(t->dict)) {
 		add_beside(t, t->place.dict, t->dict, dict_length(l));
-		for (size_t i = 0; i < KEYS; i++) {
-			struct keys_table *k = &t->keys[i];
-
-			if (!k->addr || t->dict_looks - k->looked > RECENT_LOOKS)
-				continue;
-			memset(k->bytes, 0xff, (size_t)l->dict.keys_header);
-			add_beside(t, k->addr, k->bytes, k->len);
-		}
+		add_keys(t);
 	}
+	if (t->place.eager && t->hidden && t->dict_looks - t->hidden <= RECENT_LOOKS)
+		add_beside(t, t->place.eager, &t->eager, sizeof(t->eager));
 	t->looks++;
 	for (size_t i = 0; i < RECENT && t->recent; i++)
 		t->recent[i].len = 0;
@@ -508,16 +566,23 @@ static bool running_by_dict(struct task_watch *t)
 	t->dict_looks++;
 	if (used == UNREAD || addr == UNREAD || dict_word(t, l->dict.ma_values))
 		return false;
-	for (size_t i = 0; i < KEYS; i++) {
-		struct keys_table *k = &t->keys[i];
+	for (size_t i = 0; i < t->n_spans; i++) {
+		const struct keys_span *s = &t->spans[i];
+		struct keys_table *k = keys_at(t, addr);
+		uint64_t from = addr - s->addr;
 
-		if (k->addr != addr || t->dict_looks - k->looked > RECENT_LOOKS + 1)
+		if (addr < s->addr || from >= s->len)
 			continue;
-		k->looked = t->dict_looks;
-		r = object_keys_find(l, k->bytes, k->len, t->place.loop, &t->task);
+		if (k < &t->keys[t->n_keys] && k->addr == addr)
+			k->looked = t->dict_looks;
+		else
+			t->missing_keys = addr;
+		r = object_keys_find(l, t->keys_bytes + s->at + from, s->len - from, t->place.loop,
+				     &t->task);
 		return r == 0 || r == -ENOENT;
 	}
 	t->missing_keys = addr;
+	t->hidden = t->dict_looks;
 	return false;
 }
 
@@ -617,7 +682,7 @@ static bool holds(struct task_watch *t, const struct task_answer *a)
  * what it depends on. */
 static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
 {
-	return time_now() - gathered_ns > LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
+	return time_now() > gathered_ns + LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
 }
 
 /* Whether what is known of the task that runs still holds. */
@@ -662,13 +727,43 @@ void task_watch_confirm(struct task_watch *t, uint64_t gathered_ns, bool still)
 		t->current = false;
 		return;
 	}
+	t->missing_keys = 0;
 	if (running(t))
 		t->seen = t->task ? confirm(t, gathered_ns, still) : SEEN_NONE;
+	else if (t->missing_keys)
+		t->seen = SEEN_HIDDEN;
+}
+
+/* A dict whose tables never stand where one stood lately, as without a GIL, hides most of what runs
+ * from a gather. A second look would rather find the tasks that last; but the coroutine of the one
+ * that ran is on the stack, and none other's inside of it while no task begins at once. */
+static void reveal(struct task_watch *t, const struct walker *walker, struct walk_context *c,
+		   bool prefix)
+{
+	const struct task_answer *a = NULL;
+	uint64_t frame = 0;
+
+	if (t->seen != SEEN_HIDDEN || t->eager != 0)
+		return;
+	while (!a && (frame = walker_generator(walker, prefix, frame)) != 0)
+		a = task_answers_of_frame(t->w->answers, frame);
+	if (!a || walker_nests(walker, c, prefix, frame))
+		return;
+	t->task = a->task;
+	t->first = 0;
+	t->seen = confirm(t, c->gathered_ns, false);
+	if (t->seen == SEEN_TASK)
+		t->missing_keys = 0;
+}
+
+static bool is_unknown(enum seen seen)
+{
+	return seen == SEEN_NOTHING || seen == SEEN_NEW || seen == SEEN_HIDDEN;
 }
 
 bool task_watch_lacks(const struct task_watch *t)
 {
-	return !t->beyond && (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW);
+	return !t->beyond && is_unknown(t->seen);
 }
 
 void task_watch_drop(struct task_watch *t)
@@ -687,7 +782,8 @@ enum walk_result task_watch_judge(struct task_watch *t, const struct walker *wal
 	*ret_below = 0;
 	if (t->current && t->beyond)
 		return WALK_OK;
-	if (t->seen == SEEN_NOTHING || t->seen == SEEN_NEW)
+	reveal(t, walker, c, false);
+	if (is_unknown(t->seen))
 		return WALK_MISS;
 	if (t->seen == SEEN_BEYOND || (t->seen == SEEN_TASK && !chain->greenlet && !chain->frame))
 		return WALK_OK;
@@ -712,6 +808,7 @@ void task_watch_judge_moving(struct task_watch *t, const struct walker *walker,
 
 	*ret_task = SAMPLE_TASK_UNKNOWN;
 	*ret_below = 0;
+	reveal(t, walker, c, true);
 	if (t->seen == SEEN_NONE && t->place.loop && !coroutine && !t->place.unsure)
 		*ret_task = SAMPLE_TASK_NONE;
 	if (t->seen != SEEN_TASK)

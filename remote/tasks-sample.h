@@ -22,7 +22,8 @@
  * count of switches between greenlets. */
 #define TASK_WATCH_RANGES (MEMO_RANGES + 1)
 /* Beside the thread's words, at most. */
-#define TASK_WATCH_BESIDE 12
+#define TASK_WATCH_SPANS  8
+#define TASK_WATCH_BESIDE (8 + TASK_WATCH_SPANS)
 
 /* What sample.task says. */
 enum {

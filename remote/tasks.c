@@ -225,6 +225,8 @@ static int look_for_loop(struct look *k, const struct asyncio *a, uint64_t tstat
 	if (k->l->tstate.asyncio_task != ABSENT)
 		ret->word = tstate + (uint64_t)k->l->tstate.asyncio_task;
 	ret->dict = a->current;
+	if (ret->dict && a->eager && k->l->set.used != ABSENT)
+		ret->eager = a->eager + (uint64_t)k->l->set.used;
 	return 0;
 }
 

@@ -68,6 +68,9 @@ struct task_place {
 	uint64_t word;
 	/* A dict, loop to task: of all tasks to 3.13, then of those in Python. 0: there is none. */
 	uint64_t dict;
+	/* Beside it, 3.12+: of the set of tasks that begin at once, inside of others, the word that
+	 * counts them; 0 it is not known. */
+	uint64_t eager;
 	/* Of a thread with greenlets, one of which always runs: the first, and the address of the
 	 * word that names the one that runs now; and of its count of switches, a u64: between two
 	 * equal readings of that the same one ran. 0: it has none. */

@@ -216,6 +216,7 @@ const struct layout layout_cpython_3_10 = {
 		},
 	.set =
 		{
+			.used = 24,
 			.mask = 32,
 			.table = 40,
 		},

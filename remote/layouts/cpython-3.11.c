@@ -217,6 +217,7 @@ const struct layout layout_cpython_3_11 = {
 		},
 	.set =
 		{
+			.used = 24,
 			.mask = 32,
 			.table = 40,
 		},

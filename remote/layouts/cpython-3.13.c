@@ -217,6 +217,7 @@ static const struct layout base = {
 		},
 	.set =
 		{
+			.used = 24,
 			.mask = 32,
 			.table = 40,
 		},
@@ -451,6 +452,7 @@ static const struct layout base_free_threaded = {
 		},
 	.set =
 		{
+			.used = 40,
 			.mask = 48,
 			.table = 56,
 		},

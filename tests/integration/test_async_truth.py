@@ -29,7 +29,9 @@ FAST = [(name, "rename") for name in VERSIONS] + [
     (name, kind) for name in ("3.9", "3.13", "3.15") for kind in ("queue", "nested", "gather")]
 
 
-@pytest.mark.parametrize("name, kind", FAST + [("3.11", "group"), ("3.14", "group")])
+@pytest.mark.parametrize("name, kind", FAST + [("3.11", "group"), ("3.14", "group"), ("3.13t", "heap"),
+                                                 ("3.12", "eager"), ("3.13t", "eager"),
+                                                 ("3.13t", "nest")])
 def test_tasks_that_switch_fast_are_told_apart(name, kind, start):
     target = start(find_interpreter(name), "tasks_fast.py", kind)
     target.expect("ready")
@@ -38,6 +40,8 @@ def test_tasks_that_switch_fast_are_told_apart(name, kind, start):
         task, numbers = numbers_of(stack)
         if not task:
             assert tasks_of(stack)[-1][0].split()[0] in ("above", "Task-1"), stack
+            # What begins inside of another runs in its stead.
+            assert not any(f.startswith("work_") for f in tasks_of(stack)[-1][1]), stack
             continue
         _, number, *function = task.split()
         assert numbers <= {number}, stack

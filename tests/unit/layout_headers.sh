@@ -420,6 +420,7 @@ int main(void)
 	NONE(gen.yield_from);
 #endif
 
+	OFF(set.used, PySetObject, used);
 	OFF(set.mask, PySetObject, mask);
 	OFF(set.table, PySetObject, table);
 	OFF(inner.first, PyCellObject, ob_ref);

@@ -150,6 +150,7 @@ static const struct field fields[] = {
 	FIELD(gen, suspended),
 	FIELD(gen, yield_from),
 	FIELD(gen, executing),
+	FIELD(set, used),
 	FIELD(set, mask),
 	FIELD(set, table),
 	FIELD(inner, first),

@@ -74,6 +74,27 @@ static void an_answer_is_kept_with_what_it_depends_on(void **state)
 	assert_null(task_answers_get(answers, TASK(2)));
 }
 
+static void one_is_found_by_its_coroutines_frame(void **state)
+{
+	const struct task_chain beyond = {.task = TASK(3), .frame = 24};
+
+	assert_null(task_answers_of_frame(answers, 8));
+	assert_int_equal(put(TASK(1), 8, 1, 1), 0);
+	assert_int_equal(put(TASK(2), 16, 2, 2), 0);
+	assert_int_equal(task_answers_put(answers, TASK(3), &beyond, NULL), 0);
+	assert_int_equal(task_answers_of_frame(answers, 8)->task, TASK(1));
+	assert_int_equal(task_answers_of_frame(answers, 16)->task, TASK(2));
+	assert_null(task_answers_of_frame(answers, 24));
+	/* The first has another by now, and its former one is the second's. */
+	assert_int_equal(put(TASK(1), 32, 1, 1), 0);
+	assert_null(task_answers_of_frame(answers, 8));
+	assert_int_equal(put(TASK(2), 8, 2, 2), 0);
+	assert_int_equal(task_answers_of_frame(answers, 8)->task, TASK(2));
+	assert_int_equal(task_answers_of_frame(answers, 32)->task, TASK(1));
+	task_answers_clear(answers);
+	assert_null(task_answers_of_frame(answers, 8));
+}
+
 static void what_changes_is_doubted(void **state)
 {
 	assert_int_equal(put(TASK(1), 8, 1, 1), 0);
@@ -153,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		TEST(an_answer_is_kept_with_what_it_depends_on),
+		TEST(one_is_found_by_its_coroutines_frame),
 		TEST(what_changes_is_doubted),
 		TEST(what_is_over_a_bound_is_asked_for_again),
 		TEST(those_that_ran_lately_are_kept),
