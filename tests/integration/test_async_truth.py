@@ -89,15 +89,22 @@ def test_two_loops_in_two_threads(name, start):
 
 
 @pytest.mark.parametrize("name", VERSIONS)
-def test_waiting_tasks_are_below_those_that_await_them(name, start):
+def test_waiting_tasks_are_below_those_that_await_them(name, start, workdir):
     target = start(find_interpreter(name), "async_examples.py", "fetch")
     target.expect("ready")
-    result = attach(target.pid, "-d", "0.5", "--async-mode", "all", check=True)
-    for _, stack, _ in collapsed(result.out):
-        chain = tasks_of(stack)
-        # One that was only just made is awaited by none yet.
+    path = workdir + "/tasks.pyprof"
+    pyprof("attach", "--binary", "-o", path, "-d", "0.5", "--async-aware", "--async-mode", "all",
+           target.pid, check=True)
+    with open(path, "rb") as f:
+        (stream,), _ = pyprof_reader.read(f.read())
+    waiting = [tasks_of(frames) for _, frames in stream.waits]
+    running = [tasks_of(key[1]) for key in stream.task_stacks if key]
+    assert any(len(chain) == 2 for chain in waiting), waiting
+    for chain in waiting + running:
+        # One that was only just made is awaited by none yet; one that goes on begins at its base.
         assert chain[0][0] == "Task-1" and chain[0][1][:2] == ["main", "run_fetch"] or \
-            chain[0][1] == ["fetch"]
+            chain[0][1] == ["fetch"] or chain == [("Task-1", ["main"])] and chain in running, chain
+    assert [("Task-1", ["main"])] not in waiting
 
 
 @pytest.mark.parametrize("name", ["3.9", "3.13", "3.14", "3.15"])

