@@ -25,9 +25,19 @@ void hand_free(struct hand *h);
 /* For a seccomp filter: hand_work() changes the affinity of this thread and of no other. */
 pid_t hand_tid(const struct hand *h);
 
+/* Whether it begins at once: not when it has to wait for its turn. */
+bool hand_is_prompt(const struct hand *h);
+
 /* Does work(arg) on that CPU while the caller waits, awake for as long as it takes as a rule, some
  * 25 us. false: it may not run there. *ret_cost_ns is for how long it kept others from that CPU, as
- * near as we can tell. */
+ * near as we can tell. From work itself it may be called too: then the hand goes to that CPU, works
+ * there, and stays; the cost is 0, being part of what is under way. */
 bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns);
+
+/* What one entry of the hand costs those whose CPU it takes, besides its work: an interrupt, two
+ * changes of threads, caches that have to be filled again. No clock shows it: from the call to the
+ * hand's first instruction the program runs on for as long as an interrupt travels, and the kernel
+ * counts that as the hand's CPU time. It is what programs lost that count their own work. */
+uint64_t hand_entry_ns(void);
 
 #endif

@@ -12,6 +12,7 @@
 #define GATHER_TRIES	 3
 #define GATHER_NS	 10000u /* a gather takes no longer, and for each range: */
 #define GATHER_RANGE_NS	 1000u
+#define AWAY_TICKS	 256	  /* it stays away when it could not hold a thread */
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
@@ -20,13 +21,18 @@
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
 #define FAIL_TICKS	 256		   /* ... for so many ticks */
 
-/* Whether the budget has something left to hold the thread with. */
+/* Whether the budget has something left to hold the thread with. Where the hand can reside it is
+ * sent, or ptrace used, only to begin with that: an interrupt travels for a while, and if the
+ * thread leaves the kernel in that time it is held there. */
 bool sampler_may_hold(const struct sampler *s, const struct thread *th)
 {
 	if (!th->tid)
 		return false;
-	return s->options.blocking || s->options.stop_budget >= 1 ||
-	       (s->options.stop_budget > 0 && s->budget_ns > 0);
+	if (s->options.blocking || s->options.stop_budget >= 1)
+		return true;
+	if (s->options.stop_budget <= 0 || s->budget_ns <= 0)
+		return false;
+	return s->resident || !sampler_can_reside(s) || s->budget_ns >= 2 * sampler_span(s);
 }
 
 bool sampler_may_trace(const struct sampler *s, uint64_t now)
@@ -217,7 +223,8 @@ static void read_there(struct reading *g)
 	if (!g->a->by_hand || g->a->there) {
 		read_it(g);
 	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g, &cost)) {
-		sampler_count_stop(s, cost);
+		if (!s->resident)
+			sampler_count_stop(s, cost);
 	} else {
 		g->a->by_hand = g->a->held = false;
 		read_it(g);
@@ -316,16 +323,34 @@ static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a
 	a->by_hand = a->held = true;
 	a->result = WALK_MISS;
 	if (th->watch &&
-	    hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_there, &hold, &cost))
-		sampler_count_stop(s, cost);
-	else
+	    hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_there, &hold, &cost)) {
+		if (!s->resident)
+			sampler_count_stop(s, cost);
+	} else {
 		look_held(&hold);
+	}
 	if (failed(a)) {
 		th->cpu = -1;
 	} else if (a->by_hand) {
 		a->sample.how = HOW_STOP;
+		s->held_cpu = th->cpu;
+		s->held_tick = s->tick;
 	}
 	a->by_hand = a->held = false;
+}
+
+/* It was on another CPU than we thought, or held between two instructions that belong together. */
+static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
+{
+	for (int i = 1; i < STOP_TRIES && failed(a); i++) {
+		/* By a sleep: while we are awake it does not get on. */
+		if (i > 1)
+			sampler_wait(sampler_now() + STOP_AGAIN_NS, UINT64_MAX);
+		look_by_hand(s, th, a);
+	}
+	/* Where the stack is proven the hand was where it belongs. */
+	if (failed(a) && !a->plain)
+		s->away_until = s->tick + AWAY_TICKS;
 }
 
 /* By ptrace. false: the thread could not be stopped. */
@@ -370,7 +395,8 @@ bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg),
 	if (s->options.hand) {
 		if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), work, arg, &cost))
 			return false;
-		sampler_count_stop(s, cost);
+		if (!s->resident)
+			sampler_count_stop(s, cost);
 		return true;
 	}
 	/* What sleeps stands still anyway. */
@@ -537,7 +563,9 @@ static void look_firmly(struct sampler *s, struct thread *th, struct attempt *a)
 		look_asleep(s, th, a);
 	if (failed(a) && by_hand)
 		look_by_hand(s, th, a);
-	if (!failed(a))
+	if (failed(a) && s->resident)
+		look_again(s, th, a);
+	if (!failed(a) || s->resident)
 		return;
 	if (runs)
 		look_asleep(s, th, a);

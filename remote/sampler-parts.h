@@ -43,7 +43,11 @@ struct sampler {
 	struct state_words words_of_tick; /* kept during an attempt that reads newer ones */
 
 	uint64_t tick;
-	double budget_ns; /* what stops may still take */
+	bool resident;	     /* this tick is made by the hand, on held_cpu */
+	int held_cpu;	     /* where it last held a thread; -1: nowhere */
+	uint64_t held_tick;  /* when */
+	uint64_t away_until; /* tick: it could not */
+	double budget_ns;    /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced; /* at the last look */
 	uint64_t churn_until_ns; /* so long they are checked at each gather */
@@ -95,6 +99,14 @@ int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uin
 		   uint32_t *ret_gather_ns);
 /* The stamp that code objects are checked against, by the words as they were gathered. */
 uint64_t sampler_stamp(struct sampler *s, uint64_t now);
+
+/* Whether the hand could make the ticks itself, where it holds a thread. */
+bool sampler_can_reside(const struct sampler *s);
+/* What it stays for, ns of the budget. */
+static inline double sampler_span(const struct sampler *s)
+{
+	return s->options.stop_budget * 20e6;
+}
 
 /* Whether the budget has something left to hold the thread with; whether ptrace may be tried. */
 bool sampler_may_hold(const struct sampler *s, const struct thread *th);

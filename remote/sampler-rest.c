@@ -66,7 +66,7 @@ uint64_t sampler_next_look(const struct sampler *s, uint64_t now)
 {
 	bool any = false;
 
-	if (!s->n_resting || !pays(s))
+	if (!s->n_resting || s->resident || !pays(s))
 		return UINT64_MAX;
 	for (size_t i = 0; i < s->who.n_interps; i++)
 		any |= turns_known(&s->who.interps[i].turns);

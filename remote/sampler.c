@@ -11,6 +11,8 @@
 
 #define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
 #define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
+#define RESIDE_NS	 200000u      /* and with nearer ones than this the hand makes no ticks */
+#define RESIDE_TICKS	 2	      /* it goes when it held nobody for so many ... */
 #define BUDGET_SPAN_NS	 1000000000u  /* over which the budget of stops is balanced */
 #define OPCODES_NS                                                                                 \
 	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
@@ -445,20 +447,55 @@ static void step(struct loop *l)
 	} else if (s->options.max_ticks && s->tick >= s->options.max_ticks) {
 		end_loop(l, SAMPLER_DURATION);
 	} else if (interval) {
+		if (s->resident)
+			sampler_count_stop(s, l->now - began + hand_entry_ns());
 		next_deadline(l);
 	}
+}
+
+bool sampler_can_reside(const struct sampler *s)
+{
+	/* Only the thread that seized another can let it go; and a look at tasks that wait is
+	 * longer than what it needs a thread to be held for. */
+	return s->options.hand && s->options.interval_ns >= RESIDE_NS &&
+	       hand_is_prompt(s->options.hand) && s->tick >= s->away_until && !s->stops.n_pending &&
+	       !s->waits;
+}
+
+/* Whether ticks are to be made by the hand, where it last held a thread: while it would be sent
+ * there at each of them, and has something of the budget to stay for. */
+static bool may_reside(const struct sampler *s)
+{
+	if (!sampler_can_reside(s) || s->held_cpu < 0)
+		return false;
+	if (!s->options.blocking && s->options.stop_budget < 1 &&
+	    s->budget_ns < (s->resident ? 0 : sampler_span(s)))
+		return false;
+	return s->options.blocking || s->held_tick + RESIDE_TICKS > s->tick;
+}
+
+static void reside(void *arg)
+{
+	struct loop *l = arg;
+
+	l->s->resident = true;
+	while (!l->over && may_reside(l->s) && !atomic_load_explicit(l->stop, memory_order_relaxed))
+		step(l);
+	l->s->resident = false;
 }
 
 enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 {
 	const uint64_t start = sampler_now();
 	struct loop l = {s, stop, start, start, start, false, SAMPLER_STOPPED};
+	uint64_t cost;
 
 	s->budget_filled_ns = start;
 	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 8;
 	set(&s->counts.start_ns, start);
 	while (!l.over && !atomic_load_explicit(stop, memory_order_relaxed))
-		step(&l);
+		if (!may_reside(s) || !hand_work(s->options.hand, s->held_cpu, reside, &l, &cost))
+			step(&l);
 	if (s->options.tasks && s->options.max_ticks && l.end == SAMPLER_DURATION) {
 		int r = sampler_take_tasks(s);
 
@@ -483,6 +520,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	memset(s, 0, sizeof(*s));
 	s->target = target;
 	s->options = *options;
+	s->held_cpu = -1;
 	s->walk.target = target;
 	s->walk.opcodes = options->opcodes;
 	r = tables_new(&s->walk.tables);

@@ -55,6 +55,53 @@ static void the_hand_works_where_it_is_sent(void **state)
 	hand_free(h);
 }
 
+struct journey {
+	struct hand *h;
+	const int *cpus;
+	int n;
+	struct seen seen[2];
+};
+
+static void travel(void *arg)
+{
+	struct journey *j = arg;
+
+	for (int i = 0; i < j->n; i++) {
+		uint64_t cost = 1;
+
+		assert_true(hand_work(j->h, j->cpus[i], see, &j->seen[i], &cost));
+		assert_int_equal(cost, 0);
+	}
+}
+
+static void a_hand_that_works_goes_elsewhere_by_itself(void **state)
+{
+	struct journey j = {0};
+	int cpus[2];
+	uint64_t cost;
+	cpu_set_t set;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE && j.n < 2; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			cpus[j.n++] = cpu;
+	j.cpus = cpus;
+	hand_prepare();
+	assert_int_equal(hand_new(&j.h), 0);
+	assert_true(hand_work(j.h, cpus[j.n - 1], travel, &j, &cost));
+	assert_true(cost > 0);
+	for (int i = 0; i < j.n; i++) {
+		assert_int_equal(j.seen[i].times, 1);
+		assert_int_equal(j.seen[i].tid, hand_tid(j.h));
+		assert_int_equal(j.seen[i].cpu, cpus[i]);
+	}
+	/* And works for us again. */
+	assert_true(hand_work(j.h, cpus[0], see, &j.seen[0], &cost));
+	assert_int_equal(j.seen[0].times, 2);
+	assert_true(cost > 0);
+	hand_free(j.h);
+}
+
 static void a_cpu_that_is_not_ours_is_refused(void **state)
 {
 	struct hand *h;
@@ -73,6 +120,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_hand_works_where_it_is_sent),
+		cmocka_unit_test(a_hand_that_works_goes_elsewhere_by_itself),
 		cmocka_unit_test(a_cpu_that_is_not_ours_is_refused),
 	};
 
