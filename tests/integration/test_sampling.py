@@ -257,6 +257,32 @@ def test_threads_have_their_names_from_their_beginning(interpreter):
     assert sum(count for _, _, count in collapsed(main.out)) > 200, main
 
 
+@pytest.mark.timing
+@pytest.mark.parametrize("budget", ["0%", "3%", "100%"])
+@pytest.mark.parametrize("interpreter", ["3.11", "3.15"], indirect=True)
+def test_samples_do_not_gather_at_the_ends_of_system_calls(interpreter, budget, start):
+    """As those by an interrupt do, while it travels: then the short function is seen in few."""
+    target = start(interpreter, "calls.py")
+    target.expect("ready")
+
+    def measure():
+        target.say("")
+        before = json.loads(target.line())
+        result = pyprof("attach", "-a", "-r", "1khz", "-d", "2", "--stop-budget", budget, "--collapsed",
+                        "-o", "-", target.pid, check=True)
+        target.say("")
+        truth = {name: ns - before[name] for name, ns in json.loads(target.line()).items()}
+        found = Counter()
+        for _, frames, count in collapsed(result.out):
+            found.update({name: count for _, name, _ in frames if name in truth})
+        return tuple(100 * which["short"] / sum(which.values()) for which in (truth, found)), result
+    for _ in range(3):
+        (truth, found), result = measure()
+        if abs(truth - found) < 4:
+            break
+    assert abs(truth - found) < 4, (truth, found, result.err)
+
+
 @pytest.mark.parametrize("interpreter", ["3.11", "3.13t", "3.15"], indirect=True)
 def test_a_thread_has_its_kernel_id_from_its_beginning(interpreter, start):
     target = start(interpreter, "late_identity.py", 0.7)
