@@ -258,7 +258,7 @@ def test_threads_have_their_names_from_their_beginning(interpreter):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("budget", ["0%", "3%", "100%"])
+@pytest.mark.parametrize("budget", ["3%", "100%"])
 @pytest.mark.parametrize("interpreter", ["3.11", "3.15"], indirect=True)
 def test_samples_do_not_gather_at_the_ends_of_system_calls(interpreter, budget, start):
     """As those by an interrupt do, while it travels: then the short function is seen in few."""
