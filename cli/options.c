@@ -434,7 +434,7 @@ static const struct row rows[] = {
 	 "only what was sampled so long after the first sample, as 10, 1.5, 2m"},
 	{GROUP_REPLAY, 0, "to", "SECONDS", set_to, "and before that"},
 	{GROUP_RECORD, 0, "stop-budget", "PERCENT", set_stop_budget,
-	 "share of the target's time that brief stops may take; 0% never stops it (default: 1%)"},
+	 "share of the target's time that brief stops may take; 0% never stops it (default: 0.5%)"},
 	{GROUP_RECORD | GROUP_DUMP, 0, "blocking", NULL, set_blocking,
 	 "take every sample while the thread stands still"},
 	{GROUP_RECORD, 0, "realtime-stats", NULL, set_realtime_stats,
@@ -612,7 +612,7 @@ int options_parse(struct options *ret, const struct command *command, int argc, 
 	struct options o = {.command = command,
 			    .rate_hz = 1000,
 			    .interval_ns = 1000000,
-			    .stop_budget = 0.01,
+			    .stop_budget = 0.005,
 			    .format = &format_pstats,
 			    .codec = STREAM_ZSTD};
 	size_t n_longs = 0, n_shorts = 0;

@@ -16,6 +16,7 @@
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
+#define LINKS_NS	 500000u     /* links are followed no later behind the gather */
 #define FAIL_SCALE	 (1u << 24)
 #define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */
@@ -144,12 +145,20 @@ static uint16_t handling(struct sampler *s, struct thread *th, const struct atte
 {
 	bool known = a->sample.how != HOW_MOVING;
 	struct generators on_stack;
+	uint64_t before, calls, bytes;
+	uint16_t state;
 
 	if (known)
 		walker_generators(th->walker, &on_stack);
-	return state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
-			      walker_words(th->walker), th->addr, known ? &on_stack : NULL,
-			      a->chased, th->rested && walker_rests(th->walker));
+	memory_counts(s->target->memory, &before, &bytes);
+	state = state_handling(&th->handling, &s->handling, &s->target->layout, s->target->memory,
+			       walker_words(th->walker), th->addr, known ? &on_stack : NULL,
+			       a->chased, th->rested && walker_rests(th->walker));
+	memory_counts(s->target->memory, &calls, &bytes);
+	/* Where we lost the CPU meanwhile, others may be where those links were. */
+	if (calls != before && sampler_now() - s->walk.gathered_ns > LINKS_NS)
+		return 0;
+	return state;
 }
 
 /* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.

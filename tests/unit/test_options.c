@@ -37,7 +37,7 @@ static void the_defaults_are_the_documented_ones(void **state)
 	assert_int_equal(o.duration_ns, 0);
 	assert_false(o.all_threads);
 	assert_false(o.blocking);
-	assert_true(o.stop_budget > 0.0099 && o.stop_budget < 0.0101);
+	assert_true(o.stop_budget > 0.0049 && o.stop_budget < 0.0051);
 	assert_ptr_equal(o.format, &format_pstats);
 	assert_int_equal(o.codec, STREAM_ZSTD);
 	assert_int_equal(o.sort, SORT_NSAMPLES);
