@@ -113,7 +113,8 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
 	    is_same(digest_of(words->buf, words->len), w->rest.words) &&
 	    is_same(digest_of(ranges[0].buf, ranges[0].len), w->rest.stack) &&
 	    leaf_stays(w, ranges) && walker_check_known(w, c, w->n_known) == WALK_OK) {
-		*ret_stack = walker_rest_stack(w, c);
+		walker_stood(w, c->stamp);
+		*ret_stack = w->known[w->n_known - 1].stack;
 		return true;
 	}
 	w->resting = false;
@@ -121,21 +122,8 @@ bool walker_still_rests(struct walker *w, struct walk_context *c, const struct m
 	return false;
 }
 
-uint32_t walker_rest_stack(struct walker *w, const struct walk_context *c)
+void walker_stood(struct walker *w, uint64_t stamp)
 {
 	/* Code objects of frames that were never left cannot have been replaced. */
-	w->codes_stamp = c->stamp;
-	return w->known[w->n_known - 1].stack;
-}
-
-size_t walker_rest_glance(const struct walker *w, struct memory_range *out)
-{
-	const int32_t at = w->layout->tstate.gil_requested;
-
-	if (at == ABSENT)
-		return 0;
-	*out = (struct memory_range){.addr = w->windows.tstate + (uint64_t)at,
-				     .len = sizeof(int32_t),
-				     .buf = w->windows.words + at};
-	return 1;
+	w->codes_stamp = stamp;
 }

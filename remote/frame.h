@@ -88,11 +88,8 @@ size_t walker_rest_ranges(const struct walker *w, uint8_t *bytes, struct memory_
 /* Whether it does, by a gather of those: then *ret_stack. If not, a whole walk must tell. */
 bool walker_still_rests(struct walker *w, struct walk_context *c, const struct memory_range *words,
 			const struct memory_range *ranges, uint32_t *ret_stack);
-/* The stack of a thread that did not run since it was last seen to rest. What may have changed in
- * its words all the same is whether it waits for the GIL: a range of that into out, 1, or 0 where
- * they do not tell. */
-uint32_t walker_rest_stack(struct walker *w, const struct walk_context *c);
-size_t walker_rest_glance(const struct walker *w, struct memory_range *out);
+/* The thread did not run since it was last seen to rest, up to a gather with that stamp. */
+void walker_stood(struct walker *w, uint64_t stamp);
 
 /* Plans the next gathers by following the thread's frames as they are now, with as many calls as it
  * takes. Proves nothing: a gather of the plan does. */

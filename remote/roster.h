@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "remote/frame.h"
+#include "remote/sampler.h"
 #include "remote/state.h"
 #include "remote/tables.h"
 #include "remote/target.h"
@@ -14,36 +15,41 @@
 #include "remote/thread.h"
 #include "remote/turns.h"
 
-/* What the sampler keeps of a thread. The first part is the roster's, the second its own. */
+/* What the sampler keeps of a thread: first what is asked of each at every tick, also of those that
+ * rest, which lies together. */
 struct thread {
-	uint64_t addr, ident;
+	uint64_t addr;
+	struct walker *walker;
+	struct task_watch *watch; /* NULL: of its tasks nothing is asked */
+	struct thread *twin; /* the next state of the same kernel thread, in a ring; often itself */
+	size_t interp;	     /* index */
+	size_t first_range, words_range; /* words_range: of one that rested */
+	uint64_t stop_until;		 /* tick */
+	uint64_t proven_tick;		 /* the last tick that its stack was proven at */
+	uint64_t stood_stamp;  /* of the last tick that it stood at; 0: none since it was read */
+	bool planned;	       /* where its frames stand is known */
+	bool rests;	       /* walker_rests() */
+	bool gathered, rested; /* rested: by the ranges of a resting thread only */
+	bool attached;	       /* when it was last seen: it holds the GIL, or may run Python code */
+	bool stood;	       /* and without: it cannot have run */
+	bool run_known;
+	uint64_t run_ns;    /* CPU time at the last sample of it or a twin */
+	struct sample last; /* the last one, whether it was told or not */
+
+	uint64_t ident;
 	uint32_t tid;	 /* in our pid namespace; 0 unknown */
 	uint32_t id;	 /* in the tables */
-	size_t interp;	 /* index */
 	bool main, seen; /* seen: by the scan under way */
 	bool named;	 /* by threading */
 	unsigned name_tries;
 	uint64_t name_due_ns; /* when it is asked for again; 0: no more */
 	uint64_t prev, next;  /* its links, as scanned */
-
-	struct walker *walker;
-	bool planned; /* where its frames stand is known */
 	int syscall_fd, stat_fd, schedstat_fd;
-	struct thread *twin; /* the next state of the same kernel thread, in a ring; often itself */
-	uint64_t run_ns;     /* CPU time at the last sample of it or a twin */
-	bool run_known;
 	uint64_t used_ns; /* when it was last seen to be used (CLOCK_MONOTONIC): roster_is_used() */
 	int cpu;	  /* that it was last seen on; -1 unknown */
 	uint64_t cpu_ns;  /* when that was */
 	struct handling handling;
 	uint32_t fail_rate;
-	uint64_t stop_until;		 /* tick */
-	size_t first_range, words_range; /* words_range: of one that rested */
-	bool gathered, rested;		 /* rested: by the ranges of a resting thread only */
-	bool attached;	      /* when it was last seen: it holds the GIL, or may run Python code */
-	bool stood;	      /* and without: it cannot have run */
-	uint64_t proven_tick; /* the last tick that its stack was proven at */
-	struct task_watch *watch; /* NULL: of its tasks nothing is asked */
 };
 
 struct interpreter {

@@ -480,11 +480,9 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
 }
 
-static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+static void tell(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
 {
-	a->sample.thread = th->id;
-	a->sample.kind = SAMPLE_STACK;
-	add_state(s, th, a);
+	th->last = a->sample;
 	if (!sampler_push(s, &a->sample)) {
 		sampler_lose(s, LOST_BACKPRESSURE, 1, now);
 		return;
@@ -505,6 +503,14 @@ static void publish(struct sampler *s, struct thread *th, struct attempt *a, uin
 		count(&s->counts.moving, 1);
 	if (a->repeat)
 		count(&s->counts.repeats, 1);
+}
+
+static void publish(struct sampler *s, struct thread *th, struct attempt *a, uint64_t now)
+{
+	a->sample.thread = th->id;
+	a->sample.kind = SAMPLE_STACK;
+	add_state(s, th, a);
+	tell(s, th, a, now);
 }
 
 /* What a failed attempt ends as: a proven prefix, or a loss. */
@@ -590,6 +596,29 @@ static void look_firmly(struct sampler *s, struct thread *th, struct attempt *a)
 	}
 }
 
+/* What of a state is the thread's own doing. */
+#define STATE_OWN                                                                                  \
+	(STATE_MAIN | STATE_GIL_KNOWN | STATE_EXCEPTION | STATE_EXCEPTION_KNOWN | STATE_HANDLING)
+
+void sampler_repeat(struct sampler *s, struct thread *th, const struct gathered *g, uint16_t waits)
+{
+	struct attempt a = {.sample = th->last, .repeat = true};
+
+	a.sample.time_ns = g->time_ns;
+	a.sample.gather_ns = g->took_ns;
+	a.sample.cpu_ns = 0;
+	a.sample.how = HOW_FREE;
+	a.sample.state = 0;
+	ask_kernel(s, th, &a);
+	if (waits)
+		a.sample.state &= (uint16_t) ~(STATE_GIL_WAIT_KNOWN | STATE_GIL_WAIT);
+	a.sample.state |= (th->last.state & STATE_OWN) | waits |
+			  state_of_collector(&s->who.interps[th->interp].words);
+	th->stood_stamp = g->stamp;
+	th->proven_tick = s->tick;
+	tell(s, th, &a, g->time_ns);
+}
+
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g)
 {
@@ -603,12 +632,11 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 	s->walk.gather = g->number;
 	s->walk.gathered_ns = g->end_ns;
 	s->walk.stamp = g->stamp;
+	if (th->stood_stamp)
+		walker_stood(th->walker, th->stood_stamp);
+	th->stood_stamp = 0;
 	if (th->gathered) {
-		if (th->stood) {
-			a.sample.stack = walker_rest_stack(th->walker, &s->walk);
-			a.repeat = true;
-			a.result = WALK_OK;
-		} else if (!th->rested) {
+		if (!th->rested) {
 			a.result = walker_walk(th->walker, &s->walk, s->ranges + th->first_range,
 					       &a.sample.stack, &a.repeat);
 		} else if (walker_still_rests(th->walker, &s->walk, s->ranges + th->words_range,
@@ -620,9 +648,8 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 		}
 		if (!a.looked)
 			judge_task(s, th, &a);
-		/* A thread that starts or ends changes the links of its neighbours. (Those who
-		 * stood were not read; it is read itself.) */
-		if (s->options.all_threads && !th->stood && !roster_same_links(&s->who, th))
+		/* A thread that starts or ends changes the links of its neighbours. */
+		if (s->options.all_threads && !roster_same_links(&s->who, th))
 			s->who.rescan = true;
 	}
 	/* Not to have known where a frame stands says nothing of whether it moves. */
@@ -654,6 +681,7 @@ void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered
 		publish(s, th, &a, time_ns);
 	else
 		settle_failed(s, th, &a, time_ns);
+	th->rests = walker_rests(th->walker);
 	/* The other threads were copied when these were. */
 	if (a.looked)
 		s->who.interps[th->interp].words = s->words_of_tick;

@@ -36,6 +36,8 @@ struct sampler {
 	struct thread *batch[REST_BATCH]; /* of those, who are read at once */
 	uint8_t *rest_bytes;		  /* what is read of them */
 	size_t room_rest_bytes;
+	int32_t *glances; /* and of those who stood: whether they wait for the GIL */
+	size_t room_glances;
 	struct memory_range *ranges;
 	size_t room_ranges;
 	struct memory_range *own; /* of a look at one thread */
@@ -119,6 +121,9 @@ bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg),
 
 /* The attempt at th of this tick, after the common gather if it was part of it. */
 void sampler_attempt(struct sampler *s, struct thread *th, const struct gathered *g);
+/* Instead, for one that cannot have run since its last sample. waits: whether it waits for the GIL,
+ * bits of its state; 0 its words do not tell. */
+void sampler_repeat(struct sampler *s, struct thread *th, const struct gathered *g, uint16_t waits);
 
 /* Whether a thread's attempt comes after the tick's gather, with those of the others that rest. */
 static inline bool waits_for_rest(const struct thread *th)

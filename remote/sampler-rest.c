@@ -6,12 +6,12 @@
 #include "remote/sampler-parts.h"
 
 #define REST_BYTES                                                                                 \
-	(96u << 10)		/* of a batch at most: they are still in the cache when looked at  \
-				 */
-#define REST_GROUP   16		/* of so many the words are read before the stacks */
-#define LOOK_NS	     2500000u	/* half of CPython's switch interval */
-#define LOOK_PAYS    20000.0	/* samples of threads that rest, in a second */
-#define REST_READ_NS 250000000u /* all stacks are read so often, whatever the turns tell */
+	(96u << 10)		 /* of a batch at most: they are still in the cache when looked at \
+				  */
+#define REST_GROUP   16		 /* of so many the words are read before the stacks */
+#define LOOK_NS	     2500000u	 /* half of CPython's switch interval */
+#define LOOK_PAYS    20000.0	 /* samples of threads that rest, in a second */
+#define REST_READ_NS 1000000000u /* all stacks are read so often, whatever the turns tell */
 
 static int by_address(const void *a, const void *b)
 {
@@ -162,6 +162,19 @@ static int attempt_batch(struct sampler *s, size_t count, size_t bytes)
 	return r;
 }
 
+/* What may have changed all the same in the words of one who stood: whether it waits for the GIL.
+ * How many ranges that is. */
+static size_t add_glance(struct sampler *s, const struct thread *th, size_t n)
+{
+	const int32_t at = s->target->layout.tstate.gil_requested;
+
+	if (at == ABSENT)
+		return 0;
+	s->ranges[n] = (struct memory_range){
+		.addr = th->addr + (uint64_t)at, .len = sizeof(*s->glances), .buf = &s->glances[n]};
+	return 1;
+}
+
 /* Those who stood, whose stacks are what they were: a glance at each is all that is read. */
 static int attempt_stood(struct sampler *s, const struct gathered *tick)
 {
@@ -171,14 +184,16 @@ static int attempt_stood(struct sampler *s, const struct gathered *tick)
 	size_t n = 0;
 	int r;
 
-	if (array_reserve(&s->ranges, &s->room_ranges, s->n_resting, sizeof(*s->ranges)) < 0)
+	if (array_reserve(&s->ranges, &s->room_ranges, s->n_resting, sizeof(*s->ranges)) < 0 ||
+	    array_reserve(&s->glances, &s->room_glances, s->n_resting, sizeof(*s->glances)) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n_ordered; i++) {
 		struct thread *th = s->ordered[i];
 
 		th->stood = waits_for_rest(th) && stood(s, th);
 		th->words_range = n;
-		n += th->stood ? walker_rest_glance(th->walker, s->ranges + n) : 0;
+		if (th->stood)
+			n += add_glance(s, th, n);
 	}
 	r = n ? sampler_gather(s, s->ranges, n, &began_ns, &took_ns) : 0;
 	if (r < 0)
@@ -188,10 +203,11 @@ static int attempt_stood(struct sampler *s, const struct gathered *tick)
 		g.took_ns = (uint32_t)(began_ns + took_ns - g.time_ns);
 	for (size_t i = 0; i < s->n_ordered; i++) {
 		struct thread *th = s->ordered[i];
+		const size_t at = th->words_range;
 
-		th->stood = th->stood && (!n || !s->ranges[th->words_range].failed);
+		th->stood = th->stood && (!n || !s->ranges[at].failed);
 		if (th->stood)
-			sampler_attempt(s, th, &g);
+			sampler_repeat(s, th, &g, n ? state_of_request(s->glances[at]) : 0);
 	}
 	return 0;
 }

@@ -179,8 +179,10 @@ static void refresh_opcodes(struct sampler *s, uint64_t now)
 	if (!s->options.opcodes || now - s->opcodes_ns < OPCODES_NS)
 		return;
 	s->opcodes_ns = now;
-	for (size_t i = 0; i < s->who.n_threads; i++)
+	for (size_t i = 0; i < s->who.n_threads; i++) {
 		walker_forget(s->who.threads[i]->walker);
+		s->who.threads[i]->rests = false;
+	}
 }
 
 /* What is read of each thread in the tick's gather, if anything. How many ranges that is at most.
@@ -197,7 +199,7 @@ static size_t plan_threads(struct sampler *s, uint64_t now)
 		th->gathered = th->planned && !((s->options.blocking || th->stop_until > s->tick) &&
 						sampler_may_hold(s, th) &&
 						(s->options.hand || sampler_may_trace(s, now)));
-		th->rested = th->gathered && walker_rests(th->walker);
+		th->rested = th->gathered && th->rests;
 		th->stood = false;
 		if (waits_for_rest(th)) {
 			s->n_resting++;
@@ -588,6 +590,7 @@ void sampler_free(struct sampler *s)
 	code_cache_free(s->walk.codes);
 	free(s->ordered);
 	free(s->rest_bytes);
+	free(s->glances);
 	free(s->ranges);
 	free(s->own);
 	free(s->ring);

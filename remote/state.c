@@ -111,6 +111,21 @@ bool state_words_threads_head(const struct state_words *w, uint64_t *ret)
 	return *ret != 0;
 }
 
+uint16_t state_of_collector(const struct state_words *w)
+{
+	int32_t i;
+
+	if (w->gc_at == ABSENT)
+		return 0;
+	memcpy(&i, w->interp.bytes + w->gc_at, 4);
+	return STATE_GC_KNOWN | (i ? STATE_GC : 0);
+}
+
+uint16_t state_of_request(int32_t requested)
+{
+	return STATE_GIL_WAIT_KNOWN | (requested ? STATE_GIL_WAIT : 0);
+}
+
 uint16_t state_of(const struct layout *l, const struct state_words *w, const uint8_t *thread_words,
 		  uint64_t addr, bool main)
 {
@@ -136,17 +151,13 @@ uint16_t state_of(const struct layout *l, const struct state_words *w, const uin
 	}
 	if (l->tstate.gil_requested != ABSENT && !l->free_threaded) {
 		memcpy(&i, thread_words + l->tstate.gil_requested, 4);
-		state |= STATE_GIL_WAIT_KNOWN | (i ? STATE_GIL_WAIT : 0);
+		state |= state_of_request(i);
 	}
 	if (l->tstate.current_exception != ABSENT) {
 		memcpy(&word, thread_words + l->tstate.current_exception, 8);
 		state |= word ? STATE_EXCEPTION : 0;
 	}
-	if (w->gc_at != ABSENT) {
-		memcpy(&i, w->interp.bytes + w->gc_at, 4);
-		state |= STATE_GC_KNOWN | (i ? STATE_GC : 0);
-	}
-	return state;
+	return state | state_of_collector(w);
 }
 
 bool state_collects(const struct state_words *w, uint16_t state, uint64_t *ret_frame)

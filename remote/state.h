@@ -37,6 +37,10 @@ bool state_words_generation(const struct state_words *w, uint64_t *ret);
 /* The interpreter's newest thread state: false where it is not among the words, or not yet. */
 bool state_words_threads_head(const struct state_words *w, uint64_t *ret);
 
+/* Bits of enum sample_state: whether a collection runs. */
+uint16_t state_of_collector(const struct state_words *w);
+/* Whether a thread waits for the GIL, by tstate.gil_requested. */
+uint16_t state_of_request(int32_t requested);
 /* Bits of enum sample_state, by the words of an interpreter and those of the thread state at addr.
  */
 uint16_t state_of(const struct layout *l, const struct state_words *w, const uint8_t *thread_words,
