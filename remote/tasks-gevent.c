@@ -16,6 +16,42 @@ static bool is_greenlet(struct look *k, const struct green *g, uint64_t object)
 	       look_is_a(k, type, g->all.type);
 }
 
+/* Words of an object that may be anything are taken for what they can be. One that is nothing of
+ * that leads anywhere: that it cannot be followed does not say that something is missing. */
+struct guess {
+	struct memory_log *log;
+	bool lacks;
+};
+
+static struct guess begin_guess(struct look *k)
+{
+	struct memory_log *log = memory_set_log(k->m, NULL);
+
+	memory_set_log(k->m, log);
+	return (struct guess){log, log && log->lacks};
+}
+
+static bool end_guess(const struct guess *guess, bool right)
+{
+	if (guess->log && !right)
+		guess->log->lacks = guess->lacks;
+	return right;
+}
+
+static bool may_be_greenlet(struct look *k, const struct green *g, uint64_t word)
+{
+	struct guess guess = begin_guess(k);
+
+	return end_guess(&guess, is_greenlet(k, g, word));
+}
+
+static bool may_be_list(struct look *k, uint64_t word)
+{
+	struct guess guess = begin_guess(k);
+
+	return end_guess(&guess, word && word % POINTER == 0 && look_kind(k, word) == KIND_LIST);
+}
+
 static bool is_suspended(struct look *k, const struct green *g, uint64_t object)
 {
 	struct greenlet one;
@@ -76,7 +112,7 @@ static void follow_waiter(struct look *k, uint32_t task, uint64_t waiter)
 	for (uint64_t at = (uint64_t)k->l->object.size;
 	     at + sizeof(pair) <= size && at < MAX_GEVENT; at += POINTER) {
 		if (look_bytes(k, waiter + at, pair, sizeof(pair)) < 0 ||
-		    !is_greenlet(k, g, pair[0]))
+		    !may_be_greenlet(k, g, pair[0]))
 			continue;
 		if (is_suspended(k, g, pair[1]))
 			look_add_edge(k, task, pair[1]);
@@ -109,8 +145,7 @@ void look_follow_links(struct look *k, uint32_t task)
 	if (!end || look_word(k, g->all.type, k->l->type.tp_basicsize, &at) < 0)
 		return;
 	for (; at < end && !k->error && !look_spent(k); at += POINTER) {
-		if (look_word(k, addr, (int32_t)at, &list) < 0 || list == 0 || list % POINTER ||
-		    look_kind(k, list) != KIND_LIST ||
+		if (look_word(k, addr, (int32_t)at, &list) < 0 || !may_be_list(k, list) ||
 		    look_word(k, list, k->l->list.ob_size, &size) < 0 ||
 		    look_word(k, list, k->l->list.ob_item, &items) < 0)
 			continue;

@@ -316,6 +316,22 @@ def test_who_awaits_a_greenlet_stands_below_it(awaiting, mode):
         assert max(found.get(stack, 0) for stack in waiting) > 0.2 * total, found
 
 
+def test_greenlets_are_told_wherever_the_kernel_put_their_types():
+    """What is remembered of types has its place by their addresses, which no two processes share: in
+    one of eight what was no object at all was looked at again each time, and no greenlet told."""
+    for _ in range(8):
+        target = start_greenlets("3.11", script="gevent_awaits.py", module="gevent")
+        try:
+            target.expect("ready")
+            result = pyprof("attach", "-d", "0.2", "--async-aware", "--collapsed", "-o", "-",
+                            target.pid, check=True)
+        finally:
+            target.close()
+        told = sum(int(line.rpartition(" ")[2]) for line in result.out.splitlines()
+                   if "computes" in line)
+        assert told > 50, result
+
+
 def test_a_greenlet_that_is_none_that_we_know(start, python3, workdir):
     """A module of that name whose greenlets are something else."""
     with open(workdir + "/greenlet.py", "w") as f:
