@@ -36,11 +36,12 @@ PROGRAM = textwrap.dedent("""\
         def other(self, depth):
             return self.again(depth - 1) if depth > 3 else self.inner(100)
         def outer(self, seconds):
-            end = time.monotonic() + seconds
+            end, turn = time.monotonic() + seconds, 0
             while time.monotonic() < end:
+                turn += 1
                 self.inner(300)
                 self.again(5)
-                gc.collect(0)
+                gc.collect(0 if turn & 7 else 2)
                 try:
                     raise ValueError
                 except ValueError:
