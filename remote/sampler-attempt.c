@@ -133,12 +133,21 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 	return th->cpu;
 }
 
-/* The chain of exceptions that are handled, while the thread stands still. */
+/* Where we lost the CPU since the gather, others may be where its links were. */
+static bool is_late(const struct sampler *s)
+{
+	return sampler_now() - s->walk.gathered_ns > LINKS_NS;
+}
+
+/* The chain of exceptions that are handled, while the thread stands still: as far as it can be
+ * known that it does. */
 static void chase_exceptions(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	a->chased = true;
 	state_follow(&th->handling, &s->handling, &s->target->layout, s->target->memory,
 		     walker_words(th->walker), th->addr);
+	if (a->by_hand && is_late(s))
+		th->handling.chain = 0;
 }
 
 static uint16_t handling(struct sampler *s, struct thread *th, const struct attempt *a)
@@ -155,10 +164,7 @@ static uint16_t handling(struct sampler *s, struct thread *th, const struct atte
 			       walker_words(th->walker), th->addr, known ? &on_stack : NULL,
 			       a->chased, th->rested && walker_rests(th->walker));
 	memory_counts(s->target->memory, &calls, &bytes);
-	/* Where we lost the CPU meanwhile, others may be where those links were. */
-	if (calls != before && sampler_now() - s->walk.gathered_ns > LINKS_NS)
-		return 0;
-	return state;
+	return calls != before && is_late(s) ? 0 : state;
 }
 
 /* What the hand does, or we do ourselves: no more of it than must be done while the thread is held.
