@@ -9,11 +9,15 @@
 #include "remote/array.h"
 #include "remote/sampler-parts.h"
 
-#define RING_SIZE	 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
-#define MAX_TABLES_BYTES (256u << 20) /* then the ids begin anew */
-#define RESIDE_NS	 200000u      /* and with nearer ones than this the hand makes no ticks */
-#define RESIDE_TICKS	 2	      /* it goes when it held nobody for so many ... */
-#define BUDGET_SPAN_NS	 1000000000u  /* over which the budget of stops is balanced */
+#define RING_SIZE 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
+/* Then the ids begin anew: what a program never uses again must not stay for ever. A program that
+ * uses as much in a minute would be told the same again and again. */
+#define TABLES_BYTES	 (16u << 20)
+#define TABLES_NS	 60000000000u /* since they began */
+#define MAX_TABLES_BYTES (256u << 20)
+#define RESIDE_NS	 200000u     /* and with nearer ones than this the hand makes no ticks */
+#define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
+#define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define OPCODES_NS                                                                                 \
 	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
 		   * been specialised */
@@ -319,13 +323,14 @@ static int tick(struct sampler *s, uint64_t now)
 }
 
 /* New tables once the old ones are too large: all ids begin anew. */
-static int renew_tables(struct sampler *s)
+static int renew_tables(struct sampler *s, uint64_t now)
 {
 	struct sample mark = {.kind = SAMPLE_TABLES};
+	const size_t bytes = tables_bytes(s->walk.tables);
 	struct tables *t;
 	int r;
 
-	if (tables_bytes(s->walk.tables) < MAX_TABLES_BYTES ||
+	if (bytes < TABLES_BYTES || (bytes < MAX_TABLES_BYTES && now - s->tables_ns < TABLES_NS) ||
 	    atomic_load_explicit(&s->handed, memory_order_acquire))
 		return 0;
 	if (s->waits)
@@ -340,6 +345,7 @@ static int renew_tables(struct sampler *s)
 		return 0;
 	}
 	s->walk.tables = t;
+	s->tables_ns = now;
 	s->walk.moving_frame = s->walk.truncated_frame = 0;
 	s->walk.native_frame = s->walk.gc_frame = 0;
 	code_cache_forget(s->walk.codes, t);
@@ -464,7 +470,7 @@ static void step(struct loop *l)
 	began = l->now;
 	r = tick(s, began);
 	if (r == 0)
-		r = renew_tables(s);
+		r = renew_tables(s, began);
 	l->now = sampler_now();
 	set(&s->counts.now_ns, l->now);
 	if (r < 0) {
