@@ -59,7 +59,7 @@ struct sampler {
 	uint64_t gap[LOST_REASON_COUNT]; /* counted, not yet told */
 	uint64_t gap_ns;
 
-	uint64_t tables_ns;	    /* when those of walk began; 0: with us */
+	uint64_t tables_ns;	    /* when those of walk began */
 	struct tables *read_tables; /* the other thread's */
 	_Atomic(struct tables *) handed;
 

@@ -527,7 +527,7 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 			 .end = SAMPLER_STOPPED};
 	uint64_t cost;
 
-	s->budget_filled_ns = start;
+	s->budget_filled_ns = s->tables_ns = start;
 	s->budget_ns = s->options.stop_budget * BUDGET_SPAN_NS / 8;
 	set(&s->counts.start_ns, start);
 	while (!l.over && !atomic_load_explicit(stop, memory_order_relaxed))
