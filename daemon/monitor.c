@@ -21,6 +21,7 @@
 #include "daemon/policy.h"
 #include "daemon/protocol.h"
 #include "daemon/reader.h"
+#include "remote/clock.h"
 #include "remote/proc.h"
 #include "remote/slice.h"
 
@@ -67,14 +68,6 @@ struct monitor {
 	size_t piece_at, piece_len;
 	char piece[PIECE_SIZE];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
 
 static void close_fd(int *fd)
 {
@@ -123,13 +116,13 @@ static void refuse_permission(struct monitor *m)
 
 static int read_request(struct monitor *m)
 {
-	uint64_t deadline = now_ns() + REQUEST_TIMEOUT_NS;
+	uint64_t deadline = clock_now_ns() + REQUEST_TIMEOUT_NS;
 	char *p = (char *)&m->request;
 	size_t left = sizeof(m->request);
 
 	while (left > 0) {
 		struct pollfd fd = {.fd = m->client, .events = POLLIN};
-		uint64_t now = now_ns();
+		uint64_t now = clock_now_ns();
 		ssize_t n;
 
 		if (now >= deadline)
@@ -224,7 +217,7 @@ static char target_state(const struct monitor *m)
  * in this order, so that the answer is about what was opened. False: the client was told. */
 static bool open_image(struct monitor *m)
 {
-	uint64_t deadline = now_ns() + IMAGE_PATIENCE_NS;
+	uint64_t deadline = clock_now_ns() + IMAGE_PATIENCE_NS;
 	const struct timespec pause = {0, MILLISECOND};
 	const char *why;
 	char path[64];
@@ -251,7 +244,7 @@ static bool open_image(struct monitor *m)
 		}
 		if (image_answers(m))
 			return true;
-		if (now_ns() >= deadline)
+		if (clock_now_ns() >= deadline)
 			break;
 		nanosleep(&pause, NULL);
 	}
@@ -451,7 +444,7 @@ static bool announce(struct monitor *m)
 
 	m->ready = true;
 	if (m->end_ns == NEVER && m->request.duration_ns)
-		m->end_ns = now_ns() + m->request.duration_ns;
+		m->end_ns = clock_now_ns() + m->request.duration_ns;
 	if (m->replied)
 		return true;
 	m->replied = true;
@@ -559,7 +552,7 @@ static bool hear_client(struct monitor *m)
 /* Acts on what is overdue and says when the next thing is: ms for poll(). */
 static int watch_clock(struct monitor *m)
 {
-	uint64_t now = now_ns(), next = m->kill_at;
+	uint64_t now = clock_now_ns(), next = m->kill_at;
 
 	if (m->kill_at <= now) {
 		kill_reader(m);
@@ -586,7 +579,7 @@ static void lose_client(struct monitor *m, bool *ret_gone)
 	*ret_gone = m->stopping = true;
 	m->piece_at = m->piece_len = 0;
 	stop_reader(m, READER_STOP);
-	m->kill_at = now_ns() + VANISHED_GRACE_NS;
+	m->kill_at = clock_now_ns() + VANISHED_GRACE_NS;
 }
 
 /* Serves client and reader until the reader has ended and all of its bytes are given on. */
@@ -611,7 +604,7 @@ static void pump(struct monitor *m)
 			return;
 		}
 		if (fds[3].revents)
-			m->exited_at = now_ns();
+			m->exited_at = clock_now_ns();
 		if (fds[0].revents & (POLLHUP | POLLERR) ||
 		    ((fds[0].revents & POLLIN) && !hear_client(m)) ||
 		    (pending && !gone && !give_piece(m)))
@@ -674,7 +667,7 @@ static void serve(struct monitor *m)
 		told = true;
 		/* One recording: its later streams get what is left of the time. */
 		if (m->end_ns != NEVER) {
-			uint64_t now = now_ns();
+			uint64_t now = clock_now_ns();
 
 			if (now >= m->end_ns)
 				return;

@@ -22,6 +22,7 @@
 #include "daemon/version.h"
 #include "formats/stream-select.h"
 #include "formats/stream.h"
+#include "remote/clock.h"
 #include "remote/hand.h"
 #include "remote/sampler.h"
 #include "remote/slice.h"
@@ -61,14 +62,6 @@ struct reader {
 	_Atomic bool encoding; /* sampler and writer are there */
 	_Atomic bool sampled;  /* nothing more comes into the ring */
 };
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
 
 static void sleep_ns(uint64_t ns)
 {
@@ -257,7 +250,7 @@ static void get_statistics(const struct reader *r, struct stream_statistics *ret
 		.bytes = c->bytes,
 		.stops = c->stops,
 		.stop_ns = c->stop_ns,
-		.sampler_cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID),
+		.sampler_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 		.elapsed_ns = c->now_ns - c->start_ns,
 		.threads = (uint32_t)c->threads,
 		.threads_total = (uint32_t)c->threads_total,
@@ -411,7 +404,7 @@ static int encode_more(struct reader *r, bool *ret_idle)
 	if (n < 0)
 		return n;
 	*ret_idle = n == 0;
-	now = now_ns(CLOCK_MONOTONIC);
+	now = clock_now_ns();
 	if (now >= r->next_statistics_ns) {
 		struct stream_statistics s;
 		int e;
@@ -454,7 +447,7 @@ static void *encoder_main(void *arg)
 
 	while (!r->encoding)
 		encoder_wait(r);
-	r->next_statistics_ns = now_ns(CLOCK_MONOTONIC) + SECOND;
+	r->next_statistics_ns = clock_now_ns() + SECOND;
 	for (;;) {
 		/* Read before the ring is: what was put there before the flag is then seen. */
 		bool last = r->sampled, idle = true;
@@ -529,7 +522,7 @@ give_up(const struct reader *r, enum target_problem problem, const char *detail)
 
 static void open_target(struct reader *r)
 {
-	uint64_t start = now_ns(CLOCK_MONOTONIC), pause = RETRY_FIRST_NS;
+	uint64_t start = clock_now_ns(), pause = RETRY_FIRST_NS;
 	enum target_problem problem;
 	char detail[256] = "";
 
@@ -544,7 +537,7 @@ static void open_target(struct reader *r)
 			fail(r, STATUS_TARGET_ENDED,
 			     "stopped before process %d was a Python: nothing to show",
 			     r->setup->request.pid);
-		waited = now_ns(CLOCK_MONOTONIC) - start;
+		waited = clock_now_ns() - start;
 		if (!try_again(r, problem, waited))
 			give_up(r, problem, detail);
 		sleep_ns(pause);
@@ -657,12 +650,12 @@ static void fill_header(const struct reader *r, struct stream_header *h)
 	snprintf(h->subprocesses, sizeof(h->subprocesses), "%s",
 		 discoveries[setup->request.discovery]);
 	if (getrandom(&h->stream_id, sizeof(h->stream_id), GRND_NONBLOCK) < 0)
-		h->stream_id = now_ns(CLOCK_REALTIME) ^ ((uint64_t)setup->pid << 40);
+		h->stream_id = clock_ns(CLOCK_REALTIME) ^ ((uint64_t)setup->pid << 40);
 	if (setup->request.interval_ns)
 		h->rate_hz = 1e9 / (double)setup->request.interval_ns;
 	h->stop_budget = setup->request.stop_budget_ppm / 1e6;
-	h->start_monotonic_ns = now_ns(CLOCK_MONOTONIC);
-	h->start_real_ns = now_ns(CLOCK_REALTIME);
+	h->start_monotonic_ns = clock_now_ns();
+	h->start_real_ns = clock_ns(CLOCK_REALTIME);
 	h->time_unit_ns = 1000;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote/clock.h"
 #include "remote/frame-parts.h"
 #include "remote/sampler.h"
 
@@ -20,13 +21,8 @@ struct suspects {
  * twice. */
 static bool is_late(const struct walk_context *c)
 {
-	struct timespec now;
-
-	if (!c->gathered_ns || code_cache_replaced(c->codes) == 0)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c->gathered_ns >
-	       CODE_LATE_NS;
+	return c->gathered_ns && code_cache_replaced(c->codes) != 0 &&
+	       clock_now_ns() - c->gathered_ns > CODE_LATE_NS;
 }
 
 static void check_suspects(struct walk_context *c, struct suspects *s)

@@ -11,10 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remote/clock.h"
 #include "remote/slice.h"
 
 #define ENTRY_NS 12000	/* that a program loses besides the work */
 #define SPIN_NS	 100000 /* a hand that is not done by then is waited for asleep */
+#define HOLD_NS	 500000 /* nor held for longer: who looks may have lost the CPU */
 #define STACK	 (256u << 10)
 
 struct hand {
@@ -23,21 +25,16 @@ struct hand {
 	int cpu; /* where it is bound to; -1 nowhere yet */
 	void (*work)(void *arg);
 	void *arg;
-	bool prompt;  /* it has a real-time priority */
-	bool working; /* written by the hand, read by its own work */
+	int held_from; /* CPU of who asked to hold; -1: to work */
+	bool prompt;   /* it has a real-time priority */
+	bool working;  /* written by the hand, read by its own work */
+	bool kept;     /* the last hold went on until it was over */
 	uint64_t began_ns, ended_ns;
-	_Alignas(64) _Atomic uint32_t asked; /* odd: the hand shall end */
-	_Alignas(64) _Atomic uint32_t done;
+	_Alignas(64) _Atomic uint32_t asked; /* by steps of two; odd: the hand shall end */
+	_Atomic uint32_t over;		     /* asked: the caller has looked */
+	_Alignas(64) _Atomic uint32_t done;  /* asked; one less: it holds */
 	_Atomic bool asleep; /* the caller is, or is about to be: it is to be woken */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
 {
@@ -49,6 +46,26 @@ void hand_prepare(void)
 	const struct sched_param lowest = {.sched_priority = 1};
 
 	(void)sched_setscheduler(0, SCHED_FIFO, &lowest);
+}
+
+static void say(struct hand *h, uint32_t done)
+{
+	/* Either we see that the caller sleeps, or it sees this. */
+	atomic_store(&h->done, done);
+	if (atomic_load(&h->asleep))
+		futex(&h->done, FUTEX_WAKE, 1);
+}
+
+/* Keeps the CPU until the caller has looked. */
+static bool hold(struct hand *h, uint32_t asked)
+{
+	say(h, asked - 1);
+	while (atomic_load_explicit(&h->over, memory_order_acquire) != asked) {
+		if (clock_now_ns() - h->began_ns > HOLD_NS)
+			return false;
+		__builtin_ia32_pause();
+	}
+	return true;
 }
 
 static void *hand_main(void *arg)
@@ -67,15 +84,17 @@ static void *hand_main(void *arg)
 		if (asked & 1)
 			return NULL;
 		seen = asked;
-		h->began_ns = now_ns();
-		h->working = true;
-		h->work(h->arg);
-		h->working = false;
-		h->ended_ns = now_ns();
-		/* Either we see that the caller sleeps, or it sees that this is done. */
-		atomic_store(&h->done, seen);
-		if (atomic_load(&h->asleep))
-			futex(&h->done, FUTEX_WAKE, 1);
+		h->began_ns = clock_now_ns();
+		h->kept = true;
+		if (h->held_from >= 0 && h->held_from != h->cpu) {
+			h->kept = hold(h, asked);
+		} else {
+			h->working = true;
+			h->work(h->arg);
+			h->working = false;
+		}
+		h->ended_ns = clock_now_ns();
+		say(h, asked);
 	}
 }
 
@@ -149,40 +168,64 @@ static bool bind_to(struct hand *h, int cpu)
 	return true;
 }
 
-/* Awake at first: to be woken would cost the CPU of the hand an interrupt that it has to send,
- * which takes a virtual machine over ten microseconds when our CPU has fallen idle. */
-static void await(struct hand *h, uint32_t asked, uint64_t asked_ns)
+/* What the hand says next. Awake at first: to be woken would cost the CPU of the hand an interrupt
+ * that it has to send, which takes a virtual machine over ten microseconds when our CPU has fallen
+ * idle. */
+static uint32_t await(struct hand *h, uint32_t before)
 {
+	const uint64_t began_ns = clock_now_ns();
 	uint32_t done;
 
-	while (atomic_load_explicit(&h->done, memory_order_acquire) != asked &&
-	       now_ns() - asked_ns < SPIN_NS)
+	while ((done = atomic_load_explicit(&h->done, memory_order_acquire)) == before) {
+		if (clock_now_ns() - began_ns > SPIN_NS)
+			break;
 		__builtin_ia32_pause();
+	}
+	if (done != before)
+		return done;
 	atomic_store(&h->asleep, true);
-	while ((done = atomic_load(&h->done)) != asked)
-		futex(&h->done, FUTEX_WAIT, done);
+	while ((done = atomic_load(&h->done)) == before)
+		futex(&h->done, FUTEX_WAIT, before);
 	atomic_store_explicit(&h->asleep, false, memory_order_relaxed);
+	return done;
+}
+
+/* held_from: as of struct hand. */
+static enum hand_kept ask(struct hand *h, int cpu, int held_from, void (*work)(void *arg),
+			  void *arg, uint64_t *ret_cost_ns)
+{
+	uint32_t asked, done;
+
+	if (!bind_to(h, cpu))
+		return HAND_NOT_THERE;
+	if (h->working) {
+		*ret_cost_ns = 0;
+		work(arg);
+		return HAND_KEPT;
+	}
+	h->work = work;
+	h->arg = arg;
+	h->held_from = held_from;
+	asked = atomic_load_explicit(&h->asked, memory_order_relaxed) + 2;
+	atomic_store_explicit(&h->asked, asked, memory_order_release);
+	futex(&h->asked, FUTEX_WAKE, 1);
+	done = await(h, asked - 2);
+	if (done != asked) {
+		work(arg);
+		atomic_store_explicit(&h->over, asked, memory_order_release);
+		await(h, asked - 1);
+	}
+	*ret_cost_ns = h->ended_ns - h->began_ns + ENTRY_NS;
+	return h->kept ? HAND_KEPT : HAND_LEFT;
 }
 
 bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns)
 {
-	uint64_t asked_ns;
-	uint32_t asked;
+	return ask(h, cpu, -1, work, arg, ret_cost_ns) != HAND_NOT_THERE;
+}
 
-	if (!bind_to(h, cpu))
-		return false;
-	if (h->working) {
-		*ret_cost_ns = 0;
-		work(arg);
-		return true;
-	}
-	h->work = work;
-	h->arg = arg;
-	asked_ns = now_ns();
-	asked = atomic_load_explicit(&h->asked, memory_order_relaxed) + 2;
-	atomic_store_explicit(&h->asked, asked, memory_order_release);
-	futex(&h->asked, FUTEX_WAKE, 1);
-	await(h, asked, asked_ns);
-	*ret_cost_ns = h->ended_ns - h->began_ns + ENTRY_NS;
-	return true;
+enum hand_kept hand_hold(struct hand *h, int cpu, void (*work)(void *arg), void *arg,
+			 uint64_t *ret_cost_ns)
+{
+	return ask(h, cpu, sched_getcpu(), work, arg, ret_cost_ns);
 }

@@ -34,6 +34,18 @@ bool hand_is_prompt(const struct hand *h);
  * there, and stays; the cost is 0, being part of what is under way. */
 bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint64_t *ret_cost_ns);
 
+enum hand_kept {
+	HAND_NOT_THERE, /* it may not run on that CPU: work was not done */
+	HAND_LEFT,	/* work took so long that the CPU was given back meanwhile */
+	HAND_KEPT,
+};
+
+/* The same, but the hand only keeps the CPU, half a millisecond at most, while the caller does
+ * work(arg): what it read before is in the caches of its own CPU, and what it reads now will be.
+ * Where the caller is on that CPU itself, or is the hand, the hand works. */
+enum hand_kept hand_hold(struct hand *h, int cpu, void (*work)(void *arg), void *arg,
+			 uint64_t *ret_cost_ns);
+
 /* What one entry of the hand costs those whose CPU it takes, besides its work: an interrupt, two
  * changes of threads, caches that have to be filled again. No clock shows it: from the call to the
  * hand's first instruction the program runs on for as long as an interrupt travels, and the kernel

@@ -30,7 +30,6 @@ struct thread {
 	bool planned;	       /* where its frames stand is known */
 	bool rests;	       /* walker_rests() */
 	bool gathered, rested; /* rested: by the ranges of a resting thread only */
-	bool attached;	       /* when it was last seen: it holds the GIL, or may run Python code */
 	bool stood;	       /* and without: it cannot have run */
 	bool run_known;
 	uint64_t run_ns;    /* CPU time at the last sample of it or a twin */

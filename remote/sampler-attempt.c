@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "remote/array.h"
+#include "remote/clock.h"
 #include "remote/kernel.h"
 #include "remote/sampler-parts.h"
 
@@ -100,9 +101,9 @@ int sampler_gather(struct sampler *s, struct memory_range *ranges, size_t n, uin
 	int r = 0;
 
 	for (int i = 0; i < GATHER_TRIES; i++) {
-		*ret_time_ns = sampler_now();
+		*ret_time_ns = clock_now_ns();
 		r = memory_gather(s->target->memory, ranges, n);
-		s->walk.gathered_ns = sampler_now();
+		s->walk.gathered_ns = clock_now_ns();
 		took = s->walk.gathered_ns - *ret_time_ns;
 		if (r < 0 || took < GATHER_NS + n * GATHER_RANGE_NS)
 			break;
@@ -136,7 +137,7 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 /* Where we lost the CPU since the gather, others may be where its links were. */
 static bool is_late(const struct sampler *s)
 {
-	return sampler_now() - s->walk.gathered_ns > LINKS_NS;
+	return clock_now_ns() - s->walk.gathered_ns > LINKS_NS;
 }
 
 /* The chain of exceptions that are handled, while the thread stands still: as far as it can be
@@ -230,20 +231,33 @@ static void read_it(void *arg)
 		chase_exceptions(g->s, g->th, g->a);
 }
 
-static void read_there(struct reading *g)
+/* Does work(arg) while the thread is held. false: it was let go meanwhile. */
+static bool by_hand(struct sampler *s, struct thread *th, void (*work)(void *arg), void *arg,
+		    struct attempt *a)
 {
-	struct sampler *s = g->s;
 	uint64_t cost;
+	enum hand_kept kept =
+		hand_hold(s->options.hand, cpu_of(s, th, clock_now_ns()), work, arg, &cost);
 
-	if (!g->a->by_hand || g->a->there) {
-		read_it(g);
-	} else if (hand_work(s->options.hand, cpu_of(s, g->th, sampler_now()), read_it, g, &cost)) {
-		if (!s->resident)
-			sampler_count_stop(s, cost);
-	} else {
-		g->a->by_hand = g->a->held = false;
-		read_it(g);
+	if (kept == HAND_NOT_THERE) {
+		a->by_hand = a->held = false;
+		work(arg);
+	} else if (!s->resident) {
+		sampler_count_stop(s, cost);
 	}
+	if (kept != HAND_LEFT)
+		return true;
+	/* Its links may have been followed while it ran. */
+	th->handling.chain = 0;
+	return false;
+}
+
+static bool read_there(struct reading *g)
+{
+	if (g->a->by_hand && !g->a->there)
+		return by_hand(g->s, g->th, read_it, g, g->a);
+	read_it(g);
+	return true;
 }
 
 /* After a walk that held: which task it is of. */
@@ -275,7 +289,10 @@ static void look(struct sampler *s, struct thread *th, bool twice, struct attemp
 		return;
 	}
 	g.walked = s->own;
-	read_there(&g);
+	if (!read_there(&g)) {
+		a->result = WALK_TORN;
+		return;
+	}
 	if (g.r < 0) {
 		a->result = WALK_UNREADABLE;
 		return;
@@ -333,16 +350,14 @@ static void look_there(void *arg)
 static void look_by_hand(struct sampler *s, struct thread *th, struct attempt *a)
 {
 	struct hold hold = {s, th, a};
-	uint64_t cost;
 
 	a->by_hand = a->held = true;
 	a->result = WALK_MISS;
-	if (th->watch &&
-	    hand_work(s->options.hand, cpu_of(s, th, sampler_now()), look_there, &hold, &cost)) {
-		if (!s->resident)
-			sampler_count_stop(s, cost);
-	} else {
+	if (!th->watch) {
 		look_held(&hold);
+	} else if (!by_hand(s, th, look_there, &hold, a) && a->result == WALK_OK) {
+		a->result = WALK_TORN;
+		walker_forget(th->walker);
 	}
 	if (failed(a)) {
 		th->cpu = -1;
@@ -360,7 +375,7 @@ static void look_again(struct sampler *s, struct thread *th, struct attempt *a)
 	for (int i = 1; i < STOP_TRIES && failed(a); i++) {
 		/* By a sleep: while we are awake it does not get on. */
 		if (i > 1)
-			sampler_wait(sampler_now() + STOP_AGAIN_NS, UINT64_MAX);
+			sampler_wait(clock_now_ns() + STOP_AGAIN_NS, UINT64_MAX);
 		look_by_hand(s, th, a);
 	}
 	/* Where the stack is proven the hand was where it belongs. */
@@ -376,7 +391,7 @@ static bool look_stopped(struct sampler *s, struct thread *th, struct attempt *a
 
 	if (r < 0) {
 		if (r == -EPERM) {
-			s->refused_ns = sampler_now();
+			s->refused_ns = clock_now_ns();
 			atomic_store_explicit(&s->counts.stops_refused, true, memory_order_relaxed);
 		}
 		if (r == -ETIMEDOUT)
@@ -408,14 +423,15 @@ bool sampler_hold(struct sampler *s, struct thread *th, void (*work)(void *arg),
 	if (!sampler_may_hold(s, th))
 		return false;
 	if (s->options.hand) {
-		if (!hand_work(s->options.hand, cpu_of(s, th, sampler_now()), work, arg, &cost))
+		if (hand_hold(s->options.hand, cpu_of(s, th, clock_now_ns()), work, arg, &cost) ==
+		    HAND_NOT_THERE)
 			return false;
 		if (!s->resident)
 			sampler_count_stop(s, cost);
 		return true;
 	}
 	/* What sleeps stands still anyway. */
-	if (!sampler_may_trace(s, sampler_now()) || !is_running(s, th) ||
+	if (!sampler_may_trace(s, clock_now_ns()) || !is_running(s, th) ||
 	    stop_thread(&s->stops, (pid_t)th->tid, STOP_TIMEOUT_NS, &stop) < 0)
 		return false;
 	*ret_sure = true;
@@ -480,7 +496,6 @@ static void add_state(struct sampler *s, struct thread *th, struct attempt *a)
 	else if (state & STATE_GIL)
 		a->sample.state &= (uint16_t)~STATE_GIL_WAIT;
 	a->sample.state |= state;
-	th->attached = state & STATE_GIL;
 	a->sample.state |= handling(s, th, a);
 	if (a->sample.how != HOW_MOVING && state_collects(words, a->sample.state, &frame))
 		a->sample.stack = walker_with_gc(th->walker, &s->walk, frame, a->sample.stack);
@@ -573,30 +588,37 @@ static void look_asleep(struct sampler *s, struct thread *th, struct attempt *a)
 	walker_set_still(th->walker, false);
 }
 
-/* After reads that failed while the thread ran on. Whether it sleeps is asked at once, but for the
- * one that is likely to run Python code. */
+/* By its words as last read: whether it holds the GIL, or may run Python code. */
+static bool is_attached(const struct sampler *s, const struct thread *th)
+{
+	return state_of(&s->target->layout, &s->who.interps[th->interp].words,
+			walker_words(th->walker), th->addr, th->main) &
+	       STATE_GIL;
+}
+
+/* After reads that failed while the thread ran on. Whether it sleeps is asked at once, but for one
+ * that runs Python code: of that only before it would be stopped. */
 static void look_firmly(struct sampler *s, struct thread *th, struct attempt *a)
 {
-	const bool by_hand = s->options.hand && sampler_may_hold(s, th);
-	const bool runs = by_hand && th->attached;
+	const bool may_hold = sampler_may_hold(s, th), runs = is_attached(s, th);
 
 	if (!runs)
 		look_asleep(s, th, a);
-	if (failed(a) && by_hand)
+	if (failed(a) && may_hold && s->options.hand)
 		look_by_hand(s, th, a);
 	if (failed(a) && s->resident)
 		look_again(s, th, a);
-	if (!failed(a) || s->resident)
+	if (!failed(a) || s->resident || !may_hold)
 		return;
 	if (runs)
 		look_asleep(s, th, a);
 	ask_kernel(s, th, a);
 	/* A stop can come between two instructions that belong together. */
 	for (int i = 0; i < STOP_TRIES && failed(a) && sampler_may_hold(s, th) &&
-			sampler_may_trace(s, sampler_now());
+			sampler_may_trace(s, clock_now_ns());
 	     i++) {
 		if (i)
-			sampler_wait(sampler_now() + STOP_AGAIN_NS, 0);
+			sampler_wait(clock_now_ns() + STOP_AGAIN_NS, 0);
 		if (!look_stopped(s, th, a))
 			break;
 	}

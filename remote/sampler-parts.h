@@ -68,8 +68,6 @@ struct sampler {
 	struct sample *ring;
 };
 
-/* CLOCK_MONOTONIC, ns. */
-uint64_t sampler_now(void);
 /* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
 void sampler_wait(uint64_t deadline, uint64_t interval);
 

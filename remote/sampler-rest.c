@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "remote/array.h"
+#include "remote/clock.h"
 #include "remote/sampler-parts.h"
 
 #define REST_BYTES                                                                                 \
@@ -49,7 +50,7 @@ int sampler_look_at_turns(struct sampler *s)
 		return 0;
 	for (size_t i = 0; i < s->who.n_interps; i++)
 		n += turns_ranges(&s->who.interps[i].turns, ranges + n);
-	s->looked_ns = sampler_now();
+	s->looked_ns = clock_now_ns();
 	r = n ? memory_gather(s->target->memory, ranges, n) : 0;
 	for (size_t i = 0; i < s->who.n_interps && r == 0; i++)
 		turns_look(&s->who.interps[i].turns);

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "remote/clock.h"
 #include "remote/sampler-parts.h"
 #include "remote/tasks-take.h"
 
@@ -186,7 +187,7 @@ int sampler_take_tasks(struct sampler *s)
 			    .may_stop = s->options.blocking || s->options.stop_budget > 0};
 	struct task_reader *reader = NULL;
 	struct tasks tasks = {0};
-	uint64_t now = sampler_now();
+	uint64_t now = clock_now_ns();
 	int r = task_reader_new(&reader, s->target, s->walk.tables);
 
 	if (r == 0)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "remote/array.h"
+#include "remote/clock.h"
 #include "remote/sampler-parts.h"
 
 #define RING_SIZE 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
@@ -15,7 +16,6 @@
 #define TABLES_BYTES	 (16u << 20)
 #define TABLES_NS	 60000000000u /* since they began */
 #define MAX_TABLES_BYTES (256u << 20)
-#define RESIDE_NS	 200000u     /* and with nearer ones than this the hand makes no ticks */
 #define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define OPCODES_NS                                                                                 \
@@ -24,14 +24,6 @@
 #define SPIN_NS                                                                                    \
 	45000u /* deadlines nearer than this are waited for awake: a sleep ends up to 25 us late   \
 		*/
-
-uint64_t sampler_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* Sleeps to a deadline, or waits awake for one that is nearer than a sleep takes. */
 void sampler_wait(uint64_t deadline, uint64_t interval)
@@ -43,7 +35,7 @@ void sampler_wait(uint64_t deadline, uint64_t interval)
 			;
 		return;
 	}
-	while (sampler_now() < deadline)
+	while (clock_now_ns() < deadline)
 		__builtin_ia32_pause();
 }
 /* ---- the ring ---- */
@@ -247,9 +239,13 @@ static size_t add_thread(struct sampler *s, struct thread *th, size_t n, uint8_t
 int sampler_gather_many(struct sampler *s, struct memory_range *ranges, size_t n,
 			struct gathered *ret)
 {
-	struct gathered g = {.number = ++s->walk.gathers, .time_ns = sampler_now()};
-	int r = n ? sampler_gather(s, ranges, n, &g.time_ns, &g.took_ns) : 0;
+	struct gathered g = {.number = ++s->walk.gathers};
+	int r = 0;
 
+	if (n)
+		r = sampler_gather(s, ranges, n, &g.time_ns, &g.took_ns);
+	else
+		g.time_ns = clock_now_ns();
 	if (r < 0)
 		return r;
 	g.end_ns = s->walk.gathered_ns;
@@ -322,16 +318,23 @@ static int tick(struct sampler *s, uint64_t now)
 	return 0;
 }
 
+static bool are_large(const struct sampler *s, uint64_t now)
+{
+	const size_t bytes = tables_bytes(s->walk.tables), most = s->options.tables_bytes;
+
+	if (most)
+		return bytes > most;
+	return bytes > TABLES_BYTES && (bytes > MAX_TABLES_BYTES || now - s->tables_ns > TABLES_NS);
+}
+
 /* New tables once the old ones are too large: all ids begin anew. */
 static int renew_tables(struct sampler *s, uint64_t now)
 {
 	struct sample mark = {.kind = SAMPLE_TABLES};
-	const size_t bytes = tables_bytes(s->walk.tables);
 	struct tables *t;
 	int r;
 
-	if (bytes < TABLES_BYTES || (bytes < MAX_TABLES_BYTES && now - s->tables_ns < TABLES_NS) ||
-	    atomic_load_explicit(&s->handed, memory_order_acquire))
+	if (!are_large(s, now) || atomic_load_explicit(&s->handed, memory_order_acquire))
 		return 0;
 	if (s->waits)
 		waits_flush(s->waits);
@@ -403,28 +406,23 @@ static bool time_is_over(const struct loop *l)
 	return duration && l->now - l->start >= duration;
 }
 
-/* The next deadline that is not over already. */
-static void next_deadline(struct loop *l)
+/* The next deadline that is not over for more than an interval. A resident hand leaves the CPU to
+ * the target for as long as its last tick kept it, at least. */
+static void next_deadline(struct loop *l, uint64_t began)
 {
 	struct sampler *s = l->s;
-	uint64_t interval = s->options.interval_ns, missed;
+	const uint64_t interval = s->options.interval_ns;
+	const uint64_t over = s->resident ? l->now + (l->now - began) : l->now - interval;
+	uint64_t missed;
 
 	l->deadline += interval;
-	if (l->now < l->deadline + interval)
+	if (l->deadline > over)
 		return;
-	missed = (l->now - l->deadline) / interval;
+	missed = (over - l->deadline) / interval + 1;
 	count(&s->counts.missed_ticks, missed);
 	count(&s->counts.missed, missed * s->who.n_threads);
 	count(&s->counts.due, missed * s->who.n_threads);
 	l->deadline += missed * interval;
-}
-
-static uint64_t our_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* What a tick of the resident hand cost who runs there: the look, and twice what the hand used its
@@ -435,7 +433,7 @@ static uint64_t resident_cost(struct loop *l, uint64_t look_ns)
 	const uint64_t before = l->cpu_ns;
 	uint64_t beside = 0;
 
-	l->cpu_ns = our_cpu_ns();
+	l->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	if (before && l->cpu_ns > before + look_ns)
 		beside = l->cpu_ns - before - look_ns;
 	return look_ns + (beside ? 2 * beside : hand_entry_ns());
@@ -455,7 +453,7 @@ static void step(struct loop *l)
 
 		nap = look < nap ? look : nap;
 		sampler_wait(l->deadline < nap ? l->deadline : nap, interval);
-		l->now = sampler_now();
+		l->now = clock_now_ns();
 		/* What cannot be read now cannot be at the deadline. */
 		if (l->now >= look && l->now < l->deadline)
 			sampler_look_at_turns(s);
@@ -471,7 +469,7 @@ static void step(struct loop *l)
 	r = tick(s, began);
 	if (r == 0)
 		r = renew_tables(s, began);
-	l->now = sampler_now();
+	l->now = clock_now_ns();
 	set(&s->counts.now_ns, l->now);
 	if (r < 0) {
 		end_loop(l, end_of(s, r));
@@ -480,7 +478,7 @@ static void step(struct loop *l)
 	} else if (interval) {
 		if (s->resident)
 			sampler_count_stop(s, resident_cost(l, l->now - began));
-		next_deadline(l);
+		next_deadline(l, began);
 	}
 }
 
@@ -488,7 +486,7 @@ bool sampler_can_reside(const struct sampler *s)
 {
 	/* Only the thread that seized another can let it go; and a look at tasks that wait is
 	 * longer than what it needs a thread to be held for. */
-	return s->options.hand && s->options.interval_ns >= RESIDE_NS &&
+	return s->options.hand && s->options.interval_ns > SPIN_NS &&
 	       hand_is_prompt(s->options.hand) && s->tick >= s->away_until && !s->stops.n_pending &&
 	       !s->waits;
 }
@@ -518,7 +516,7 @@ static void reside(void *arg)
 
 enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 {
-	const uint64_t start = sampler_now();
+	const uint64_t start = clock_now_ns();
 	struct loop l = {.s = s,
 			 .stop = stop,
 			 .start = start,
@@ -539,7 +537,7 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 		if (r < 0 && r != -EAGAIN)
 			l.end = end_of(s, r);
 	}
-	set(&s->counts.now_ns, sampler_now());
+	set(&s->counts.now_ns, clock_now_ns());
 	if (s->waits)
 		waits_flush(s->waits);
 	tell_gaps(s);

@@ -35,6 +35,7 @@ struct sampler_options {
 	bool cpu_time;	      /* ask the kernel of each thread at each tick, whatever the rate */
 	bool opcodes;	      /* frames tell their instruction */
 	struct hand *hand;    /* borrowed; NULL: stops are made by ptrace alone */
+	size_t tables_bytes;  /* ids begin anew beyond so many; 0: as seldom as memory allows */
 	enum sampler_tasks tasks;
 };
 

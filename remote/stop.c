@@ -7,19 +7,13 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "remote/clock.h"
+
 #define ENTRY_NS                                                                                   \
 	10000 /* from the interrupt of a running thread to its stop, until it was measured */
 #define SPIN_NS                                                                                    \
 	60000 /* a running thread stops within about 10 us; beyond this we yield the CPU           \
 	       */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* 1 stopped (signal: what a signal stop holds back), 0 not yet, -ESRCH gone. */
 static int poll_stop(pid_t tid, int *ret_signal)
@@ -56,12 +50,12 @@ int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *re
 		return -EBUSY;
 	if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0)
 		return errno == ESRCH ? -ESRCH : -EPERM;
-	began = now_ns();
+	began = clock_now_ns();
 	/* The only way to let a running thread go is to stop it first, so even a failed interrupt
 	 * leaves it on the list. */
 	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 	while ((r = poll_stop(tid, &sig)) == 0) {
-		uint64_t waited = now_ns() - began;
+		uint64_t waited = clock_now_ns() - began;
 
 		if (waited > timeout_ns) {
 			s->pending[s->n_pending++] = tid;
@@ -72,7 +66,7 @@ int stop_thread(struct stops *s, pid_t tid, uint64_t timeout_ns, struct stop *re
 	}
 	if (r < 0)
 		return r;
-	at = now_ns();
+	at = clock_now_ns();
 	*ret = (struct stop){tid, sig, at - latency_add(&s->entry, at - began)};
 	return 0;
 }
@@ -82,7 +76,7 @@ uint64_t stop_resume(struct stops *s, const struct stop *stop)
 	detach(stop->tid, stop->signal);
 	/* What a program that counts its own work loses is this and another entry: its way back,
 	 * and caches that have to be filled again. */
-	return now_ns() - stop->began_ns + s->entry.ns;
+	return clock_now_ns() - stop->began_ns + s->entry.ns;
 }
 
 void stop_reap(struct stops *s)
@@ -103,8 +97,8 @@ void stop_reap(struct stops *s)
 void stop_done(struct stops *s, uint64_t timeout_ns)
 {
 	const struct timespec nap = {0, 1000000};
-	uint64_t until = now_ns() + timeout_ns;
+	uint64_t until = clock_now_ns() + timeout_ns;
 
-	for (stop_reap(s); s->n_pending && now_ns() < until; stop_reap(s))
+	for (stop_reap(s); s->n_pending && clock_now_ns() < until; stop_reap(s))
 		nanosleep(&nap, NULL);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote/clock.h"
 #include "remote/latency.h"
 #include "remote/tasks-waits-parts.h"
 #include "remote/thread.h"
@@ -57,15 +58,6 @@ void quick_free(struct quick *q)
 	memory_free(q->back);
 	memory_free(q->held);
 	free(q);
-}
-
-/* When we were interrupted is no reason to look at less. */
-static uint64_t our_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* ---- one by one ---- */
@@ -151,7 +143,7 @@ static bool prove_unit(struct quick *q, const struct unit *u)
 	bool holds = false;
 
 	for (int i = 0; i < PROOF_TRIES && !holds; i++) {
-		uint64_t began = waits_clock_ns();
+		uint64_t began = clock_now_ns();
 
 		holds = memory_renew_pair(q->near, q->back) == 0 &&
 			waits_in_time(began, memory_kept(q->near));
@@ -291,7 +283,8 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 	if (!was_held(&h, sure))
 		return waits_is_fatal(h.r) ? h.r : 0;
 	number = ++q->units;
-	until = our_cpu_ns() + most_ns;
+	/* When we were interrupted is no reason to look at less. */
+	until = clock_ns(CLOCK_THREAD_CPUTIME_ID) + most_ns;
 	task_reader_use(w->reader, q->held);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		size_t missed = memory_missed(q->held);
@@ -300,7 +293,7 @@ static int look_held(struct quick *q, const struct task_loop *loop, size_t first
 
 		if (!is_quick(t, loop->loop))
 			continue;
-		if (our_cpu_ns() > until)
+		if (clock_ns(CLOCK_THREAD_CPUTIME_ID) > until)
 			break;
 		r = follow_unit(w, q->held, t, true, &u);
 		if (r < 0 || u.n == 0 || memory_missed(q->held) != missed)
@@ -398,7 +391,7 @@ size_t quick_room(const struct quick *q, uint64_t ns)
 int quick_prove(struct quick *q, uint64_t ns)
 {
 	struct waits *w = q->w;
-	uint64_t now = our_cpu_ns(), until = now + may_take(ns), began;
+	uint64_t now = clock_ns(CLOCK_THREAD_CPUTIME_ID), until = now + may_take(ns), began;
 	size_t n = w->n, first = n ? q->turn++ % n : 0, done = 0;
 	int r = 0;
 
@@ -417,7 +410,7 @@ int quick_prove(struct quick *q, uint64_t ns)
 		if (r == 0)
 			r = add_awaited(w, t);
 		began = now;
-		now = our_cpu_ns();
+		now = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 		latency_add(&q->cost, now - began);
 	}
 	if (r == 0 && done)

@@ -3,22 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "remote/memo.h"
+#include "remote/clock.h"
 #include "remote/object.h"
-#include "remote/tasks-answers.h"
-#include "remote/tasks.h"
-
-#define FIND_NS	   50000000u /* between two looks for asyncio, which a program may import later */
-#define FIND_AGAIN 2	     /* looks more once it was found: it may have been half imported */
-/* Between two walks for greenlets, while there are threads of which none is known. */
-#define GREEN_NS      100000000u /* and ever longer, since they may have none */
-#define GREEN_MOST_NS 10000000000ull
-#define GREEN_SURE    3u	 /* walks that find none: one can miss what moves meanwhile */
-#define GREEN_SHARE   50u	 /* times as long as one takes at least */
-#define GREEN_CALLS   8192u	 /* what one may cost for each list: some 12 ms */
-#define NO_GREEN_NS   500000000u /* where the module is not imported */
+#include "remote/tasks-sample-parts.h"
 
 #define KEYS	     32u  /* tables of a dict that grows and shrinks all the while */
 #define KEYS_NEAR    256u /* nearer to each other than this they are read together */
@@ -31,26 +19,10 @@
 #define SAME	     2u		    /* gathers that find the same task, and it is expected again */
 #define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
+#define GREEN_SURE   3u /* walks for greenlets that find none: one can miss what moves meanwhile */
 /* To confirm an answer takes no longer, and for each range. */
 #define LATE_NS	      100000u
 #define LATE_RANGE_NS 1000u
-
-struct task_watcher {
-	struct task_reader *reader;
-	struct memory *memory;
-	const struct layout *layout;
-	struct task_answers *answers;
-	struct memory_log log;
-	uint64_t found_ns;
-	unsigned again; /* looks that found it */
-	/* The next walk for greenlets, not before soonest; the pause behind it. */
-	uint64_t green_ns, green_soonest_ns, green_wait_ns;
-	uint64_t walks;
-	bool lacks; /* there are threads of which no greenlet is known */
-	/* An answer as it was read behind a gather. */
-	struct memory_range ranges[MEMO_RANGES];
-	uint8_t bytes[MEMO_BYTES];
-};
 
 /* What a gather brought of the thread's task. */
 enum seen {
@@ -123,109 +95,12 @@ struct task_watch {
 	uint64_t later, later_first;
 };
 
-int task_watcher_new(struct task_watcher **ret, struct target *target, struct tables *tables)
-{
-	struct task_watcher *w = calloc(1, sizeof(*w));
-	int r = -ENOMEM;
-
-	if (w)
-		w->answers = task_answers_new();
-	if (w && w->answers)
-		r = task_reader_new(&w->reader, target, tables);
-	if (r < 0) {
-		task_watcher_free(w);
-		return r;
-	}
-	w->memory = target->memory;
-	w->layout = task_reader_layout(w->reader);
-	*ret = w;
-	return 0;
-}
-
-void task_watcher_free(struct task_watcher *w)
-{
-	if (!w)
-		return;
-	task_reader_free(w->reader);
-	task_answers_free(w->answers);
-	memory_log_done(&w->log);
-	free(w);
-}
-
-static uint64_t time_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static bool is_fatal(int r)
-{
-	return r == -ENOMEM || r == -ESRCH || r == -EPERM;
-}
-
-/* What greenlets a thread has it has from its first on, which stays: a walk over all objects finds
- * that. */
-static int refresh_greenlets(struct task_watcher *w, uint64_t now_ns)
-{
-	uint64_t pause;
-	int r;
-
-	if (!w->lacks || now_ns < w->green_ns)
-		return 0;
-	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	w->walks++;
-	w->lacks = false;
-	pause = (time_now() - now_ns) * GREEN_SHARE;
-	if (!task_reader_knows_greenlets(w->reader)) {
-		w->green_ns = now_ns + NO_GREEN_NS;
-		return is_fatal(r) ? r : 0;
-	}
-	w->green_wait_ns = w->green_wait_ns ? w->green_wait_ns * 2 : GREEN_NS;
-	if (w->green_wait_ns > GREEN_MOST_NS)
-		w->green_wait_ns = GREEN_MOST_NS;
-	w->green_soonest_ns = now_ns + pause;
-	w->green_ns = now_ns + (w->green_wait_ns > pause ? w->green_wait_ns : pause);
-	return is_fatal(r) ? r : 0;
-}
-
-static int refresh_asyncio(struct task_watcher *w, uint64_t now_ns)
-{
-	int r;
-
-	if (w->again > FIND_AGAIN || now_ns - w->found_ns < FIND_NS)
-		return 0;
-	w->found_ns = now_ns;
-	r = task_reader_find(w->reader);
-	if (task_reader_knows_asyncio(w->reader))
-		w->again++;
-	/* Whatever else goes wrong: there will be another look. */
-	return is_fatal(r) ? r : 0;
-}
-
-int task_watcher_refresh(struct task_watcher *w, uint64_t now_ns)
-{
-	int r = refresh_asyncio(w, now_ns);
-
-	return r < 0 ? r : refresh_greenlets(w, now_ns);
-}
-
-void task_watcher_forget(struct task_watcher *w, struct tables *tables)
-{
-	task_reader_forget(w->reader, tables);
-	task_answers_clear(w->answers);
-}
-
 struct task_watch *task_watch_new(struct task_watcher *w, uint64_t interp, uint64_t tstate)
 {
 	struct task_watch *t = calloc(1, sizeof(*t));
 
 	if (t) {
-		/* One that is new may have greenlets soon. */
-		w->lacks = true;
-		w->green_wait_ns = 0;
-		w->green_ns = w->green_soonest_ns;
+		task_watcher_expect(w);
 		t->w = w;
 		t->born = w->walks;
 		t->interp = interp;
@@ -682,7 +557,7 @@ static bool holds(struct task_watch *t, const struct task_answer *a)
  * what it depends on. */
 static bool is_late(const struct task_answer *a, uint64_t gathered_ns)
 {
-	return time_now() > gathered_ns + LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
+	return clock_now_ns() > gathered_ns + LATE_NS + a->memo.n_ranges * LATE_RANGE_NS;
 }
 
 /* Whether what is known of the task that runs still holds. */

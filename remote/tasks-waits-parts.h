@@ -66,7 +66,6 @@ struct waits {
 /* Whether an error ends all looks. */
 bool waits_is_fatal(int r);
 struct seen *waits_find(const struct waits *w, uint64_t addr);
-uint64_t waits_clock_ns(void);
 /* Whether a reading of so many pages that began then took no longer than one does. Between the
  * copies of one that was interrupted much can have happened, the same thing twice among it: it
  * proves nothing. */

@@ -7,6 +7,7 @@
 
 #include "remote/address-map.h"
 #include "remote/array.h"
+#include "remote/clock.h"
 #include "remote/sampler.h"
 #include "remote/tasks-waits-parts.h"
 
@@ -180,17 +181,9 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
-uint64_t waits_clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 bool waits_in_time(uint64_t began_ns, size_t pages)
 {
-	return waits_clock_ns() - began_ns < READ_NS + pages * PAGE_NS;
+	return clock_now_ns() - began_ns < READ_NS + pages * PAGE_NS;
 }
 
 int waits_renew(struct waits *w)
@@ -199,7 +192,7 @@ int waits_renew(struct waits *w)
 	int r = -EAGAIN;
 
 	for (int i = 0; i < READ_TRIES && r == -EAGAIN; i++) {
-		uint64_t began = waits_clock_ns();
+		uint64_t began = clock_now_ns();
 
 		r = memory_renew(m);
 		if (r == 0 && !waits_in_time(began, memory_kept(m)))
@@ -531,13 +524,13 @@ static int refresh(struct waits *w, uint64_t now)
 /* Which greenlets there are takes a walk over all objects: from time to time. */
 static int refresh_greenlets(struct waits *w, uint64_t now)
 {
-	uint64_t begin = waits_clock_ns(), ns;
+	uint64_t begin = clock_now_ns(), ns;
 	int r;
 
 	if (now < w->green_ns)
 		return 0;
 	r = task_reader_find_greenlets(w->reader, GREEN_CALLS);
-	ns = (waits_clock_ns() - begin) * GREEN_SHARE;
+	ns = (clock_now_ns() - begin) * GREEN_SHARE;
 	w->green_ns = now + (task_reader_knows_greenlets(w->reader) ? GREEN_NS : NO_GREEN_NS);
 	if (w->green_ns < now + ns)
 		w->green_ns = now + ns;

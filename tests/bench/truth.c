@@ -9,6 +9,7 @@
  *   --budget X    share of the time that stops may take, 0 to 1 (1)
  *   --blocking    every sample by a stop
  *   --cpu N       the sampler's thread runs there; the other one where it may
+ *   --tables N    ids begin anew when what they stand for takes more bytes than that
  *   --log FILE    the marks of bench_truth.py: was the named function on top during the gather?
  *   -v            shows the first samples that are wrong
  *
@@ -28,6 +29,7 @@
 
 #include "remote/hand.h"
 #include "remote/sampler.h"
+#include "remote/slice.h"
 
 #define MAX_FRAMES 64 /* the program's stacks have at most 14 */
 #define MAX_NAMES  256
@@ -64,7 +66,7 @@ struct truth {
 	uint8_t before[APART];
 	uint64_t samples, wanted, impossible, impossible_how[3], rootless, least_gather_ns, moving,
 		shims, checked, active, chance, chance_checked;
-	uint64_t unchecked, unnamed, moved, gather_ns;
+	uint64_t unchecked, unnamed, moved, gather_ns, tables;
 	int shown;
 	bool verbose;
 	_Atomic bool stop, over;
@@ -433,6 +435,7 @@ static void *drain(void *arg)
 		size_t n = sampler_pop(t->sampler, buffer, sizeof(buffer) / sizeof(*buffer));
 
 		for (size_t i = 0; i < n; i++) {
+			t->tables += buffer[i].kind == SAMPLE_TABLES;
 			if (buffer[i].kind == SAMPLE_TABLES && t->verdicts)
 				memset(t->verdicts, 0, t->n_verdicts * sizeof(*t->verdicts));
 			else if (buffer[i].kind == SAMPLE_STACK)
@@ -487,6 +490,7 @@ static int run(struct truth *t, pid_t pid, struct sampler_options *o, int cpu)
 		CPU_SET(cpu, &one);
 		sched_setaffinity(0, sizeof(one), &one);
 	}
+	(void)slice_shorten();
 	end = sampler_run(t->sampler, &t->stop);
 	atomic_store(&t->over, true);
 	pthread_join(checker, NULL);
@@ -509,10 +513,12 @@ static int run(struct truth *t, pid_t pid, struct sampler_options *o, int cpu)
 	       ", \"impossible_stop\": %" PRIu64 ", \"impossible_least_gather_ns\": %" PRIu64
 	       ", \"shims\": %" PRIu64 ", \"checked\": %" PRIu64 ", \"active\": %" PRIu64
 	       ", \"chance\": %" PRIu64 ", \"chance_checked\": %" PRIu64 ", \"unchecked\": %" PRIu64
-	       ", \"unnamed\": %" PRIu64 ", \"moved\": %" PRIu64 ", \"gather_ns\": %" PRIu64 ", ",
+	       ", \"unnamed\": %" PRIu64 ", \"moved\": %" PRIu64 ", \"gather_ns\": %" PRIu64
+	       ", \"tables\": %" PRIu64 ", ",
 	       t->samples, t->impossible, t->moving, t->rootless, t->impossible_how[HOW_FREE],
 	       t->impossible_how[HOW_STOP], t->least_gather_ns, t->shims, t->checked, t->active,
-	       t->chance, t->chance_checked, t->unchecked, t->unnamed, t->moved, t->gather_ns);
+	       t->chance, t->chance_checked, t->unchecked, t->unnamed, t->moved, t->gather_ns,
+	       t->tables);
 	print_leaves(t);
 	sampler_free(t->sampler);
 	hand_free(o->hand);
@@ -583,10 +589,13 @@ static int judge_collapsed(struct truth *t, const char *path)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"budget", required_argument, NULL, 'b'},    {"blocking", no_argument, NULL, 'B'},
-		{"cpu", required_argument, NULL, 'C'},	     {"log", required_argument, NULL, 'l'},
-		{"collapsed", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"budget", required_argument, NULL, 'b'},
+						{"blocking", no_argument, NULL, 'B'},
+						{"cpu", required_argument, NULL, 'C'},
+						{"log", required_argument, NULL, 'l'},
+						{"collapsed", required_argument, NULL, 'c'},
+						{"tables", required_argument, NULL, 't'},
+						{NULL, 0, NULL, 0}};
 	static struct truth t;
 	struct sampler_options o = {.duration_ns = 10000000000u, .stop_budget = 1};
 	int c, cpu = -1;
@@ -619,6 +628,9 @@ int main(int argc, char **argv)
 				fprintf(stderr, "truth: %s is no log\n", optarg);
 				return 1;
 			}
+			break;
+		case 't':
+			o.tables_bytes = strtoull(optarg, NULL, 10);
 			break;
 		case 'c':
 			return judge_collapsed(&t, optarg);

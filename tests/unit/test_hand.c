@@ -5,10 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "remote/proc.h"
 
 struct seen {
 	int cpu;
@@ -102,6 +106,73 @@ static void a_hand_that_works_goes_elsewhere_by_itself(void **state)
 	hand_free(j.h);
 }
 
+/* What /proc says of the hand, during the work. */
+struct look {
+	struct hand *h;
+	struct seen seen;
+	char state;
+	int cpu;
+};
+
+static void look_at_the_hand(void *arg)
+{
+	struct look *l = arg;
+	char path[64], text[512];
+	FILE *f;
+
+	see(&l->seen);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)hand_tid(l->h));
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	l->state = strrchr(text, ')')[2];
+	l->cpu = proc_parse_stat_cpu(text);
+}
+
+/* On another CPU than the caller's the hand only stands; on the caller's own it has to work. */
+static void a_hand_holds_a_cpu_while_the_caller_looks(void **state)
+{
+	struct look l = {0};
+	int cpus[2], n = 0;
+	unsigned times = 0;
+	uint64_t cost;
+	cpu_set_t set, one;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE && n < 2; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			cpus[n++] = cpu;
+	hand_prepare();
+	assert_int_equal(hand_new(&l.h), 0);
+	CPU_ZERO(&one);
+	CPU_SET(cpus[0], &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	for (int i = 0; i < 100 * n; i++) {
+		const bool elsewhere = i % n == 1;
+
+		assert_int_not_equal(hand_hold(l.h, cpus[i % n], look_at_the_hand, &l, &cost),
+				     HAND_NOT_THERE);
+		assert_int_equal(l.seen.times, ++times);
+		assert_int_equal(l.seen.cpu, cpus[0]);
+		assert_int_equal(l.seen.tid == hand_tid(l.h), !elsewhere);
+		assert_int_equal(l.cpu, cpus[i % n]);
+		assert_int_equal(l.state, 'R');
+		assert_true(cost > 0);
+	}
+	if (n > 1) {
+		/* Not for ever. */
+		l.seen.nap_us = 3000;
+		assert_int_equal(hand_hold(l.h, cpus[1], see, &l.seen, &cost), HAND_LEFT);
+		assert_true(cost < 2900000);
+		l.seen.nap_us = 0;
+		assert_int_equal(hand_hold(l.h, cpus[1], see, &l.seen, &cost), HAND_KEPT);
+	}
+	assert_int_equal(hand_hold(l.h, -1, see, &l.seen, &cost), HAND_NOT_THERE);
+	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+	hand_free(l.h);
+}
+
 static void a_cpu_that_is_not_ours_is_refused(void **state)
 {
 	struct hand *h;
@@ -121,6 +192,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_hand_works_where_it_is_sent),
 		cmocka_unit_test(a_hand_that_works_goes_elsewhere_by_itself),
+		cmocka_unit_test(a_hand_holds_a_cpu_while_the_caller_looks),
 		cmocka_unit_test(a_cpu_that_is_not_ours_is_refused),
 	};
 
