@@ -105,12 +105,12 @@ void sink_decimal(struct sink *s, uint64_t v, unsigned digits)
 
 void sink_json(struct sink *s, const char *text, size_t len)
 {
-	const uint8_t *p = (const uint8_t *)text, *end = p + len;
+	const uint8_t *p = (const uint8_t *)text;
 
 	sink_byte(s, '"');
-	while (p < end) {
+	while (len > 0) {
 		uint32_t c = 0;
-		unsigned n = utf8_sequence(p, (size_t)(end - p), &c);
+		unsigned n = utf8_sequence(p, len, &c);
 
 		if (n == 0) {
 			sink_put(s, "\xef\xbf\xbd", 3);
@@ -126,6 +126,7 @@ void sink_json(struct sink *s, const char *text, size_t len)
 			sink_put(s, p, n);
 		}
 		p += n;
+		len -= n;
 	}
 	sink_byte(s, '"');
 }

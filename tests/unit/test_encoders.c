@@ -59,6 +59,7 @@ static void put_strings(struct sink *s)
 
 	sink_json(s, hostile, sizeof(hostile) - 1);
 	sink_json(s, "", 0);
+	sink_json(s, NULL, 0);
 }
 
 static void strings_are_json(void **state)
