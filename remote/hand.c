@@ -25,10 +25,10 @@ struct hand {
 	int cpu; /* where it is bound to; -1 nowhere yet */
 	void (*work)(void *arg);
 	void *arg;
-	int held_from; /* CPU of who asked to hold; -1: to work */
-	bool prompt;   /* it has a real-time priority */
-	bool working;  /* written by the hand, read by its own work */
-	bool kept;     /* the last hold went on until it was over */
+	bool holds;   /* it only keeps the CPU; else it works */
+	bool prompt;  /* it has a real-time priority */
+	bool working; /* written by the hand, read by its own work */
+	bool kept;    /* the last hold went on until it was over */
 	uint64_t began_ns, ended_ns;
 	_Alignas(64) _Atomic uint32_t asked; /* by steps of two; odd: the hand shall end */
 	_Atomic uint32_t over;		     /* asked: the caller has looked */
@@ -86,7 +86,7 @@ static void *hand_main(void *arg)
 		seen = asked;
 		h->began_ns = clock_now_ns();
 		h->kept = true;
-		if (h->held_from >= 0 && h->held_from != h->cpu) {
+		if (h->holds) {
 			h->kept = hold(h, asked);
 		} else {
 			h->working = true;
@@ -190,9 +190,9 @@ static uint32_t await(struct hand *h, uint32_t before)
 	return done;
 }
 
-/* held_from: as of struct hand. */
-static enum hand_kept ask(struct hand *h, int cpu, int held_from, void (*work)(void *arg),
-			  void *arg, uint64_t *ret_cost_ns)
+/* from: the CPU of who asks to hold; -1: to work. */
+static enum hand_kept ask(struct hand *h, int cpu, int from, void (*work)(void *arg), void *arg,
+			  uint64_t *ret_cost_ns)
 {
 	uint32_t asked, done;
 
@@ -205,13 +205,15 @@ static enum hand_kept ask(struct hand *h, int cpu, int held_from, void (*work)(v
 	}
 	h->work = work;
 	h->arg = arg;
-	h->held_from = held_from;
+	h->holds = from >= 0 && from != cpu;
 	asked = atomic_load_explicit(&h->asked, memory_order_relaxed) + 2;
 	atomic_store_explicit(&h->asked, asked, memory_order_release);
 	futex(&h->asked, FUTEX_WAKE, 1);
 	done = await(h, asked - 2);
-	if (done != asked) {
+	/* Where we lost our CPU it may have come and gone by now. */
+	if (h->holds)
 		work(arg);
+	if (done != asked) {
 		atomic_store_explicit(&h->over, asked, memory_order_release);
 		await(h, asked - 1);
 	}

@@ -36,7 +36,7 @@ bool hand_work(struct hand *h, int cpu, void (*work)(void *arg), void *arg, uint
 
 enum hand_kept {
 	HAND_NOT_THERE, /* it may not run on that CPU: work was not done */
-	HAND_LEFT,	/* work took so long that the CPU was given back meanwhile */
+	HAND_LEFT,	/* the CPU was given back before work was over */
 	HAND_KEPT,
 };
 

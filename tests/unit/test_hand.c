@@ -135,7 +135,7 @@ static void a_hand_holds_a_cpu_while_the_caller_looks(void **state)
 {
 	struct look l = {0};
 	int cpus[2], n = 0;
-	unsigned times = 0;
+	unsigned times = 0, kept = 0;
 	uint64_t cost;
 	cpu_set_t set, one;
 
@@ -150,23 +150,30 @@ static void a_hand_holds_a_cpu_while_the_caller_looks(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
 	for (int i = 0; i < 100 * n; i++) {
 		const bool elsewhere = i % n == 1;
+		const enum hand_kept how = hand_hold(l.h, cpus[i % n], look_at_the_hand, &l, &cost);
 
-		assert_int_not_equal(hand_hold(l.h, cpus[i % n], look_at_the_hand, &l, &cost),
-				     HAND_NOT_THERE);
+		assert_int_not_equal(how, HAND_NOT_THERE);
 		assert_int_equal(l.seen.times, ++times);
 		assert_int_equal(l.seen.cpu, cpus[0]);
 		assert_int_equal(l.seen.tid == hand_tid(l.h), !elsewhere);
 		assert_int_equal(l.cpu, cpus[i % n]);
-		assert_int_equal(l.state, 'R');
+		/* We may lose our CPU for longer than it holds. */
+		if (how == HAND_KEPT)
+			assert_int_equal(l.state, 'R');
+		kept += how == HAND_KEPT;
 		assert_true(cost > 0);
 	}
+	assert_true(kept > 0);
 	if (n > 1) {
 		/* Not for ever. */
 		l.seen.nap_us = 3000;
 		assert_int_equal(hand_hold(l.h, cpus[1], see, &l.seen, &cost), HAND_LEFT);
 		assert_true(cost < 2900000);
 		l.seen.nap_us = 0;
-		assert_int_equal(hand_hold(l.h, cpus[1], see, &l.seen, &cost), HAND_KEPT);
+		kept = 0;
+		for (int i = 0; i < 100 && !kept; i++)
+			kept += hand_hold(l.h, cpus[1], see, &l.seen, &cost) == HAND_KEPT;
+		assert_true(kept > 0);
 	}
 	assert_int_equal(hand_hold(l.h, -1, see, &l.seen, &cost), HAND_NOT_THERE);
 	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
