@@ -30,7 +30,8 @@ struct thread {
 	bool planned;	       /* where its frames stand is known */
 	bool rests;	       /* walker_rests() */
 	bool gathered, rested; /* rested: by the ranges of a resting thread only */
-	bool stood;	       /* and without: it cannot have run */
+	bool stood;	       /* and without: it cannot have run ... */
+	bool glanced;	       /* ... but for a glance at whether it waits for the GIL */
 	bool run_known;
 	uint64_t run_ns;    /* CPU time at the last sample of it or a twin */
 	struct sample last; /* the last one, whether it was told or not */
@@ -61,6 +62,8 @@ struct interpreter {
 	struct state_words words;
 	struct turns turns;
 	bool turns_known;	 /* at this tick */
+	bool waits_known;	 /* all who wait for its GIL are known, at this tick */
+	uint32_t waiting;	 /* how many are known to */
 	uint64_t stacks_read_ns; /* when all of its threads were last read whole */
 };
 

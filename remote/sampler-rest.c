@@ -40,18 +40,25 @@ static int order_threads(struct sampler *s)
 	return 0;
 }
 
-int sampler_look_at_turns(struct sampler *s)
+/* The GILs' holders and counts. 0 or -errno. */
+static int read_turns(struct sampler *s)
 {
 	struct memory_range ranges[THREAD_MAX_INTERPRETERS * TURNS_RANGES];
 	size_t n = 0;
+
+	for (size_t i = 0; i < s->who.n_interps; i++)
+		n += turns_ranges(&s->who.interps[i].turns, ranges + n);
+	return n ? memory_gather(s->target->memory, ranges, n) : 0;
+}
+
+int sampler_look_at_turns(struct sampler *s)
+{
 	int r;
 
 	if (!s->n_resting)
 		return 0;
-	for (size_t i = 0; i < s->who.n_interps; i++)
-		n += turns_ranges(&s->who.interps[i].turns, ranges + n);
 	s->looked_ns = clock_now_ns();
-	r = n ? memory_gather(s->target->memory, ranges, n) : 0;
+	r = read_turns(s);
 	for (size_t i = 0; i < s->who.n_interps && r == 0; i++)
 		turns_look(&s->who.interps[i].turns);
 	return r;
@@ -163,20 +170,63 @@ static int attempt_batch(struct sampler *s, size_t count, size_t bytes)
 	return r;
 }
 
+/* Whether the words of a thread tell that it waits for the GIL. */
+static bool tells_waits(const struct sampler *s)
+{
+	return s->target->layout.tstate.gil_requested != ABSENT && !s->target->layout.free_threaded;
+}
+
+/* By its last sample. One who waited and did not get the GIL since waits still. */
+static bool waits(const struct thread *th)
+{
+	return th->last.state & STATE_GIL_WAIT;
+}
+
+/* Whether no more threads wait for a GIL than are known to: those who were read in this tick, and
+ * those who stood. They are counted before they are read and behind it: one who waits is not
+ * counted for some microseconds after each of CPython's switch intervals, and another would take
+ * its place. 0 or -errno.
+ */
+static int judge_waits(struct sampler *s, const struct gathered *tick)
+{
+	int r = read_turns(s);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->who.n_interps; i++) {
+		s->who.interps[i].waits_known = turns_still(&s->who.interps[i].turns);
+		s->who.interps[i].waiting = 0;
+	}
+	for (size_t i = 0; i < s->who.n_threads; i++) {
+		const struct thread *th = s->who.threads[i];
+
+		if (waits(th) &&
+		    (th->last.time_ns >= tick->time_ns || (waits_for_rest(th) && stood(s, th))))
+			s->who.interps[th->interp].waiting++;
+	}
+	for (size_t i = 0; i < s->who.n_interps; i++) {
+		struct interpreter *in = &s->who.interps[i];
+
+		in->waits_known = in->waits_known && turns_waiting(&in->turns) <= in->waiting;
+	}
+	return 0;
+}
+
 /* What may have changed all the same in the words of one who stood: whether it waits for the GIL.
  * How many ranges that is. */
 static size_t add_glance(struct sampler *s, const struct thread *th, size_t n)
 {
 	const int32_t at = s->target->layout.tstate.gil_requested;
 
-	if (at == ABSENT)
+	if (!tells_waits(s) || s->who.interps[th->interp].waits_known || waits(th))
 		return 0;
 	s->ranges[n] = (struct memory_range){
 		.addr = th->addr + (uint64_t)at, .len = sizeof(*s->glances), .buf = &s->glances[n]};
 	return 1;
 }
 
-/* Those who stood, whose stacks are what they were: a glance at each is all that is read. */
+/* Those who stood, whose stacks are what they were: a glance at each is all that is read, if that.
+ */
 static int attempt_stood(struct sampler *s, const struct gathered *tick)
 {
 	struct gathered g = *tick;
@@ -195,20 +245,23 @@ static int attempt_stood(struct sampler *s, const struct gathered *tick)
 		th->words_range = n;
 		if (th->stood)
 			n += add_glance(s, th, n);
+		th->glanced = th->words_range != n;
 	}
 	r = n ? sampler_gather(s, s->ranges, n, &began_ns, &took_ns) : 0;
 	if (r < 0)
 		return r;
 	/* What is known of their stacks is known of the instant of the tick's gather. */
-	if (n)
-		g.took_ns = (uint32_t)(began_ns + took_ns - g.time_ns);
+	g.took_ns = (uint32_t)((n ? began_ns + took_ns : clock_now_ns()) - g.time_ns);
 	for (size_t i = 0; i < s->n_ordered; i++) {
 		struct thread *th = s->ordered[i];
 		const size_t at = th->words_range;
 
-		th->stood = th->stood && (!n || !s->ranges[at].failed);
+		th->stood = th->stood && (!th->glanced || !s->ranges[at].failed);
 		if (th->stood)
-			sampler_repeat(s, th, &g, n ? state_of_request(s->glances[at]) : 0);
+			sampler_repeat(s, th, &g,
+				       th->glanced	? state_of_request(s->glances[at])
+				       : tells_waits(s) ? state_of_request(waits(th))
+							: 0);
 	}
 	return 0;
 }
@@ -223,7 +276,9 @@ int sampler_attempt_resting(struct sampler *s, const struct gathered *tick)
 	if (order_threads(s) < 0)
 		return -ENOMEM;
 	judge_turns(s, tick->time_ns);
-	r = attempt_stood(s, tick);
+	r = tells_waits(s) ? judge_waits(s, tick) : 0;
+	if (r == 0)
+		r = attempt_stood(s, tick);
 	while (at < s->n_ordered && r == 0) {
 		size_t bytes, n = next_batch(s, &at, &bytes);
 

@@ -16,7 +16,7 @@ PROLOGUE = bytes.fromhex("89505950524f460a")
 CHUNK = bytes.fromhex("c7506b1a")
 HEADER = struct.Struct("<4sBBHIIQIIQIIQQ")
 STRING, FUNCTION, FRAME, STACK, THREAD, TASK = 2, 3, 4, 5, 6, 11
-CPU_TIME_KNOWN = 0x4000
+CPU_TIME_KNOWN, WAIT_KNOWN, WAIT = 0x4000, 0x400, 0x800
 NATIVE = 3  # kind of a function
 
 

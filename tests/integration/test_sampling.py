@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 import pyprof_reader
-from pyprof_reader import CPU_TIME_KNOWN
+from pyprof_reader import CPU_TIME_KNOWN, WAIT, WAIT_KNOWN
 from support import (PYPROF, TARGETS, collapsed, counts, leaf_counts, leaf_shares, pyprof, pythons,
                      state, undisturbed, wait_for)
 
@@ -98,7 +98,7 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
 
 
 class Timed(pyprof_reader.Stream):
-    """Knows each sample: its time in ns, its thread's name, its frames."""
+    """Knows each sample: its time in ns, its thread's name, its frames, its state."""
 
     def rows(self, c, unit):
         again = pyprof_reader.Cursor(c.data, c.at, c.end)
@@ -109,19 +109,21 @@ class Timed(pyprof_reader.Stream):
         for number, encoding, size in described:
             values[number] = pyprof_reader.column(again.take(size), encoding, n, values.get(2))
         known = {}
-        for time_, thread, stack in zip(values[1], values[2], values[3]):
+        for time_, thread, stack, state in zip(values[1], values[2], values[3], values[4]):
             if stack not in known:
                 known[stack] = self.frames(stack)
             name = self.kinds[pyprof_reader.STRING].get(self.kinds[pyprof_reader.THREAD][thread][4])
-            self.__dict__.setdefault("each", []).append((time_ * unit, name, known[stack]))
+            self.__dict__.setdefault("each", []).append(
+                (time_ * unit, name, known[stack], state))
 
 
 @pytest.mark.parametrize("interpreter", ["3.8", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"],
                          indirect=True)
-@pytest.mark.parametrize("rate,busy", [(100, 2), (1000, 0)])
+@pytest.mark.parametrize("rate,busy", [(100, 2), (1000, 0), (1000, 2)])
 def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
         interpreter, start, workdir, monkeypatch, rate, busy):
-    """Of many that rest, all but those who ran: each knows where it is at each instant."""
+    """Of many that rest, all but those who ran: each knows where it is at each instant, and since
+    when it wants to be elsewhere, and waits for the GIL."""
     monkeypatch.setattr(pyprof_reader, "Stream", Timed)
     target = start(interpreter, "turns.py", 60, busy)
     target.expect("ready")
@@ -135,7 +137,8 @@ def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
     target.say("over")
     came = json.loads(target.line())
     right = wrong = 0
-    for time_ns, name, frames in stream.each:
+    waits = {(want, got): 0 for want in (False, True) for got in (False, True)}
+    for time_ns, name, frames, bits in stream.each:
         where = [places[line] for _, function, line in frames
                  if function.rpartition(".")[2] == "over" and line in places]
         if not where or not name.startswith("turn-"):
@@ -146,9 +149,19 @@ def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
         if 0 < i < len(turns) and turns[i][0] > at + 0.03:
             good = where == [("even", "odd")[int(turns[i - 1][1]) % 2]]
             right, wrong = right + good, wrong + (not good)
-    print(right, wrong, stream.statistics)
+        i = bisect.bisect(turns, [at, 0])
+        if bits & WAIT_KNOWN and 0 < i < len(turns):
+            left, due, comes = turns[i - 1][0], turns[i][2], turns[i][0]
+            if left + 0.002 < at < due - 0.002 or due + 0.002 < at < comes - 0.002:
+                waits[at > due, bool(bits & WAIT)] += 1
+    print(right, wrong, waits, stream.statistics)
     assert right > 60 * rate * 0.2
     assert wrong == 0
+    if rate == 1000 and interpreter["name"] == "3.15":
+        assert waits[False, False] > 60 * rate * 0.2
+        assert waits[False, True] <= waits[False, False] / 1000
+        assert waits[True, True] > (60 * rate * 0.004 if busy else -1)
+        assert waits[True, False] <= waits[True, True] / 100
 
 
 def test_threads_that_start_and_end_are_sampled_whole_or_counted_lost(interpreter, start):

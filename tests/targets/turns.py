@@ -4,7 +4,8 @@ usage: turns.py THREADS BUSY
 Thread "turn-I" begins a span of SPAN seconds I * STEP seconds after the start, and one after the
 other since; in those of even number it sleeps in one place, in the others in the other. BUSY threads
 compute meanwhile. Prints "ready", and after a line of input a list for each thread of what it did
-as JSON: when it came to a place, in seconds of CLOCK_MONOTONIC, and the number of its span."""
+as JSON: when it came to a place, in seconds of CLOCK_MONOTONIC, the number of its span, and when it
+was to come: from then on it waits for its turn."""
 import json
 import sys
 import threading
@@ -31,7 +32,7 @@ def over(begin, places):
     while True:
         now = time.monotonic()
         turn = (now - begin) // SPAN
-        places.append((now, turn))
+        places.append((now, turn, begin + turn * SPAN))
         if turn % 2 == 0:
             under(begin + (turn + 1) * SPAN)  # even
         else:

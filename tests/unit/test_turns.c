@@ -190,6 +190,90 @@ static void a_gil_of_several_interpreters_and_none_tell_nothing(void **state)
 	assert_false(turns_known(&t));
 }
 
+/* ---- how many wait ---- */
+
+enum { COND = 32, SINCE_242 = 28, BEFORE_242 = 36 };
+
+/* Reads again what the last look saw, with this in both places that may be the count of those who
+ * wait. */
+static bool still(struct turns *t, uint32_t since, uint32_t before)
+{
+	struct memory_range ranges[TURNS_RANGES];
+
+	assert_int_equal(turns_ranges(t, ranges), TURNS_RANGES);
+	for (size_t i = 0; i < TURNS_RANGES; i++) {
+		uint8_t *cond = (uint8_t *)ranges[i].buf + COND - HOLDER;
+
+		assert_int_equal(ranges[i].len, COND - HOLDER + 48);
+		memset(ranges[i].buf, 0, ranges[i].len);
+		memcpy(ranges[i].buf, &t->holder, 8);
+		memcpy((uint8_t *)ranges[i].buf + COUNT - HOLDER, &t->count, 8);
+		memcpy(cond + SINCE_242, &since, 4);
+		memcpy(cond + BEFORE_242, &before, 4);
+	}
+	return turns_still(t);
+}
+
+/* Begun, and the condition variable looked at once. */
+static struct turns begun_with(uint32_t since, uint32_t before)
+{
+	struct target target = target_of(false);
+	struct turns t = {0};
+
+	target.layout.gil.cond = COND;
+	turns_plan(&t, &target, &interp);
+	t.holder = 1;
+	t.count = 100;
+	assert_false(still(&t, since, before)); /* there was no look yet */
+	turns_look(&t);
+	return t;
+}
+
+static void who_waits_is_counted_in_each_form(void **state)
+{
+	const uint32_t none = 2, three = 3 * 8 + 2;
+	struct turns t = begun_with(none, 0);
+
+	assert_int_equal(turns_waiting(&t), 0);
+	assert_true(still(&t, three, 1));
+	assert_int_equal(turns_waiting(&t), 3);
+	/* The most that were seen since the look. */
+	assert_true(still(&t, none, 1));
+	assert_int_equal(turns_waiting(&t), 3);
+	turns_look(&t);
+	assert_int_equal(turns_waiting(&t), 0);
+	t = begun_with(5, three);
+	assert_int_equal(turns_waiting(&t), 3);
+	assert_true(still(&t, 5, none));
+}
+
+static void who_waits_is_not_counted_in_no_form_or_in_two(void **state)
+{
+	struct turns t = begun_with(2, 2);
+
+	assert_false(still(&t, 2, 2));
+	/* Whichever is another for an instant is none from then on. */
+	assert_true(still(&t, 10, 3));
+	assert_true(still(&t, 10, 10));
+	assert_int_equal(turns_waiting(&t), 1);
+	assert_false(still(&t, 11, 10));
+	assert_false(still(&t, 2, 10));
+	t = begun();
+	assert_false(turns_still(&t)); /* its layout does not tell where */
+}
+
+static void a_turn_since_the_look_is_seen(void **state)
+{
+	struct turns t = begun_with(2, 0);
+
+	t.count++;
+	assert_true(still(&t, 2, 0));
+	t.count--;
+	assert_false(turns_still(&t));
+	t.shared = true;
+	assert_false(still(&t, 2, 0));
+}
+
 static void a_plan_made_again_keeps_what_is_known_of_the_same_gil(void **state)
 {
 	const struct interpreter_info other = {.gil = GIL + 0x1000};
@@ -214,6 +298,9 @@ int main(void)
 		cmocka_unit_test(what_does_not_count_is_not_believed),
 		cmocka_unit_test(so_many_holders_are_remembered_and_no_more),
 		cmocka_unit_test(a_gil_of_several_interpreters_and_none_tell_nothing),
+		cmocka_unit_test(who_waits_is_counted_in_each_form),
+		cmocka_unit_test(who_waits_is_not_counted_in_no_form_or_in_two),
+		cmocka_unit_test(a_turn_since_the_look_is_seen),
 		cmocka_unit_test(a_plan_made_again_keeps_what_is_known_of_the_same_gil),
 	};
 
