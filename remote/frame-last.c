@@ -2,42 +2,60 @@
 #include "remote/sampler.h"
 #include "remote/state.h"
 
-/* To 3.10 a frame names its generator itself. */
-static void links_of_frames(const struct walker *w, struct generators *ret)
+/* To 3.10 a frame names its generator itself. Links are copied from the next gather on. */
+static void links_of_frames(struct walker *w, struct generators *ret)
 {
 	const struct layout *l = w->layout;
+	const uint32_t len = (uint32_t)l->err_stackitem.value + 8;
 
 	ret->links = true;
 	for (size_t i = w->n_known; i-- > 0;) {
 		const struct known *k = &w->known[i];
 		uint64_t generator = word_at(w->windows.once ? k->a : k->b, l->frame.generator);
+		struct copied c;
 
 		if (!generator)
 			continue;
 		ret->more = ret->n == HANDLING_MAX;
 		if (ret->more)
 			return;
-		ret->frames[ret->n++] = generator + (uint64_t)l->gen.exc_state;
+		generator += (uint64_t)l->gen.exc_state;
+		ret->copies[ret->n][0] = NULL;
+		if (windows_find(&w->windows, generator, len, &c)) {
+			ret->copies[ret->n][0] = c.a;
+			ret->copies[ret->n][1] = w->windows.once ? c.a : c.b;
+		} else if (generator % 8 == 0) {
+			(void)windows_add(&w->windows, generator, len, true);
+		}
+		ret->frames[ret->n++] = generator;
 	}
 }
 
-void walker_generators(const struct walker *w, struct generators *ret)
+void walker_generators(struct walker *w, struct generators *ret)
 {
 	uint64_t generator = 0;
 
-	ret->n = 0;
+	ret->n = ret->lead = 0;
 	ret->more = ret->links = false;
 	if (w->layout->frame.generator != ABSENT) {
 		links_of_frames(w, ret);
 		return;
 	}
+	ret->lead = w->windows.lead;
 	for (size_t i = w->n_known; i-- > 0 && w->known[i].generator;) {
-		if (w->known[i].generator == generator)
-			continue;
-		ret->more = ret->n == HANDLING_MAX;
-		if (ret->more)
-			return;
-		ret->frames[ret->n++] = generator = w->known[i].generator;
+		const struct known *k = &w->known[i];
+
+		if (k->generator != generator) {
+			ret->more = ret->n == HANDLING_MAX;
+			if (ret->more)
+				return;
+			ret->copies[ret->n][0] = NULL;
+			ret->frames[ret->n++] = generator = k->generator;
+		}
+		if (k->addr == generator && !k->in_chunk) {
+			ret->copies[ret->n - 1][0] = k->a;
+			ret->copies[ret->n - 1][1] = w->windows.once ? k->a : k->b;
+		}
 	}
 }
 

@@ -114,8 +114,9 @@ void walker_set_still(struct walker *w, bool still);
  * that is 0. The stack as it is when that frame is not in it, or memory is short. */
 uint32_t walker_with_gc(struct walker *w, struct walk_context *c, uint64_t at, uint32_t stack);
 
-/* The frames of the last walk that generators and coroutines own; to 3.10 their links. */
-void walker_generators(const struct walker *w, struct generators *ret);
+/* The frames of the last walk that generators and coroutines own; to 3.10 their links. What it says
+ * of copies holds until the next gather is planned. */
+void walker_generators(struct walker *w, struct generators *ret);
 
 /* Where the last walk's innermost entry of the interpreter left something on the C stack, which
  * grows down: 0 where the version does not tell (to 3.10). */

@@ -17,7 +17,7 @@
 #define CPU_STALE_NS	 4000000u /* a thread may be on another CPU by now */
 #define TASK_FINDS	 2
 #define REFUSED_RETRY_NS 1000000000u /* a debugger may have let go */
-#define LINKS_NS	 500000u     /* links are followed no later behind the gather */
+#define LINKS_NS	 60000u	     /* links are followed no later behind the gather */
 #define FAIL_SCALE	 (1u << 24)
 #define FAIL_SHIFT	 8		   /* a failure weighs 1/256 */
 #define FAIL_LIMIT	 (FAIL_SCALE / 33) /* 3 %: more, and the thread is sampled by stops ... */

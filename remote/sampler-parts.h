@@ -60,6 +60,7 @@ struct sampler {
 	uint64_t gap_ns;
 
 	uint64_t tables_ns;	    /* when those of walk began */
+	size_t tables_used;	    /* their bytes some time after that */
 	struct tables *read_tables; /* the other thread's */
 	_Atomic(struct tables *) handed;
 

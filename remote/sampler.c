@@ -11,10 +11,11 @@
 #include "remote/sampler-parts.h"
 
 #define RING_SIZE 65536 /* samples: a second at full rate with 8 threads at 8 kHz; 2 MB */
-/* Then the ids begin anew: what a program never uses again must not stay for ever. A program that
- * uses as much in a minute would be told the same again and again. */
-#define TABLES_BYTES	 (16u << 20)
-#define TABLES_NS	 60000000000u /* since they began */
+/* Then the ids begin anew: what a program never uses again must not stay for ever. Not before they
+ * are twice as large as they were when all that it uses all the time was among them: at most as
+ * much is told again as was new. */
+#define TABLES_BYTES	 (4u << 20)
+#define TABLES_NS	 10000000000u /* so long that takes */
 #define MAX_TABLES_BYTES (256u << 20)
 #define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
@@ -318,13 +319,15 @@ static int tick(struct sampler *s, uint64_t now)
 	return 0;
 }
 
-static bool are_large(const struct sampler *s, uint64_t now)
+static bool are_large(struct sampler *s, uint64_t now)
 {
 	const size_t bytes = tables_bytes(s->walk.tables), most = s->options.tables_bytes;
 
-	if (most)
-		return bytes > most;
-	return bytes > TABLES_BYTES && (bytes > MAX_TABLES_BYTES || now - s->tables_ns > TABLES_NS);
+	if (most || bytes > MAX_TABLES_BYTES)
+		return bytes > (most ? most : MAX_TABLES_BYTES);
+	if (now - s->tables_ns < TABLES_NS)
+		s->tables_used = bytes;
+	return bytes > TABLES_BYTES && bytes > 2 * s->tables_used;
 }
 
 /* New tables once the old ones are too large: all ids begin anew. */

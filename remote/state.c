@@ -338,30 +338,60 @@ static bool is_on_stack(const struct handling_known *known, uint64_t item,
 	return false;
 }
 
-/* The links of all generators on the stack, and the last one. */
+/* What the link of a generator on the stack says, by both copies of what is before its frame, or to
+ * 3.10 of itself. false: it was not copied. */
+static bool of_copies(struct handling_known *known, const struct layout *l, struct memory *m,
+		      const struct generators *on_stack, size_t i, enum answer *ret)
+{
+	const uint32_t before = on_stack->links ? 0 : known->before;
+	const uint8_t *const *copies = on_stack->copies[i];
+	uint64_t a, b;
+
+	if (!copies[0] || before > on_stack->lead)
+		return false;
+	a = word_at(copies[0] - before, l->err_stackitem.value);
+	b = word_at(copies[1] - before, l->err_stackitem.value);
+	*ret = a == b ? is_exception(&known->none, l, m, a) : UNKNOWN;
+	return true;
+}
+
+static enum answer worse(enum answer a, enum answer b)
+{
+	return a == YES || b == NO ? a : b;
+}
+
+/* The links of all generators on the stack, and the last one. Those that were not copied are read
+ * now.
+ */
 static enum answer of_stack(struct handling_known *known, const struct layout *l, struct memory *m,
 			    const uint8_t *words, const struct generators *on_stack)
 {
-	enum answer all = is_exception(&known->none, l, m, word_at(words, l->tstate.exc_state));
-	struct memory_range ranges[HANDLING_MAX] = {{0}};
-	uint64_t values[HANDLING_MAX] = {0};
+	enum answer all = is_exception(&known->none, l, m, word_at(words, l->tstate.exc_state)),
+		    one;
+	struct memory_range ranges[HANDLING_MAX];
+	uint64_t values[HANDLING_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < on_stack->n; i++)
-		ranges[i] = (struct memory_range){.addr = on_stack->frames[i] - known->before +
+	for (size_t i = 0; i < on_stack->n; i++) {
+		if (of_copies(known, l, m, on_stack, i, &one)) {
+			all = worse(all, one);
+			continue;
+		}
+		ranges[n] = (struct memory_range){.addr = on_stack->frames[i] - known->before +
 							  (uint64_t)l->err_stackitem.value,
 						  .len = 8,
-						  .buf = &values[i]};
-	if (on_stack->more && all == NO)
-		all = UNKNOWN;
-	if (on_stack->n && memory_gather(m, ranges, on_stack->n) < 0)
-		return all == YES ? YES : UNKNOWN;
-	for (size_t i = 0; i < on_stack->n && all != YES; i++) {
-		enum answer answer =
-			ranges[i].failed ? UNKNOWN : is_exception(&known->none, l, m, values[i]);
-
-		if (answer != NO)
-			all = answer;
+						  .buf = &values[n]};
+		n++;
 	}
+	if (on_stack->more)
+		all = worse(all, UNKNOWN);
+	if (all == YES || !n)
+		return all;
+	if (memory_gather(m, ranges, n) < 0)
+		return UNKNOWN;
+	for (size_t i = 0; i < n; i++)
+		all = worse(all, ranges[i].failed ? UNKNOWN
+						  : is_exception(&known->none, l, m, values[i]));
 	return all;
 }
 

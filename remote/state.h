@@ -75,6 +75,8 @@ struct handling {
  * name their generators, their links. */
 struct generators {
 	uint64_t frames[HANDLING_MAX];
+	const uint8_t *copies[HANDLING_MAX][2]; /* of those; NULL: there are none */
+	uint32_t lead;				/* bytes that were copied before each */
 	bool links;
 	size_t n;
 	bool more; /* than that */
@@ -84,8 +86,8 @@ struct generators {
  *
  * _PyErr_GetTopmostException(): the first link with an exception in the chain that begins at
  * exc_info. Its last link is in the thread state itself, and is all there is outside of generators
- * and coroutines. Links in those are read now, some microseconds after the words; a chain that does
- * not hold any more is not known.
+ * and coroutines. From 3.11 on links in those were copied with their frames; else they are read
+ * now, some microseconds after the words; a chain that does not hold any more is not known.
  *
  * A generator's link and its frame do not come and go at one instant. What counts is the stack: an
  * exception is handled where one of its frames does. on_stack: NULL when the stack is not known;

@@ -15,7 +15,7 @@
 #define PRUNE_TICKS	128 /* a frame elsewhere not seen for so many walks is read no more */
 #define MAX_SPARE	24  /* of such frames, how many are kept while they age */
 #define NO_SPAN		UINT32_MAX
-#define MAX_LEAD	64 /* bytes of a generator before its frame */
+#define MAX_LEAD	64 /* bytes of a generator before its frame: its state, its exceptions' link */
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
 {
@@ -29,11 +29,11 @@ int windows_init(struct windows *w, const struct layout *layout, uint64_t tstate
 {
 	w->layout = layout;
 	w->tstate = tstate;
+	if (layout->gen.iframe != ABSENT)
+		w->lead = MAX_LEAD;
 	if (layout->gen.frame_state != ABSENT && layout->gen.frame_state < layout->gen.iframe &&
-	    layout->gen.iframe - layout->gen.frame_state <= MAX_LEAD) {
+	    layout->gen.iframe - layout->gen.frame_state <= MAX_LEAD)
 		w->state_back = (uint32_t)(layout->gen.iframe - layout->gen.frame_state);
-		w->lead = (w->state_back + 7) & ~7u;
-	}
 	w->words = calloc(1, (size_t)layout->tstate.size);
 	return w->words ? 0 : -ENOMEM;
 }

@@ -314,7 +314,30 @@ class Stream:
                 self.statistics = self.summary["totals"]
 
 
-def read(data):
+class EachSample(Stream):
+    """Also knows each sample: its time in ns, its thread's name, its frames, its state."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.each = []
+
+    def rows(self, c, unit):
+        again = Cursor(c.data, c.at, c.end)
+        super().rows(c, unit)
+        n, columns = again.varint(), again.varint()
+        described = [(again.varint(), again.varint(), again.varint()) for _ in range(columns)]
+        values = {}
+        for number, encoding, size in described:
+            values[number] = column(again.take(size), encoding, n, values.get(2))
+        known = {}
+        for time_, thread, stack, state in zip(*(values[number] for number in (1, 2, 3, 4))):
+            if stack not in known:
+                known[stack] = self.frames(stack)
+            name = self.kinds[STRING].get(self.kinds[THREAD][thread][4])
+            self.each.append((time_ * unit, name, known[stack], state))
+
+
+def read(data, stream_class=Stream):
     """The streams of a recording, and how many bytes were no part of one."""
     streams = []
     current = {}
@@ -336,7 +359,7 @@ def read(data):
                     and check(payload, payload_check)):
                 at += size + packed
                 if number not in current or (sequence == 0 and current[number].next):
-                    current[number] = Stream(number)
+                    current[number] = stream_class(number)
                     streams.append(current[number])
                 stream = current[number]
                 stream.next = sequence + 1

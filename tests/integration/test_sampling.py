@@ -97,40 +97,19 @@ def test_threads_that_sleep_are_seen_where_they_sleep_each_time(interpreter, sta
         assert sum(others) < 0.05 * sum(lines.values())
 
 
-class Timed(pyprof_reader.Stream):
-    """Knows each sample: its time in ns, its thread's name, its frames, its state."""
-
-    def rows(self, c, unit):
-        again = pyprof_reader.Cursor(c.data, c.at, c.end)
-        super().rows(c, unit)
-        n, columns = again.varint(), again.varint()
-        described = [(again.varint(), again.varint(), again.varint()) for _ in range(columns)]
-        values = {}
-        for number, encoding, size in described:
-            values[number] = pyprof_reader.column(again.take(size), encoding, n, values.get(2))
-        known = {}
-        for time_, thread, stack, state in zip(values[1], values[2], values[3], values[4]):
-            if stack not in known:
-                known[stack] = self.frames(stack)
-            name = self.kinds[pyprof_reader.STRING].get(self.kinds[pyprof_reader.THREAD][thread][4])
-            self.__dict__.setdefault("each", []).append(
-                (time_ * unit, name, known[stack], state))
-
-
 @pytest.mark.parametrize("interpreter", ["3.8", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"],
                          indirect=True)
 @pytest.mark.parametrize("rate,busy", [(100, 2), (1000, 0), (1000, 2)])
 def test_threads_that_slept_elsewhere_since_are_not_taken_to_have_slept_on(
-        interpreter, start, workdir, monkeypatch, rate, busy):
+        interpreter, start, workdir, rate, busy):
     """Of many that rest, all but those who ran: each knows where it is at each instant, and since
     when it wants to be elsewhere, and waits for the GIL."""
-    monkeypatch.setattr(pyprof_reader, "Stream", Timed)
     target = start(interpreter, "turns.py", 60, busy)
     target.expect("ready")
     out = os.path.join(workdir, "out.pyprof")
     pyprof("attach", "-a", "-r", rate, "-d", 1, "--binary", "-o", out, target.pid, check=True)
     with open(out, "rb") as f:
-        ((stream,), _) = pyprof_reader.read(f.read())
+        ((stream,), _) = pyprof_reader.read(f.read(), pyprof_reader.EachSample)
     with open(os.path.join(TARGETS, "turns.py"), encoding="utf-8") as f:
         lines = f.read().splitlines()
     places = {i + 1: line.rpartition("# ")[2] for i, line in enumerate(lines) if "# " in line}

@@ -1,7 +1,8 @@
 """Generators that handle exceptions, in and around others that do not, in turns.
 
-What has a frame of handler or of around_calm on its stack handles one, everything else handles none.
-Prints "ready".
+What has a frame on its stack that stands in a line marked "handles" handles one; everything else handles
+none, but in a line marked "may". (Where a handler ends it has let go of its exception before its line is
+another.) Prints "ready".
 """
 import time
 
@@ -10,10 +11,10 @@ clock = time.monotonic_ns
 
 def handler(end):
     try:
-        raise ValueError
-    except ValueError:
-        while clock() < end:
-            yield 1
+        raise ValueError  # may
+    except ValueError:  # may
+        while clock() < end:  # handles
+            yield 1  # handles
 
 
 def calm(end):
@@ -23,10 +24,10 @@ def calm(end):
 
 def around_calm(end):
     try:
-        raise ValueError
-    except ValueError:
-        for i in calm(end):
-            yield i
+        raise ValueError  # may
+    except ValueError:  # may
+        for i in calm(end):  # handles
+            yield i  # handles
 
 
 def through(numbers):
@@ -64,25 +65,25 @@ def around_calm_delegated(end):
 
 
 async def awaiting(numbers):
-    async for i in numbers:
+    async for i in numbers:  # may
         pass
 
 
 async def handler_async(end):
     async def handler():
         try:
-            raise ValueError
-        except ValueError:
-            while clock() < end:
-                yield 1
+            raise ValueError  # may
+        except ValueError:  # may
+            while clock() < end:  # handles
+                yield 1  # handles
     await awaiting(handler())
 
 
 def handler_in_coroutines(end):
     try:
         handler_async(end).send(None)
-    except StopIteration:
-        pass
+    except StopIteration:  # may
+        pass  # may
 
 
 PARTS = (calm_through, handler_through, handler_delegated, around_calm_through,

@@ -278,6 +278,39 @@ static void what_was_followed_while_the_thread_stood_still_counts(void **state)
 	synthetic_done(&f.s);
 }
 
+static void links_that_were_copied_with_their_frames_count(void **state)
+{
+	uint64_t copies[3][2][8] = {{{0}}};
+	uint64_t *first = &copies[0][0][3], *second = &copies[0][1][3]; /* 40 before a frame */
+	struct generators on_stack;
+	struct fixture f;
+
+	begin_generators(&f, &on_stack);
+	on_stack.lead = 64;
+	for (size_t i = 0; i < 3; i++)
+		for (size_t copy = 0; copy < 2; copy++)
+			on_stack.copies[i][copy] = (const uint8_t *)&copies[i][copy][8];
+	/* Whatever stands there now. */
+	synthetic_put(&f.s, LINK(1), ERROR);
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	*first = *second = ERROR;
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	*second = 0;
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), 0);
+	*first = 0;
+	/* What was not copied is read. */
+	on_stack.copies[1][0] = NULL;
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	on_stack.copies[1][0] = on_stack.copies[2][0];
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false), STATE_EXCEPTION_KNOWN);
+	on_stack.lead = 32; /* so many bytes before them were */
+	assert_int_equal(ask_stack(&f, NULL, &on_stack, false, false),
+			 STATE_EXCEPTION_KNOWN | STATE_HANDLING);
+	synthetic_done(&f.s);
+}
+
 static void of_more_generators_than_are_looked_at_nothing_is_known(void **state)
 {
 	struct generators on_stack;
@@ -348,6 +381,7 @@ int main(void)
 		cmocka_unit_test(a_generator_that_yields_to_another_handles_its_exception_still),
 		cmocka_unit_test(a_generator_that_is_not_on_the_stack_handles_nothing),
 		cmocka_unit_test(what_was_followed_while_the_thread_stood_still_counts),
+		cmocka_unit_test(links_that_were_copied_with_their_frames_count),
 		cmocka_unit_test(of_more_generators_than_are_looked_at_nothing_is_known),
 		cmocka_unit_test(chains_that_do_not_hold_are_not_known_and_end),
 		cmocka_unit_test(who_holds_the_gil_while_garbage_is_collected_collects_it),
