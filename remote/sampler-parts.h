@@ -49,7 +49,9 @@ struct sampler {
 	int held_cpu;	     /* where it last held a thread; -1: nowhere */
 	uint64_t held_tick;  /* when */
 	uint64_t away_until; /* tick: it could not */
-	double budget_ns;    /* what stops may still take */
+	unsigned stride;     /* while resident: every how many deadlines a tick is made */
+	unsigned stride_ticks, stride_late, stride_calm;
+	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced; /* at the last look */
 	uint64_t churn_until_ns; /* so long they are checked at each gather */

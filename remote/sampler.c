@@ -19,6 +19,10 @@
 #define MAX_TABLES_BYTES (256u << 20)
 #define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
+#define STRIDE_TICKS	 256	     /* so many are looked at before the stride is another: */
+#define STRIDE_LATE	 6	     /* longer, where more than a sixth of the stride was late */
+#define STRIDE_CALM	 16	     /* shorter, where that was so many times not so */
+#define STRIDE_MAX	 8
 #define OPCODES_NS                                                                                 \
 	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
 		   * been specialised */
@@ -409,6 +413,24 @@ static bool time_is_over(const struct loop *l)
 	return duration && l->now - l->start >= duration;
 }
 
+/* Where ticks of the resident hand are often too long for the interval, all deadlines but every
+ * second, third ... are left out: what comes after a long tick would be missed otherwise, and so
+ * the stacks that take long to read be told too seldom. */
+static void adapt_stride(struct sampler *s, bool late)
+{
+	s->stride_late += late;
+	if (++s->stride_ticks < STRIDE_TICKS)
+		return;
+	if (s->stride_late * STRIDE_LATE > STRIDE_TICKS * s->stride && s->stride < STRIDE_MAX) {
+		s->stride++;
+		s->stride_calm = 0;
+	} else if (s->stride > 1 && ++s->stride_calm == STRIDE_CALM) {
+		s->stride--;
+		s->stride_calm = 0;
+	}
+	s->stride_ticks = s->stride_late = 0;
+}
+
 /* The next deadline that is not over for more than an interval. A resident hand leaves the CPU to
  * the target for as long as its last tick kept it, at least. */
 static void next_deadline(struct loop *l, uint64_t began)
@@ -416,16 +438,20 @@ static void next_deadline(struct loop *l, uint64_t began)
 	struct sampler *s = l->s;
 	const uint64_t interval = s->options.interval_ns;
 	const uint64_t over = s->resident ? l->now + (l->now - began) : l->now - interval;
-	uint64_t missed;
+	uint64_t missed = s->resident ? s->stride - 1 : 0, late = 0;
 
-	l->deadline += interval;
-	if (l->deadline > over)
+	l->deadline += (1 + missed) * interval;
+	if (l->deadline <= over)
+		late = (over - l->deadline) / interval + 1;
+	l->deadline += late * interval;
+	missed += late;
+	if (s->resident)
+		adapt_stride(s, late);
+	if (!missed)
 		return;
-	missed = (over - l->deadline) / interval + 1;
 	count(&s->counts.missed_ticks, missed);
 	count(&s->counts.missed, missed * s->who.n_threads);
 	count(&s->counts.due, missed * s->who.n_threads);
-	l->deadline += missed * interval;
 }
 
 /* What a tick of the resident hand cost who runs there: the look, and twice what the hand used its
@@ -559,6 +585,7 @@ int sampler_new(struct sampler **ret, struct target *target, const struct sample
 	s->target = target;
 	s->options = *options;
 	s->held_cpu = -1;
+	s->stride = 1;
 	s->walk.target = target;
 	s->walk.opcodes = options->opcodes;
 	r = tables_new(&s->walk.tables);

@@ -66,8 +66,9 @@ static void strings_are_json(void **state)
 {
 	char *text = text_of(put_strings);
 
-	assert_string_equal(text, "\"a\\\"b\\\\c\\u000a\\u0009\\u001b\\u007f</script>\xef\xbf\xbd"
-				  "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xe2\x82\xac\\u0000z\"\"\"\"\"");
+	assert_string_equal(text,
+			    "\"a\\\"b\\\\c\\u000a\\u0009\\u001b\\u007f</script>\xef\xbf\xbd"
+			    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xe2\x82\xac\\u0000z\"\"\"\"\"");
 	free(text);
 }
 
