@@ -50,7 +50,7 @@ struct sampler {
 	uint64_t held_tick;  /* when */
 	uint64_t away_until; /* tick: it could not */
 	unsigned stride;     /* while resident: every how many deadlines a tick is made */
-	unsigned stride_ticks, stride_late, stride_calm;
+	unsigned stride_ticks, stride_late, stride_stay, stride_left;
 	double budget_ns; /* what stops may still take */
 	uint64_t budget_filled_ns, refused_ns;
 	uint64_t codes_replaced; /* at the last look */

@@ -21,7 +21,7 @@
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define STRIDE_TICKS	 256	     /* so many are looked at before the stride is another: */
 #define STRIDE_LATE	 6	     /* longer, where more than a sixth of the stride was late */
-#define STRIDE_CALM	 16	     /* shorter, where that was so many times not so */
+#define STRIDE_STAY	 15 /* it is tried with a shorter one after so many times, or sooner */
 #define STRIDE_MAX	 8
 #define OPCODES_NS                                                                                 \
 	50000000u /* so old an instruction of a frame that stays may be: then it may have          \
@@ -423,10 +423,12 @@ static void adapt_stride(struct sampler *s, bool late)
 		return;
 	if (s->stride_late * STRIDE_LATE > STRIDE_TICKS * s->stride && s->stride < STRIDE_MAX) {
 		s->stride++;
-		s->stride_calm = 0;
-	} else if (s->stride > 1 && ++s->stride_calm == STRIDE_CALM) {
+		s->stride_stay =
+			s->stride_stay < STRIDE_STAY ? 2 * s->stride_stay + 1 : STRIDE_STAY;
+		s->stride_left = s->stride_stay;
+	} else if (s->stride > 1 && s->stride_left-- == 0) {
 		s->stride--;
-		s->stride_calm = 0;
+		s->stride_left = s->stride_stay;
 	}
 	s->stride_ticks = s->stride_late = 0;
 }
