@@ -9,7 +9,7 @@
 #include "remote/sampler.h"
 
 #define TWICE_FRAMES 8	/* of the frames elsewhere, counted from the leaf, are copied twice */
-#define PRUNE_EVERY  16 /* walks, while the stack is the same */
+#define PRUNE_EVERY  16 /* walks */
 
 int walker_new(struct walker **ret, const struct target *target, uint64_t tstate, uint64_t ident,
 	       uint64_t interp)
@@ -421,7 +421,7 @@ enum walk_result walker_walk(struct walker *w, struct walk_context *c, struct me
 		     walker_remember_rest(w, c->gathered_ns);
 	if (!*ret_repeat)
 		w->rest.same = 0;
-	if (!*ret_repeat || w->windows.walks % PRUNE_EVERY == 0)
+	if (w->windows.walks % PRUNE_EVERY == 0)
 		prune(w);
 	return r;
 }

@@ -13,9 +13,11 @@
 #define TWICE_STEP	2048u
 #define SPAN_GAP	512 /* bytes; nearer frames are one range: cheaper than two */
 #define PRUNE_TICKS	128 /* a frame elsewhere not seen for so many walks is read no more */
-#define MAX_SPARE	8   /* of such frames, how many are kept while they age */
-#define NO_SPAN		UINT32_MAX
-#define MAX_LEAD	64 /* bytes of a generator before its frame: its state, its exceptions' link */
+#define MAX_SPARE                                                                                  \
+	24 /* of such frames, how many are kept while they age: with fewer, stacks that            \
+	    * change fast are told by how often they were seen */
+#define NO_SPAN	 UINT32_MAX
+#define MAX_LEAD 64 /* bytes of a generator before its frame: its state, its exceptions' link */
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
 {
