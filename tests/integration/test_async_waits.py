@@ -73,6 +73,14 @@ def start_alone(start, name, *args):
     return target
 
 
+def judge_lost(recording):
+    """Few looks tell nothing, unless the machine is too slow for so many."""
+    used = float(re.search(r"the sampler used ([\d.]+) % of a CPU", recording.result.err)[1])
+    if recording.lost_share() >= 5 and used > 60:
+        pytest.skip(f"so many looks take {used} % of a CPU of this machine")
+    assert recording.lost_share() < 5, (recording.told, recording.lost)
+
+
 @pytest.mark.timing
 @pytest.mark.parametrize("rate", [100, 1000])
 @pytest.mark.parametrize("name", VERSIONS)
@@ -88,7 +96,7 @@ def test_nearly_all_looks_tell_where_each_task_waited(name, rate, start, workdir
         part = far({key: found.get(key, 0) for key in places}, places)
         if recording.lost_share() < 5 and whole[0] < 2 and part[0] < 6:
             break
-    assert recording.lost_share() < 5, (recording.told, recording.lost)
+    judge_lost(recording)
     assert whole[0] < 2 and part[0] < 6, (whole, part, recording.result)
 
 
@@ -102,7 +110,7 @@ def test_a_thousand_waiting_tasks(name, start, workdir):
         whole = far(of_waiters(found), of_waiters(truth))
         if recording.lost_share() < 5 and whole[0] < 2:
             break
-    assert recording.lost_share() < 5, (recording.told, recording.lost)
+    judge_lost(recording)
     assert whole[0] < 2, (whole, recording.result)
 
 
