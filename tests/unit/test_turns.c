@@ -1,7 +1,10 @@
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -262,6 +265,67 @@ static void who_waits_is_not_counted_in_no_form_or_in_two(void **state)
 	assert_false(turns_still(&t)); /* its layout does not tell where */
 }
 
+struct waiters {
+	pthread_cond_t cond;
+	pthread_mutex_t mutex;
+	unsigned inside;
+	bool over;
+};
+
+static void *wait_there(void *arg)
+{
+	struct waiters *w = arg;
+
+	pthread_mutex_lock(&w->mutex);
+	w->inside++;
+	while (!w->over)
+		pthread_cond_wait(&w->cond, &w->mutex);
+	pthread_mutex_unlock(&w->mutex);
+	return NULL;
+}
+
+/* A condition variable of this C library, made as CPython makes that of its GIL. */
+static void who_waits_in_this_c_library_is_counted(void **state)
+{
+	struct waiters w = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+	struct memory_range ranges[TURNS_RANGES];
+	struct turns t = begun_with(0, 0);
+	pthread_condattr_t attr;
+	pthread_t threads[3];
+	unsigned inside = 0;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w.cond, &attr);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_there, &w), 0);
+	while (inside < 3) {
+		pthread_mutex_lock(&w.mutex);
+		inside = w.inside;
+		pthread_mutex_unlock(&w.mutex);
+		sched_yield();
+	}
+	/* Whoever left the mutex inside waits. */
+	pthread_mutex_lock(&w.mutex);
+	t.forms = (1u << TURNS_FORMS) - 1;
+	assert_int_equal(turns_ranges(&t, ranges), TURNS_RANGES);
+	for (size_t i = 0; i < TURNS_RANGES; i++) {
+		memset(ranges[i].buf, 0, ranges[i].len);
+		memcpy(ranges[i].buf, &t.holder, 8);
+		memcpy((uint8_t *)ranges[i].buf + COUNT - HOLDER, &t.count, 8);
+		memcpy((uint8_t *)ranges[i].buf + COND - HOLDER, &w.cond, sizeof(w.cond));
+	}
+	assert_true(turns_still(&t));
+	assert_int_equal(turns_waiting(&t), 3);
+	w.over = true;
+	pthread_cond_broadcast(&w.cond);
+	pthread_mutex_unlock(&w.mutex);
+	for (size_t i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	pthread_cond_destroy(&w.cond);
+	pthread_condattr_destroy(&attr);
+}
+
 static void a_turn_since_the_look_is_seen(void **state)
 {
 	struct turns t = begun_with(2, 0);
@@ -300,6 +364,7 @@ int main(void)
 		cmocka_unit_test(a_gil_of_several_interpreters_and_none_tell_nothing),
 		cmocka_unit_test(who_waits_is_counted_in_each_form),
 		cmocka_unit_test(who_waits_is_not_counted_in_no_form_or_in_two),
+		cmocka_unit_test(who_waits_in_this_c_library_is_counted),
 		cmocka_unit_test(a_turn_since_the_look_is_seen),
 		cmocka_unit_test(a_plan_made_again_keeps_what_is_known_of_the_same_gil),
 	};
