@@ -73,12 +73,17 @@ def start_alone(start, name, *args):
     return target
 
 
-def judge_lost(recording):
-    """Few looks tell nothing, unless the machine is too slow for so many."""
+def judge(recording, found, truth):
+    """Few looks tell nothing, and what they tell is the truth. Where so many keep the sampler busy on a
+    slow machine some tell nothing, and none tells too much."""
     used = float(re.search(r"the sampler used ([\d.]+) % of a CPU", recording.result.err)[1])
-    if recording.lost_share() >= 5 and used > 60:
-        pytest.skip(f"so many looks take {used} % of a CPU of this machine")
+    if used > 60:
+        over = {key: share for key, share in found.items() if share > truth.get(key, 0) + 2}
+        assert found and not over, (over, recording.result)
+        return False
     assert recording.lost_share() < 5, (recording.told, recording.lost)
+    assert far(found, truth)[0] < 2, (far(found, truth), recording.result)
+    return True
 
 
 @pytest.mark.timing
@@ -96,8 +101,8 @@ def test_nearly_all_looks_tell_where_each_task_waited(name, rate, start, workdir
         part = far({key: found.get(key, 0) for key in places}, places)
         if recording.lost_share() < 5 and whole[0] < 2 and part[0] < 6:
             break
-    judge_lost(recording)
-    assert whole[0] < 2 and part[0] < 6, (whole, part, recording.result)
+    if judge(recording, of_waiters(found), of_waiters(truth)):
+        assert part[0] < 6, (part, recording.result)
 
 
 @pytest.mark.timing
@@ -110,8 +115,7 @@ def test_a_thousand_waiting_tasks(name, start, workdir):
         whole = far(of_waiters(found), of_waiters(truth))
         if recording.lost_share() < 5 and whole[0] < 2:
             break
-    judge_lost(recording)
-    assert whole[0] < 2, (whole, recording.result)
+    judge(recording, of_waiters(found), of_waiters(truth))
 
 
 @pytest.mark.parametrize("name", ["3.9", "3.11", "3.15"])
