@@ -294,8 +294,9 @@ static int tick(struct sampler *s, uint64_t now)
 		if (th->gathered && !waits_for_rest(th))
 			n = add_thread(s, th, n, &rest_bytes);
 	}
-	/* Last, so that what they count had happened by then. */
-	for (size_t i = 0; n && i < s->who.n_interps; i++)
+	/* Last, so that what they count had happened by then. Where all threads are read by stops,
+	 * each with its own interpreter's words, who enters another is seen by these only. */
+	for (size_t i = 0; (n || s->who.n_interps > 1) && i < s->who.n_interps; i++)
 		if (s->who.interps[i].seen)
 			n += state_words_ranges(&s->who.interps[i].words, s->ranges + n);
 	r = sampler_gather_many(s, s->ranges, n, &g);
