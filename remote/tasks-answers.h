@@ -12,7 +12,7 @@
 
 #define TASK_ANSWERS	   2048u       /* tasks */
 #define TASK_ANSWERS_BYTES (16u << 20) /* of what they depend on, together */
-#define TASK_DOUBT	   16u	       /* an answer that changed is doubted so many times */
+#define TASK_DOUBT	   64u	       /* an answer that changed is doubted so many times */
 #define TASK_BEYOND	   255u	       /* one that there is not is not looked for so many times */
 
 struct task_answer {

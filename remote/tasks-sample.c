@@ -14,7 +14,7 @@
 #define KEYS_BYTES   8192u	    /* all of them: one can be of some hundred loops */
 #define DICT_BYTES   128u	    /* of a dict itself */
 #define RECENT	     16u	    /* tasks that are read as well ... */
-#define DOUBTED	     4u		    /* of these, at the instant itself */
+#define INSTANT	     8u		    /* of these, at the instant itself */
 #define RECENT_LOOKS 64u	    /* ... for so many gathers */
 #define SAME	     2u		    /* gathers that find the same task, and it is expected again */
 #define OWN_BYTES    512u	    /* of one */
@@ -290,20 +290,20 @@ static const struct task_answer *plan_own(struct task_watch *t, struct recent *o
 	return a;
 }
 
-/* Those whose answers are doubted, at the instant itself. */
-static void add_doubted(struct task_watch *t)
+/* At the instant itself, *n up to INSTANT of them: those whose answers are doubted, or the others.
+ */
+static void add_recent(struct task_watch *t, bool doubted, size_t *n)
 {
 	struct memory_range range;
-	size_t n = 0;
 
-	for (size_t i = 0; i < RECENT && t->recent && n < DOUBTED; i++) {
+	for (size_t i = 0; i < RECENT && *n < INSTANT; i++) {
 		const struct task_answer *a = plan_own(t, &t->recent[i], &range);
 
-		if (!a || !a->doubt)
+		if (!a || (a->doubt != 0) != doubted)
 			continue;
 		t->recent[i].len = range.len;
 		t->beside[t->n_beside++] = range;
-		n++;
+		(*n)++;
 	}
 }
 
@@ -359,7 +359,12 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 	t->looks++;
 	for (size_t i = 0; i < RECENT && t->recent; i++)
 		t->recent[i].len = 0;
-	add_doubted(t);
+	if (t->recent) {
+		size_t n = 0;
+
+		add_recent(t, true, &n);
+		add_recent(t, false, &n);
+	}
 	*ret = t->beside;
 	return t->n_beside;
 }

@@ -23,7 +23,7 @@
 #define TASK_WATCH_RANGES (MEMO_RANGES + 1)
 /* Beside the thread's words, at most. */
 #define TASK_WATCH_SPANS  8
-#define TASK_WATCH_BESIDE (8 + TASK_WATCH_SPANS)
+#define TASK_WATCH_BESIDE (12 + TASK_WATCH_SPANS)
 
 /* What sample.task says. */
 enum {
