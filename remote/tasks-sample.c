@@ -15,7 +15,9 @@
 #define DICT_BYTES   128u	    /* of a dict itself */
 #define RECENT	     16u	    /* tasks that are read as well ... */
 #define INSTANT	     8u		    /* of these, at the instant itself */
-#define RECENT_LOOKS 64u	    /* ... for so many gathers */
+#define RECENT_LOOKS 256u	    /* ... for so many gathers */
+#define STRANGERS    64u	    /* ... and as long as not so many others ran */
+#define KEYS_LOOKS   64u	    /* and so are tables */
 #define SAME	     2u		    /* gathers that find the same task, and it is expected again */
 #define OWN_BYTES    512u	    /* of one */
 #define UNREAD	     (~UINT64_C(0)) /* what a word is not */
@@ -275,7 +277,7 @@ static const struct task_answer *plan_own(struct task_watch *t, struct recent *o
 	const struct memo_range *r = NULL;
 	uint32_t skipped;
 
-	if (own->task && t->looks - own->looked <= RECENT_LOOKS && t->strangers <= RECENT_LOOKS)
+	if (own->task && t->looks - own->looked <= RECENT_LOOKS && t->strangers <= STRANGERS)
 		a = task_answers_get(t->w->answers, own->task);
 	if (a)
 		r = memo_range_at(&a->memo, at);
@@ -318,7 +320,7 @@ static void add_keys(struct task_watch *t)
 		const struct keys_table *k = &t->keys[i];
 		uint64_t end = s ? s->addr + s->len : 0, more = k->len;
 
-		if (t->dict_looks - k->looked > RECENT_LOOKS)
+		if (t->dict_looks - k->looked > KEYS_LOOKS)
 			continue;
 		if (s && k->addr <= end + KEYS_NEAR)
 			more = k->addr + k->len > end ? k->addr + k->len - end : 0;
@@ -354,7 +356,7 @@ size_t task_watch_beside(struct task_watch *t, const struct memory_range **ret)
 		add_beside(t, t->place.dict, t->dict, dict_length(l));
 		add_keys(t);
 	}
-	if (t->place.eager && t->hidden && t->dict_looks - t->hidden <= RECENT_LOOKS)
+	if (t->place.eager && t->hidden && t->dict_looks - t->hidden <= KEYS_LOOKS)
 		add_beside(t, t->place.eager, &t->eager, sizeof(t->eager));
 	t->looks++;
 	for (size_t i = 0; i < RECENT && t->recent; i++)
