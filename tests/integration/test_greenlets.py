@@ -115,7 +115,8 @@ def test_suspended_greenlets_wait(name, workdir):
     target = start_greenlets(name)
     try:
         target.expect("parked")
-        result = pyprof("attach", "-a", "-d", "1", "-r", "100", "--async-aware", "--async-mode",
+        # They are known a little after the threads are: the longer it lasts, the less that is.
+        result = pyprof("attach", "-a", "-d", "3", "-r", "100", "--async-aware", "--async-mode",
                         "all", "--collapsed", "-o", "-", target.pid, check=True)
         truth = [t for t in dump(target.pid, "-a")["tasks"]
                  if t["state"] == "waiting" and t["frames"]]
