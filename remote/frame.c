@@ -10,6 +10,7 @@
 
 #define TWICE_FRAMES 8	/* of the frames elsewhere, counted from the leaf, are copied twice */
 #define PRUNE_EVERY  16 /* walks */
+#define SETTLE_TIMES 16 /* of so many times that is done, the base is read again after one */
 
 int walker_new(struct walker **ret, const struct target *target, uint64_t tstate, uint64_t ident,
 	       uint64_t interp)
@@ -88,6 +89,29 @@ void walker_relocate(struct walker *w)
 	}
 }
 
+/* Whether no frame has room below it on the datastack, of which the first word is not used. */
+static bool is_lowest(const struct walker *w, const struct known *k)
+{
+	uint64_t bottom = w->windows.chunks[0].addr + (uint64_t)w->layout->chunk.data;
+
+	return k->addr == bottom || k->addr == bottom + 8;
+}
+
+/* The interpreter's own frame that a thread begins with stands on the C stack, in a page of its
+ * own, and only says that there is nothing below it. Where the frame above it is the first on the
+ * datastack, and stands where it stood, in the same call, it was not left: then it is not read.
+ * (Had it been left, the same function would have to be called again from the same place of the C
+ * stack, with nothing on the datastack, but by a generator; so it is read now and then.) */
+static void settle_base(struct walker *w)
+{
+	const struct known *base = w->known;
+	bool settled = w->n_known > 1 && w->windows.n_chunks && base->hidden && !base->in_chunk &&
+		       base[1].in_chunk && is_lowest(w, &base[1]) &&
+		       w->windows.walks / PRUNE_EVERY % SETTLE_TIMES != 0;
+
+	windows_settle(&w->windows, settled ? base->addr : 0);
+}
+
 /* Tells the windows which frames the stack uses, and of which one copy is enough. */
 static void prune(struct walker *w)
 {
@@ -99,6 +123,7 @@ static void prune(struct walker *w)
 				     !k->hidden && w->n_known - i <= TWICE_FRAMES);
 	}
 	windows_prune(&w->windows);
+	settle_base(w);
 }
 
 size_t walker_range_count(const struct walker *w)
@@ -159,8 +184,8 @@ static bool executes(const struct walker *w, const uint8_t *a, const uint8_t *b)
 	return !back || ((int8_t)*a == executing && (int8_t)*b == executing);
 }
 
-/* How many frames of the last walk, from the base, are in both copies as they were then. */
-size_t walker_unchanged(const struct walker *w, size_t n, bool held)
+/* As far as they were copied: a base that is settled is proven by the frame above it. */
+static size_t unchanged(const struct walker *w, size_t n, bool held)
 {
 	const struct layout *l = w->layout;
 	const int32_t code = l->frame.executable, previous = l->frame.previous;
@@ -177,6 +202,14 @@ size_t walker_unchanged(const struct walker *w, size_t n, bool held)
 			return i;
 	}
 	return n;
+}
+
+/* How many frames of the last walk, from the base, are in both copies as they were then. */
+size_t walker_unchanged(const struct walker *w, size_t n, bool held)
+{
+	size_t same = unchanged(w, n, held);
+
+	return same == 1 && w->windows.settled != WINDOWS_NONE ? 0 : same;
 }
 
 /* The place of addr in the last walk if it is below limit; else limit. */
@@ -204,7 +237,7 @@ enum walk_result walker_take_frame(struct walker *w, uint64_t addr, enum stand s
 
 	if (addr % 8)
 		return WALK_TORN;
-	if (!windows_find(&w->windows, addr, (uint32_t)l->frame.size, &c))
+	if (!windows_find(&w->windows, addr, (uint32_t)l->frame.size, &c) || c.settled)
 		return WALK_MISS;
 	f.a = c.a;
 	f.b = c.b;

@@ -16,7 +16,7 @@
 #define MAX_SPARE                                                                                  \
 	24 /* of such frames, how many are kept while they age: with fewer, stacks that            \
 	    * change fast are told by how often they were seen */
-#define NO_SPAN	 UINT32_MAX
+#define NO_SPAN	 WINDOWS_NONE
 #define MAX_LEAD 64 /* bytes of a generator before its frame: its state, its exceptions' link */
 
 static uint64_t word_at(const uint8_t *p, int32_t offset)
@@ -31,6 +31,7 @@ int windows_init(struct windows *w, const struct layout *layout, uint64_t tstate
 {
 	w->layout = layout;
 	w->tstate = tstate;
+	w->settled = WINDOWS_NONE;
 	if (layout->gen.iframe != ABSENT)
 		w->lead = MAX_LEAD;
 	if (layout->gen.frame_state != ABSENT && layout->gen.frame_state < layout->gen.iframe &&
@@ -284,6 +285,7 @@ static int lay_out(struct windows *w)
 
 	w->stale = false;
 	w->moved = true;
+	w->settled = WINDOWS_NONE;
 	w->n_spans = 0;
 	if (array_reserve(&w->spans, &w->room_spans, w->n_outside, sizeof(*w->spans)) < 0)
 		return -ENOMEM;
@@ -311,6 +313,8 @@ int windows_add(struct windows *w, uint64_t addr, uint32_t len, bool twice)
 
 	if (i < w->n_outside && w->outside[i].addr == addr) {
 		w->outside[i].used = w->walks;
+		if (w->outside[i].span == w->settled)
+			w->settled = WINDOWS_NONE;
 		return 0;
 	}
 	if (array_reserve(&w->outside, &w->room_outside, w->n_outside + 1, sizeof(*w->outside)) < 0)
@@ -332,6 +336,18 @@ void windows_drop_failed(struct windows *w)
 			w->outside[kept++] = w->outside[i];
 	w->stale |= kept != w->n_outside;
 	w->n_outside = kept;
+}
+
+void windows_settle(struct windows *w, uint64_t addr)
+{
+	const struct outside *o = addr ? find_outside(w, addr) : NULL, *end;
+
+	w->settled = WINDOWS_NONE;
+	if (!o || w->stale || o->twice || o->span == NO_SPAN || w->spans[o->span].failed)
+		return;
+	end = w->outside + w->n_outside;
+	if ((o == w->outside || o[-1].span != o->span) && (o + 1 == end || o[1].span != o->span))
+		w->settled = o->span;
 }
 
 void windows_mark(struct windows *w, uint64_t addr, bool twice)
@@ -375,6 +391,7 @@ bool windows_find(struct windows *w, uint64_t addr, uint32_t len, struct copied 
 			ret->a = c->a + at;
 			ret->b = (at < c->twice_from ? c->a : c->b) + at;
 			ret->in_chunk = true;
+			ret->settled = false;
 			return !c->failed && c->len - at >= len;
 		}
 	}
@@ -385,6 +402,7 @@ bool windows_find(struct windows *w, uint64_t addr, uint32_t len, struct copied 
 	ret->a = w->copies + o->at;
 	ret->b = ret->a + (o->span < w->n_twice ? w->room : 0);
 	ret->in_chunk = false;
+	ret->settled = o->span == w->settled;
 	return true;
 }
 
@@ -404,11 +422,14 @@ static size_t chunk_range(const struct chunk *c, uint32_t from, uint32_t to, uin
 static size_t span_ranges(const struct windows *w, size_t from, size_t to, size_t copy,
 			  struct memory_range *out)
 {
+	size_t n = 0;
+
 	for (size_t i = from; i < to; i++)
-		*out++ = (struct memory_range){.addr = w->spans[i].addr,
-					       .len = w->spans[i].len,
-					       .buf = w->copies + copy + w->spans[i].at};
-	return to - from;
+		if (i != w->settled)
+			out[n++] = (struct memory_range){.addr = w->spans[i].addr,
+							 .len = w->spans[i].len,
+							 .buf = w->copies + copy + w->spans[i].at};
+	return n;
 }
 
 size_t windows_ranges(struct windows *w, struct memory_range *out, bool twice)
@@ -467,7 +488,8 @@ bool windows_take(struct windows *w, const struct memory_range *ranges)
 		c->failed |= c->twice_from > 0 && ranges[n++].failed;
 	}
 	for (size_t i = w->n_twice; i < w->n_spans; i++)
-		w->spans[i].failed = ranges[n++].failed;
+		if (i != w->settled)
+			w->spans[i].failed = ranges[n++].failed;
 	if (w->once)
 		return !w->unreadable;
 	for (size_t i = w->n_chunks; i > 0; i--) {

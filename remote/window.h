@@ -56,16 +56,20 @@ struct windows {
 	size_t n_outside, room_outside;
 	struct span *spans; /* those copied twice, then the others */
 	size_t n_spans, n_twice, room_spans;
-	uint8_t *copies; /* of spans: A, and room bytes further B */
+	uint32_t settled; /* span that is not read: windows_settle(); WINDOWS_NONE */
+	uint8_t *copies;  /* of spans: A, and room bytes further B */
 	size_t room;
 	const struct memory_range *beside; /* borrowed: the owner's, read right behind the words */
 	size_t n_beside;
 };
 
+#define WINDOWS_NONE UINT32_MAX
+
 /* A copied piece. */
 struct copied {
 	const uint8_t *a, *b; /* the same where only one copy was made */
 	bool in_chunk;
+	bool settled; /* it was not read with the rest */
 };
 
 /* 0 or -ENOMEM; windows_done() takes a half-made one. */
@@ -99,6 +103,10 @@ int windows_add(struct windows *w, uint64_t addr, uint32_t len, bool twice);
 
 /* Gives up what the last gather could not read: before what is still in use is added again. */
 void windows_drop_failed(struct windows *w);
+
+/* What stands alone at addr and is copied once is not read any more: its copy stays. Until it is
+ * added again, or the copies are laid out anew, or 0 is given. One at a time. */
+void windows_settle(struct windows *w, uint64_t addr);
 
 /* For the walk's owner: marks what the stack uses, then gives up what no stack has used for a
  * while. Of what is marked with twice = false one copy is made. */

@@ -584,6 +584,78 @@ static void garbage_is_collected_above_the_frame_that_it_interrupts(void **state
 	end(&f);
 }
 
+/* A frame elsewhere of the owner, on previous. */
+static void put_elsewhere(struct fixture *f, uint64_t addr, unsigned code, uint64_t previous,
+			  int32_t owner)
+{
+	synthetic_put(&f->s, addr, f->s.codes[code]);
+	synthetic_put(&f->s, addr + 8, previous);
+	synthetic_put(&f->s, addr + 16, f->s.codes[code] + 96);
+	synthetic_put(&f->s, addr + 24, (uint64_t)owner);
+}
+
+static bool reads(const struct fixture *f, uint64_t addr)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (addr - f->ranges[i].addr < f->ranges[i].len)
+			return true;
+	return false;
+}
+
+static void the_base_is_seldom_read_while_the_first_frame_stands(void **state)
+{
+	struct fixture f;
+	uint64_t base, generator;
+	unsigned read = 0;
+	uint32_t stack;
+	bool repeat;
+
+	begin(&f);
+	base = f.s.generator_frame;
+	generator = base + 0x400;
+	put_elsewhere(&f, base, 7, 0, f.s.target.layout.frame.owner_interpreter);
+	f.s.leaf = base;
+	call_three(&f);
+	plan(&f);
+	for (unsigned i = 0; i < 1000; i++) {
+		first_half(&f);
+		assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+		assert_string_equal(names(&f, stack), "function_0 function_1 function_2");
+		read += reads(&f, base);
+	}
+	assert_in_range(read, 32, 128);
+	assert_false(reads(&f, base));
+	/* What is above may change as it likes. */
+	synthetic_pop(&f.s);
+	synthetic_push(&f.s, 0, 5);
+	first_half(&f);
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_0 function_1 function_0");
+	/* The first frame was left, and another called by what a generator called. */
+	while (f.s.depth)
+		synthetic_pop(&f.s);
+	put_elsewhere(&f, generator, 4, 0, f.s.target.layout.frame.owner_generator);
+	put_elsewhere(&f, base, 7, generator, f.s.target.layout.frame.owner_interpreter);
+	synthetic_push(&f.s, 1, 0);
+	synthetic_push(&f.s, 2, 0);
+	first_half(&f);
+	assert_false(reads(&f, base));
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_MISS);
+	assert_int_equal(walker_prefix(f.w, &f.c), 0);
+	plan(&f);
+	first_half(&f);
+	assert_true(reads(&f, base));
+	assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+	assert_string_equal(names(&f, stack), "function_4 <native> function_1 function_2");
+	/* With a generator below it is no base. */
+	for (unsigned i = 0; i < 64; i++) {
+		first_half(&f);
+		assert_int_equal(second_half(&f, &stack, &repeat), WALK_OK);
+		assert_true(reads(&f, base));
+	}
+	end(&f);
+}
+
 static uint32_t op_of(const struct fixture *f, uint32_t stack)
 {
 	return tables_get_frame(f->c.tables, tables_get_stack(f->c.tables, stack)->frame)->op;
@@ -785,6 +857,7 @@ int main(void)
 		cmocka_unit_test(a_thread_state_used_again_by_another_thread_has_changed),
 		cmocka_unit_test(a_chain_without_end_is_cut_and_says_so),
 		cmocka_unit_test(a_frame_of_an_unknown_owner_is_torn),
+		cmocka_unit_test(the_base_is_seldom_read_while_the_first_frame_stands),
 		cmocka_unit_test(a_frame_that_has_not_begun_is_no_caller),
 		cmocka_unit_test(a_frame_at_its_return_is_no_caller),
 		cmocka_unit_test(what_is_not_copied_any_more_is_not_what_it_was),
