@@ -61,7 +61,6 @@ void walker_forget(struct walker *w)
 	w->n_known = 0;
 	w->has_walk = false;
 	w->resting = false;
-	windows_settle(&w->windows, 0);
 }
 
 static size_t hash_addr(uint64_t addr)
