@@ -8,9 +8,10 @@
 #include "remote/frame-parts.h"
 #include "remote/sampler.h"
 
-#define TWICE_FRAMES 8	/* of the frames elsewhere, counted from the leaf, are copied twice */
-#define PRUNE_EVERY  16 /* walks */
-#define SETTLE_TIMES 16 /* of so many times that is done, the base is read again after one */
+#define TWICE_FRAMES 8	  /* of the frames elsewhere, counted from the leaf, are copied twice */
+#define PRUNE_EVERY  16	  /* walks */
+#define SETTLE_TIMES 16	  /* of so many times that is done, the base is read again after one */
+#define SETTLE_AFTER 4096 /* walks since it had to be read again */
 
 int walker_new(struct walker **ret, const struct target *target, uint64_t tstate, uint64_t ident,
 	       uint64_t interp)
@@ -107,6 +108,7 @@ static void settle_base(struct walker *w)
 	const struct known *base = w->known;
 	bool settled = w->n_known > 1 && w->windows.n_chunks && base->hidden && !base->in_chunk &&
 		       base[1].in_chunk && is_lowest(w, &base[1]) &&
+		       w->windows.walks - w->windows.wanted > SETTLE_AFTER &&
 		       w->windows.walks / PRUNE_EVERY % SETTLE_TIMES != 0;
 
 	windows_settle(&w->windows, settled ? base->addr : 0);

@@ -313,8 +313,10 @@ int windows_add(struct windows *w, uint64_t addr, uint32_t len, bool twice)
 
 	if (i < w->n_outside && w->outside[i].addr == addr) {
 		w->outside[i].used = w->walks;
-		if (w->outside[i].span == w->settled)
+		if (w->outside[i].span == w->settled) {
 			w->settled = WINDOWS_NONE;
+			w->wanted = w->walks;
+		}
 		return 0;
 	}
 	if (array_reserve(&w->outside, &w->room_outside, w->n_outside + 1, sizeof(*w->outside)) < 0)

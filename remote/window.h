@@ -57,6 +57,7 @@ struct windows {
 	struct span *spans; /* those copied twice, then the others */
 	size_t n_spans, n_twice, room_spans;
 	uint32_t settled; /* span that is not read: windows_settle(); WINDOWS_NONE */
+	uint32_t wanted;  /* walk number when such a one was added again */
 	uint8_t *copies;  /* of spans: A, and room bytes further B */
 	size_t room;
 	const struct memory_range *beside; /* borrowed: the owner's, read right behind the words */
