@@ -24,7 +24,7 @@
 #include "remote/thread.h"
 
 #define BUFFER (8u << 20)
-#define TICKS  3000 /* of the sampler, until its plan of what to read has settled */
+#define TICKS  20000 /* of the sampler, most of them after its plan of what to read has settled */
 
 #define KINDS 64
 
