@@ -24,6 +24,8 @@
 #define MAX_BASES      32
 #define MAX_PARENTS    64 /* of a greenlet up to its thread's first */
 #define MAX_THREADS    4096
+#define LOOKS_EACH     16 /* again, of some microseconds, until a greenlet is as it should be */
+#define LOOKS_AGAIN    1024u
 #define TYPES	       1024 /* whose kind is remembered */
 #define MAIN_STOP      UINT64_MAX
 #define MIN_BASICSIZE  16
@@ -457,20 +459,29 @@ static bool layout_fits(const struct walk *w, const struct greenlet_layout *gl, 
 }
 
 /* To 3.10 what a suspended greenlet stands at is a frame object itself. */
-static bool is_frame_object(const struct walk *w, uint64_t object)
+static bool is_frame_object(struct memory *m, const struct layout *l, uint64_t object)
 {
 	static const char name[] = "frame";
 	uint64_t type, text;
 	char found[sizeof(name)];
 
-	return read_word(w->m, object, w->l->object.ob_type, &type) == 0 &&
-	       read_word(w->m, type, w->l->type.tp_name, &text) == 0 &&
-	       memory_read(w->m, text, found, sizeof(found)) == 0 &&
+	return read_word(m, object, l->object.ob_type, &type) == 0 &&
+	       read_word(m, type, l->type.tp_name, &text) == 0 &&
+	       memory_read(m, text, found, sizeof(found)) == 0 &&
 	       memcmp(found, name, sizeof(name)) == 0;
 }
 
-/* A layout holds when nearly all are what it says they must be; some may just be changed. A
- * thread's first is among them: it is made before any other. */
+static bool is_as(struct memory *m, const struct layout *l, const struct greenlet_layout *gl,
+		  uint64_t addr, struct greenlet *ret)
+{
+	return read_as(m, l, gl, addr, ret) == 0 &&
+	       (gl->frame != ABSENT || ret->state != GREENLET_SUSPENDED ||
+		is_frame_object(m, l, ret->frame));
+}
+
+/* A layout holds when nearly all are what it says they must be. Where they switch all the
+ * time most may have changed between two of the pages that were read: each is looked at again then,
+ * at once. A thread's first is among them: it is made before any other. */
 static void choose_layout(struct walk *w)
 {
 	struct greenlets *g = w->out;
@@ -482,17 +493,18 @@ static void choose_layout(struct walk *w)
 		return;
 	for (size_t i = 0; i < layout_greenlets_count; i++) {
 		const struct greenlet_layout *gl = &layout_greenlets[i];
-		size_t good = 0;
+		size_t good = 0, looks = LOOKS_AGAIN;
 		bool first = false;
 
 		if (!layout_fits(w, gl, size))
 			continue;
 		for (size_t k = 0; k < g->n; k++) {
 			struct greenlet one;
+			bool is = is_as(w->m, w->l, gl, g->addrs[k], &one);
 
-			if (read_as(w->m, w->l, gl, g->addrs[k], &one) < 0 ||
-			    (gl->frame == ABSENT && one.state == GREENLET_SUSPENDED &&
-			     !is_frame_object(w, one.frame)))
+			for (int look = 0; !is && look < LOOKS_EACH && looks; look++, looks--)
+				is = is_as(w->below, w->l, gl, g->addrs[k], &one);
+			if (!is)
 				continue;
 			good++;
 			first |= one.main != 0;
