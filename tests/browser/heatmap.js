@@ -72,26 +72,28 @@ const pageOf = (title) => fs.readdirSync(folder).filter((n) => /^\d+\.html$/.tes
 	.find((n) => fs.readFileSync(path.join(folder, n), "utf8").includes(`<title>${title} - `));
 const colour = (selector) => page.locator(selector).first()
 	.evaluate((e) => getComputedStyle(e).backgroundColor);
-const hash = () => new URL(page.url()).hash;
+/* As the page has it: what the driver knows of it comes later. */
+const address = () => page.evaluate(() => location.href);
+const hash = () => page.evaluate(() => location.hash);
 
 test("the index leads to files and lines", async () => {
 	await show("index.html");
 	await page.locator(".top a", {hasText: "helper.py:4"}).click();
-	assert.strictEqual(page.url(), url(pageOf("helper.py")) + "#L4");
+	assert.strictEqual(await address(), url(pageOf("helper.py")) + "#L4");
 	await page.locator("#L4").waitFor({state: "visible"});
 	await page.locator(".home").click();
 	await page.locator(".files a", {hasText: "main.py"}).click();
-	assert.strictEqual(page.url(), url(pageOf("main.py")));
+	assert.strictEqual(await address(), url(pageOf("main.py")));
 });
 
 test("callers and callees are links between files", async () => {
 	await show(pageOf("main.py"));
 	await page.locator("#L5 > summary .g").click();
 	await page.locator("#L5 .p a", {hasText: "inner"}).first().click();
-	assert.strictEqual(page.url(), url(pageOf("helper.py")) + "#L1");
+	assert.strictEqual(await address(), url(pageOf("helper.py")) + "#L1");
 	await page.locator("#L1 > summary .g").click();
 	await page.locator("#L1 .p a", {hasText: "main.py:5"}).first().click();
-	assert.strictEqual(page.url(), url(pageOf("main.py")) + "#L5");
+	assert.strictEqual(await address(), url(pageOf("main.py")) + "#L5");
 });
 
 test("a line of the address is brought into view", async () => {
@@ -143,11 +145,11 @@ test("samples and time are shown as asked for", async () => {
 test("keys lead from hot line to hot line", async () => {
 	await show(pageOf("helper.py"));
 	await page.keyboard.press("h");
-	const hottest = hash();
+	const hottest = await hash();
 	assert.match(hottest, /^#L[34]$/);
 	await page.keyboard.press("n");
 	await page.keyboard.press("p");
-	assert.strictEqual(hash(), hottest);
+	assert.strictEqual(await hash(), hottest);
 	await page.keyboard.press("Enter");
 	assert.ok(await page.locator(hottest + " .p").isVisible());
 	assert.ok(await page.locator(hottest + " .ops").isVisible());
