@@ -1,6 +1,7 @@
 """interpreters_busy.py KIND: two interpreters that compute, each in a thread, of a KIND of their own:
 isolated (each has a GIL) or legacy (they share that of the main one). From 3.12 on. Prints "ready"
-and the kernel's ids of the threads."""
+and the kernel's ids of the threads, once both compute."""
+import os
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ except ImportError:
     import _xxsubinterpreters as interpreters
 
 CODE = """
+import os
 import time
 def compute():
     while True:
@@ -19,6 +21,7 @@ def compute():
             sum(i * i for i in range(1000))
         if {pause}:
             time.sleep(0.007)
+os.write({begun}, b".")
 compute()
 """
 
@@ -30,14 +33,19 @@ def create(kind):
 
 
 def run(kind):
+    with one:
+        interpreter = create(kind)
     tids.append(threading.get_native_id())
     # Those that share a GIL do not ask each other for it in 3.12: they have to give it away.
-    interpreters.run_string(create(kind), CODE.format(pause=kind == "legacy"))
+    interpreters.run_string(interpreter, CODE.format(pause=kind == "legacy", begun=begun))
 
 
 tids = []
+one = threading.Lock()  # 3.13 without a GIL can hang when two are made at once
+seen, begun = os.pipe()
 for _ in range(2):
     threading.Thread(target=run, args=sys.argv[1:], daemon=True).start()
-time.sleep(0.5)
+for _ in range(2):
+    os.read(seen, 1)
 print("ready", *tids, flush=True)
 time.sleep(60)
