@@ -81,7 +81,7 @@ def judge(recording, found, truth):
         over = {key: share for key, share in found.items() if share > truth.get(key, 0) + 2}
         assert found and not over, (over, recording.result)
         return False
-    assert recording.lost_share() < 5, (recording.told, recording.lost)
+    assert recording.lost_share() < 8, (recording.told, recording.lost)
     assert far(found, truth)[0] < 2, (far(found, truth), recording.result)
     return True
 
@@ -99,7 +99,7 @@ def test_nearly_all_looks_tell_where_each_task_waited(name, rate, start, workdir
         # Of a place, which is waited at for a tenth of a second at a time, the recording has other
         # edges than the truth.
         part = far({key: found.get(key, 0) for key in places}, places)
-        if recording.lost_share() < 5 and whole[0] < 2 and part[0] < 6:
+        if recording.lost_share() < 8 and whole[0] < 2 and part[0] < 6:
             break
     if judge(recording, of_waiters(found), of_waiters(truth)):
         assert part[0] < 6, (part, recording.result)
@@ -113,7 +113,7 @@ def test_a_thousand_waiting_tasks(name, start, workdir):
         recording, truth = record(target, workdir + "/waits.pyprof", "-r", "100", "-d", "2.5")
         found = recording.shares(recording.counts["due"] - recording.counts["missed"])
         whole = far(of_waiters(found), of_waiters(truth))
-        if recording.lost_share() < 5 and whole[0] < 2:
+        if recording.lost_share() < 8 and whole[0] < 2:
             break
     judge(recording, of_waiters(found), of_waiters(truth))
 
