@@ -304,6 +304,15 @@ def test_a_mode_while_recording_has_the_same_truth(name, mode, start, workdir):
                                 "cannot be asked of it"]
 
 
+SYS_FUTEX = "202"  # in which a thread waits for the GIL
+
+
+def system_call(pid):
+    """Of its main thread: the number, or "running"."""
+    with open(f"/proc/{pid}/syscall") as f:
+        return f.read().split()[0]
+
+
 @pytest.mark.timing
 @pytest.mark.parametrize("version", [v for v in VERSIONS if not v.endswith("t")])
 def test_threads_that_want_the_gil_hold_it_or_wait_for_it(version, start, workdir):
@@ -321,6 +330,8 @@ def test_threads_that_want_the_gil_hold_it_or_wait_for_it(version, start, workdi
         """)
     target = start(pythons.command(interpreter, ["-c", code]))
     target.expect("ready")
+    # Beside those two the main thread takes a while to fall asleep.
+    wait_for(lambda: system_call(target.pid) not in ("running", SYS_FUTEX), "it to sleep")
     out = os.path.join(workdir, "out.pyprof")
     pyprof("attach", "-a", "-d", "1", "--binary", "-o", out, target.pid, check=True)
     with open(out, "rb") as f:
