@@ -116,34 +116,23 @@ static bool has_not_run(const struct kernel_thread *k, const struct kernel_accou
 }
 
 uint16_t kernel_ask(struct kernel_thread *k, const struct proc_opener *opener, uint32_t tid,
-		    uint64_t gil_cond, uint64_t now_ns, bool renew, uint64_t *ret_run_ns)
+		    uint64_t gil_cond, uint64_t now_ns, uint64_t *ret_run_ns)
 {
-	const bool runs_on = k->state & STATE_CPU && k->state & STATE_CPU_TIME_KNOWN && !renew &&
-			     now_ns - k->read_ns < KERNEL_TICK_NS;
-	struct kernel_account now = k->account;
-	bool before = false, known = false;
-	uint16_t state;
+	struct kernel_account now = {0};
+	bool known;
 
 	if (!tid)
 		return 0;
-	if (!runs_on) {
-		known = before = ask_account(k, opener, tid, &now);
-		if (known)
-			judge_waits(k, &now, now_ns);
-		if (known && k->prompt && has_not_run(k, &now)) {
-			*ret_run_ns = now.run_ns;
-			return k->state;
-		}
-	}
-	state = ask_state(k, opener, tid, gil_cond);
-	if (runs_on)
-		known = state & STATE_CPU || ask_account(k, opener, tid, &now);
-	/* It may have run between the two readings, if the account was read behind the state. */
-	k->slept = before && state & STATE_CPU_KNOWN && !(state & STATE_CPU);
-	k->state = state | (known ? STATE_CPU_TIME_KNOWN : 0);
-	if (!runs_on || !(state & STATE_CPU))
-		k->read_ns = now_ns;
-	k->account = now;
+	/* First: it may run between the two readings. */
+	known = ask_account(k, opener, tid, &now);
+	if (known)
+		judge_waits(k, &now, now_ns);
 	*ret_run_ns = now.run_ns;
+	if (known && k->prompt && has_not_run(k, &now))
+		return k->state;
+	k->account = now;
+	k->state = ask_state(k, opener, tid, gil_cond);
+	k->slept = known && k->state & STATE_CPU_KNOWN && !(k->state & STATE_CPU);
+	k->state |= known ? STATE_CPU_TIME_KNOWN : 0;
 	return k->state;
 }

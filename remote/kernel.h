@@ -7,27 +7,20 @@
 
 #include "remote/proc.h"
 
-/* So often at most is the CPU time of a thread read that runs on: less than a usual scheduler's
- * tick, before which it is charged nothing. */
-#define KERNEL_TICK_NS 3500000u
-
 /* One thread, its files, and what they said when they were last read. A read costs 2 to 4 us; what
- * can tell nothing new is not read:
- * - The account of a thread that runs is brought up to date by the scheduler's ticks. While it runs
- *   on it is read no more often.
- * - A thread that slept once its account had been read, and whose account is the same now, has not
- *   run since. It still sleeps, or waits for a CPU by now; how long it waits for CPUs its account
- *   tells as well. While that is less than 1/256 of a second in each, it is said to sleep. */
+ * can tell nothing new is not read: a thread that slept once its account had been read, and whose
+ * account is the same now, has not run since. It still sleeps, or waits for a CPU by now; how long
+ * it waits for CPUs its account tells as well. While that is less than 1/256 of a second in each,
+ * it is said to sleep. */
 struct kernel_thread {
 	int syscall_fd, schedstat_fd, stat_fd; /* -1: not opened yet, below: why not */
 	struct kernel_account {
 		uint64_t run_ns, wait_ns; /* on a CPU, and waiting for one */
 		uint64_t slices;	  /* how often it was given one */
 	} account;
-	uint64_t read_ns; /* when; 0: never */
-	uint16_t state;	  /* as told last */
-	bool slept;	  /* behind that reading */
-	bool prompt;	  /* it did not wait long for a CPU in the second before ... */
+	uint16_t state; /* as told last */
+	bool slept;	/* behind that reading */
+	bool prompt;	/* it did not wait long for a CPU in the second before ... */
 	uint64_t since_ns, since_wait_ns; /* ... this one */
 };
 
@@ -38,9 +31,9 @@ void kernel_done(struct kernel_thread *k);
  * condition variable is at gil_cond (0: there is none; the same each time), and
  * STATE_CPU_TIME_KNOWN when *ret_run_ns is the CPU time of the thread since its start, in ns. Of
  * /proc/PID/task/TID/syscall, else stat, and schedstat; proc(5),
- * Documentation/scheduler/sched-stats.rst of the kernel. now_ns: CLOCK_MONOTONIC, a little earlier.
- * renew: the CPU time is read whether it can have changed or not. */
+ * Documentation/scheduler/sched-stats.rst of the kernel. now_ns: CLOCK_MONOTONIC, a little
+ * earlier. */
 uint16_t kernel_ask(struct kernel_thread *k, const struct proc_opener *opener, uint32_t tid,
-		    uint64_t gil_cond, uint64_t now_ns, bool renew, uint64_t *ret_run_ns);
+		    uint64_t gil_cond, uint64_t now_ns, uint64_t *ret_run_ns);
 
 #endif

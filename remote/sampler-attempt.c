@@ -460,10 +460,9 @@ static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
 	if (!s->ask_kernel || a->asked)
 		return;
 	a->asked = true;
-	/* States of one kernel thread go on from each other's readings. */
 	a->sample.state |= kernel_ask(&th->kernel, s->target->opener, th->tid,
 				      s->who.interps[th->interp].words.gil_cond, a->sample.time_ns,
-				      th->twin != th, &a->run_ns);
+				      &a->run_ns);
 	a->run_known = a->sample.state & STATE_CPU_TIME_KNOWN;
 	if (a->run_known && th->run_known && a->run_ns >= th->run_ns)
 		a->sample.cpu_ns = a->run_ns - th->run_ns;

@@ -62,7 +62,7 @@ static void ask(uint64_t now, uint16_t want, uint64_t want_run)
 {
 	uint64_t run = 0;
 
-	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, now, false, &run), want);
+	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, now, &run), want);
 	assert_int_equal(run, want_run);
 }
 
@@ -121,9 +121,6 @@ static void who_ran_and_sleeps_again_is_asked(void **state)
 	ask(now, ON, 501);
 	set(ASLEEP, 900, 10, 4);
 	ask(now += MS, OFF, 900);
-	/* Its account was read behind the state: it may have run in between. */
-	set(RUNNING, 900, 10, 4);
-	ask(now += MS, ON, 900);
 }
 
 static void who_waits_for_a_cpu_is_said_to_run(void **state)
@@ -158,26 +155,6 @@ static void a_kernel_that_does_not_count_is_asked_all(void **state)
 	ask(4ull * SECOND, ON, 0);
 }
 
-static void who_runs_on_has_its_time_read_each_tick(void **state)
-{
-	uint64_t now = SECOND, run;
-
-	(void)state;
-	set(RUNNING, 100, 0, 1);
-	ask(now, ON, 100);
-	set(RUNNING, 200, 0, 1);
-	ask(now += MS, ON, 100);
-	/* ... but for who asks for it, */
-	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, now, true, &run), ON);
-	assert_int_equal(run, 200);
-	set(RUNNING, 300, 0, 1);
-	ask(now += KERNEL_TICK_NS - 1, ON, 200);
-	ask(now += 1, ON, 300);
-	/* and once it sleeps its account is exact. */
-	set(ASLEEP, 350, 0, 1);
-	ask(now += MS, OFF, 350);
-}
-
 static void what_is_no_account_is_unknown(void **state)
 {
 	static const char *const texts[] = {"",	       "1",	"1 2",	    "1 2 \n",
@@ -189,7 +166,7 @@ static void what_is_no_account_is_unknown(void **state)
 
 		set(RUNNING, 1, 1, 1);
 		write_file(files.schedstat_fd, texts[i]);
-		assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, false, &run),
+		assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, &run),
 				 STATE_CPU_KNOWN | STATE_CPU);
 	}
 }
@@ -201,11 +178,11 @@ static void a_thread_without_files_is_unknown(void **state)
 
 	(void)state;
 	files = (struct files){-1, -1};
-	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, false, &run), 0);
+	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, &run), 0);
 	/* It is not asked for again. */
 	files = had;
 	set(RUNNING, 1, 1, 1);
-	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, false, &run), 0);
+	assert_int_equal(kernel_ask(&thread, &opener, TID, 0, SECOND, &run), 0);
 }
 
 int main(void)
@@ -216,8 +193,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_ran_and_sleeps_again_is_asked, begin, end),
 		cmocka_unit_test_setup_teardown(who_waits_for_a_cpu_is_said_to_run, begin, end),
 		cmocka_unit_test_setup_teardown(a_kernel_that_does_not_count_is_asked_all, begin,
-						end),
-		cmocka_unit_test_setup_teardown(who_runs_on_has_its_time_read_each_tick, begin,
 						end),
 		cmocka_unit_test_setup_teardown(what_is_no_account_is_unknown, begin, end),
 		cmocka_unit_test_setup_teardown(a_thread_without_files_is_unknown, begin, end),
