@@ -118,21 +118,26 @@ static bool has_not_run(const struct kernel_thread *k, const struct kernel_accou
 uint16_t kernel_ask(struct kernel_thread *k, const struct proc_opener *opener, uint32_t tid,
 		    uint64_t gil_cond, uint64_t now_ns, uint64_t *ret_run_ns)
 {
+	/* One that ran may fall asleep between the two readings, which makes its account exact. */
+	const bool state_first = k->state & STATE_CPU;
 	struct kernel_account now = {0};
+	uint16_t state = 0;
 	bool known;
 
 	if (!tid)
 		return 0;
-	/* First: it may run between the two readings. */
+	if (state_first)
+		state = ask_state(k, opener, tid, gil_cond);
 	known = ask_account(k, opener, tid, &now);
 	if (known)
 		judge_waits(k, &now, now_ns);
 	*ret_run_ns = now.run_ns;
 	if (known && k->prompt && has_not_run(k, &now))
 		return k->state;
+	if (!state_first)
+		state = ask_state(k, opener, tid, gil_cond);
 	k->account = now;
-	k->state = ask_state(k, opener, tid, gil_cond);
-	k->slept = known && k->state & STATE_CPU_KNOWN && !(k->state & STATE_CPU);
-	k->state |= known ? STATE_CPU_TIME_KNOWN : 0;
+	k->slept = known && !state_first && state & STATE_CPU_KNOWN && !(state & STATE_CPU);
+	k->state = state | (known ? STATE_CPU_TIME_KNOWN : 0);
 	return k->state;
 }

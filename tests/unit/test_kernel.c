@@ -121,6 +121,9 @@ static void who_ran_and_sleeps_again_is_asked(void **state)
 	ask(now, ON, 501);
 	set(ASLEEP, 900, 10, 4);
 	ask(now += MS, OFF, 900);
+	/* Its account was read behind the state: it may have run in between. */
+	set(RUNNING, 900, 10, 4);
+	ask(now += MS, ON, 900);
 }
 
 static void who_waits_for_a_cpu_is_said_to_run(void **state)
