@@ -479,9 +479,28 @@ static bool is_as(struct memory *m, const struct layout *l, const struct greenle
 		is_frame_object(m, l, ret->frame));
 }
 
+/* How many are what a layout says. looks: so often in all those are looked at again, at once, that
+ * are not; *first: a thread's first is among them. */
+static size_t count_as(struct walk *w, const struct greenlet_layout *gl, size_t looks, bool *first)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->out->n; i++) {
+		const uint64_t addr = w->out->addrs[i];
+		struct greenlet one;
+		bool is = is_as(w->m, w->l, gl, addr, &one);
+
+		for (int k = 0; !is && k < LOOKS_EACH && looks; k++, looks--)
+			is = is_as(w->below, w->l, gl, addr, &one);
+		n += is;
+		*first |= is && one.main != 0;
+	}
+	return n;
+}
+
 /* A layout holds when nearly all are what it says they must be. Where they switch all the
- * time most may have changed between two of the pages that were read: each is looked at again then,
- * at once. A thread's first is among them: it is made before any other. */
+ * time most may have changed between two of the pages that were read: those are looked at again.
+ * A thread's first is among them: it is made before any other. */
 static void choose_layout(struct walk *w)
 {
 	struct greenlets *g = w->out;
@@ -493,23 +512,16 @@ static void choose_layout(struct walk *w)
 		return;
 	for (size_t i = 0; i < layout_greenlets_count; i++) {
 		const struct greenlet_layout *gl = &layout_greenlets[i];
-		size_t good = 0, looks = LOOKS_AGAIN;
+		const size_t enough = g->n - g->n / 4;
 		bool first = false;
+		size_t good;
 
 		if (!layout_fits(w, gl, size))
 			continue;
-		for (size_t k = 0; k < g->n; k++) {
-			struct greenlet one;
-			bool is = is_as(w->m, w->l, gl, g->addrs[k], &one);
-
-			for (int look = 0; !is && look < LOOKS_EACH && looks; look++, looks--)
-				is = is_as(w->below, w->l, gl, g->addrs[k], &one);
-			if (!is)
-				continue;
-			good++;
-			first |= one.main != 0;
-		}
-		if (first && good > best && good >= g->n - g->n / 4) {
+		good = count_as(w, gl, 0, &first);
+		if (good && good < enough)
+			good = count_as(w, gl, LOOKS_AGAIN, &first);
+		if (first && good > best && good >= enough) {
 			best = good;
 			g->layout = gl;
 		}
