@@ -109,6 +109,7 @@ def test_the_text_shows_them(world):
     assert "in Sorts.__lt__\n" in world.text or "in __lt__\n" in world.text
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", GREENLETS)
 def test_suspended_greenlets_wait(name, workdir):
     """Each at each look, and where it stands."""
@@ -116,7 +117,7 @@ def test_suspended_greenlets_wait(name, workdir):
     try:
         target.expect("parked")
         # They are known a little after the threads are: the longer it lasts, the less that is.
-        result = pyprof("attach", "-a", "-d", "10", "-r", "100", "--async-aware", "--async-mode",
+        result = pyprof("attach", "-a", "-d", "3", "-r", "100", "--async-aware", "--async-mode",
                         "all", "--collapsed", "-o", "-", target.pid, check=True)
         truth = [t for t in dump(target.pid, "-a")["tasks"]
                  if t["state"] == "waiting" and t["frames"]]
