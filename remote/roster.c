@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "remote/array.h"
 #include "remote/sampler.h"
@@ -35,7 +36,12 @@ static void thread_free(struct thread *th)
 	leave_twins(th);
 	walker_free(th->walker);
 	task_watch_free(th->watch);
-	kernel_done(&th->kernel);
+	if (th->syscall_fd >= 0)
+		close(th->syscall_fd);
+	if (th->stat_fd >= 0)
+		close(th->stat_fd);
+	if (th->schedstat_fd >= 0)
+		close(th->schedstat_fd);
 	free(th);
 }
 
@@ -190,8 +196,7 @@ static struct thread *thread_new(struct roster *who, size_t interp, const struct
 	th->ident = info->ident;
 	th->interp = interp;
 	th->main = main;
-	th->cpu = -1;
-	kernel_init(&th->kernel);
+	th->syscall_fd = th->stat_fd = th->schedstat_fd = th->cpu = -1;
 	if (walker_new(&th->walker, who->target, info->addr, info->ident,
 		       who->interps[interp].info.addr) < 0) {
 		free(th);

@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "remote/frame.h"
-#include "remote/kernel.h"
 #include "remote/sampler.h"
 #include "remote/state.h"
 #include "remote/tables.h"
@@ -45,7 +44,7 @@ struct thread {
 	unsigned name_tries;
 	uint64_t name_due_ns; /* when it is asked for again; 0: no more */
 	uint64_t prev, next;  /* its links, as scanned */
-	struct kernel_thread kernel;
+	int syscall_fd, stat_fd, schedstat_fd;
 	uint64_t used_ns; /* when it was last seen to be used (CLOCK_MONOTONIC): roster_is_used() */
 	int cpu;	  /* that it was last seen on; -1 unknown */
 	uint64_t cpu_ns;  /* when that was */

@@ -63,10 +63,9 @@ static bool is_running(struct sampler *s, struct thread *th)
 
 	if (!th->tid)
 		return true;
-	if (read_task(s, &th->kernel.syscall_fd, PROC_TASK_SYSCALL, th->tid, text, sizeof(text)) >
-	    0)
+	if (read_task(s, &th->syscall_fd, PROC_TASK_SYSCALL, th->tid, text, sizeof(text)) > 0)
 		return text[0] < '0' || text[0] > '9';
-	if (read_task(s, &th->kernel.stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0 &&
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0 &&
 	    proc_parse_stat(text, &state, &start) == 0)
 		return state == 'R';
 	return true;
@@ -130,7 +129,7 @@ static int cpu_of(struct sampler *s, struct thread *th, uint64_t now)
 		return th->cpu;
 	th->cpu_ns = now;
 	th->cpu = -1;
-	if (read_task(s, &th->kernel.stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0)
+	if (read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) > 0)
 		th->cpu = proc_parse_stat_cpu(text);
 	return th->cpu;
 }
@@ -448,7 +447,7 @@ static uint16_t stopped_state(struct sampler *s, struct thread *th)
 	uint64_t start;
 
 	if (!th->tid ||
-	    read_task(s, &th->kernel.stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
+	    read_task(s, &th->stat_fd, PROC_TASK_STAT, th->tid, text, sizeof(text)) <= 0 ||
 	    proc_parse_stat(text, &state, &start) < 0)
 		return 0;
 	return state == 'T' ? STATE_PROCESS_STOPPED : 0;
@@ -457,12 +456,13 @@ static uint16_t stopped_state(struct sampler *s, struct thread *th)
 /* What the kernel says, once an attempt, and before a stop of ours: that changes it. */
 static void ask_kernel(struct sampler *s, struct thread *th, struct attempt *a)
 {
+	const struct kernel_files files = {&th->syscall_fd, &th->schedstat_fd, &th->stat_fd};
+
 	if (!s->ask_kernel || a->asked)
 		return;
 	a->asked = true;
-	a->sample.state |= kernel_ask(&th->kernel, s->target->opener, th->tid,
-				      s->who.interps[th->interp].words.gil_cond, a->sample.time_ns,
-				      &a->run_ns);
+	a->sample.state |= kernel_ask(s->target->opener, &files, th->tid,
+				      s->who.interps[th->interp].words.gil_cond, &a->run_ns);
 	a->run_known = a->sample.state & STATE_CPU_TIME_KNOWN;
 	if (a->run_known && th->run_known && a->run_ns >= th->run_ns)
 		a->sample.cpu_ns = a->run_ns - th->run_ns;
