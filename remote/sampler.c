@@ -395,7 +395,8 @@ static enum sampler_end end_of(struct sampler *s, int error)
 struct loop {
 	struct sampler *s;
 	const _Atomic bool *stop;
-	uint64_t start, deadline, now;
+	uint64_t deadline, now;
+	uint64_t ends;	 /* no deadline is due from here on; UINT64_MAX for ever */
 	uint64_t cpu_ns; /* of the hand, at its last tick of this stay; 0 there was none */
 	bool over;
 	enum sampler_end end;
@@ -407,11 +408,17 @@ static void end_loop(struct loop *l, enum sampler_end end)
 	l->over = true;
 }
 
-static bool time_is_over(const struct loop *l)
+static void count_missed(struct sampler *s, uint64_t n)
 {
-	uint64_t duration = l->s->options.duration_ns;
+	count(&s->counts.missed_ticks, n);
+	count(&s->counts.missed, n * s->who.n_threads);
+	count(&s->counts.due, n * s->who.n_threads);
+}
 
-	return duration && l->now - l->start >= duration;
+/* The deadlines from one on that are before a time. */
+static uint64_t deadlines_before(const struct loop *l, uint64_t first, uint64_t time)
+{
+	return time > first ? (time - first - 1) / l->s->options.interval_ns + 1 : 0;
 }
 
 /* Where ticks of the resident hand are often too long for the interval, all deadlines but every
@@ -439,22 +446,18 @@ static void adapt_stride(struct sampler *s, bool late)
 static void next_deadline(struct loop *l, uint64_t began)
 {
 	struct sampler *s = l->s;
-	const uint64_t interval = s->options.interval_ns;
+	const uint64_t interval = s->options.interval_ns, first = l->deadline + interval;
 	const uint64_t over = s->resident ? l->now + (l->now - began) : l->now - interval;
-	uint64_t missed = s->resident ? s->stride - 1 : 0, late = 0;
+	uint64_t late;
 
-	l->deadline += (1 + missed) * interval;
-	if (l->deadline <= over)
-		late = (over - l->deadline) / interval + 1;
+	l->deadline = first + (s->resident ? s->stride - 1 : 0) * interval;
+	late = deadlines_before(l, l->deadline, over + 1);
 	l->deadline += late * interval;
-	missed += late;
 	if (s->resident)
 		adapt_stride(s, late);
-	if (!missed)
-		return;
-	count(&s->counts.missed_ticks, missed);
-	count(&s->counts.missed, missed * s->who.n_threads);
-	count(&s->counts.due, missed * s->who.n_threads);
+	if (l->deadline > first)
+		count_missed(s, deadlines_before(l, first,
+						 l->deadline < l->ends ? l->deadline : l->ends));
 }
 
 /* What a tick of the resident hand cost who runs there: the look, and twice what the hand used its
@@ -491,7 +494,10 @@ static void step(struct loop *l)
 			sampler_look_at_turns(s);
 		set(&s->counts.now_ns, l->now);
 	}
-	if (time_is_over(l)) {
+	if (l->now >= l->ends) {
+		/* One that was slept through to the end, as all that were slept through before. */
+		if (interval && l->deadline < l->ends)
+			count_missed(s, deadlines_before(l, l->deadline, l->ends));
 		end_loop(l, SAMPLER_DURATION);
 		return;
 	}
@@ -551,9 +557,10 @@ enum sampler_end sampler_run(struct sampler *s, const _Atomic bool *stop)
 	const uint64_t start = clock_now_ns();
 	struct loop l = {.s = s,
 			 .stop = stop,
-			 .start = start,
 			 .deadline = start,
 			 .now = start,
+			 .ends = s->options.duration_ns ? start + s->options.duration_ns
+							: UINT64_MAX,
 			 .end = SAMPLER_STOPPED};
 	uint64_t cost;
 

@@ -253,7 +253,9 @@ def test_pprof_says_whose_samples_they_are(files, recording, workdir):
 
 
 def shape(path):
-    """The kinds of records, with the keys of theirs and of their entries, in order."""
+    """The kinds of records, with the keys of theirs and of their entries, in order. Of entries that
+    leave out what is not known, as the place of an instruction within its line, those that do not:
+    which others there are is a matter of what was sampled."""
     found = {}
     with open(path, encoding="utf-8") as f:
         for line in f:
@@ -263,7 +265,13 @@ def shape(path):
             entries = [e for value in record.values() if isinstance(value, list) for e in value]
             assert len(entries) <= 256
             found.setdefault((record["type"], tuple(record)), set()).update(map(tuple, entries))
-    return found
+    return {kind: {e for e in entries if not any(leaves_out(e, other) for other in entries)}
+            for kind, entries in found.items()}
+
+
+def leaves_out(keys, others):
+    rest = iter(others)
+    return keys != others and all(key in rest for key in keys)
 
 
 def test_jsonl_is_as_the_original_writes_it(workdir):

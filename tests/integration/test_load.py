@@ -1,6 +1,7 @@
 """What a sampler must bear: a reader that stalls, a thousand threads, code objects that come and go."""
 import ctypes
 import os
+import signal
 import struct
 import subprocess
 import time
@@ -9,7 +10,7 @@ import pytest
 
 import pyprof_reader
 from conftest import find_interpreter
-from support import PYPROF, children, collapsed, counts, pyprof, wait_for
+from support import PYPROF, Result, children, collapsed, counts, pyprof, wait_for
 
 
 @pytest.mark.parametrize("rate, stall", [
@@ -89,6 +90,28 @@ def test_sampler_that_shares_a_cpu_with_its_target_has_its_turn_soon(start):
     finally:
         client.kill()
         client.wait()
+
+
+def test_deadlines_that_are_slept_through_are_missed_and_those_after_the_end_are_none(start):
+    """As when a machine stands still for a while: twice, and the second time over the end."""
+    target = start(find_interpreter("3.15"), "known.py")
+    target.expect("ready")
+    client = subprocess.Popen([PYPROF, "attach", "--no-daemon", "-r", "1khz", "-d", "3", "--collapsed",
+                               "-o", "-", str(target.pid)],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (monitor,) = wait_for(lambda: children(client.pid), "the monitor")
+    (reader,) = wait_for(lambda: children(monitor), "the reader")
+    for seconds in 1.5, 2:
+        time.sleep(0.5)
+        os.kill(reader, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(reader, signal.SIGCONT)
+    out, err = (text.decode() for text in client.communicate(timeout=60))
+    assert client.returncode == 0, err
+    found = counts(Result(0, out, err))
+    assert found["due"] == 3000
+    assert 1900 < found["missed"] == found["due"] - found["achieved"] - found["lost"] < 2700
+    assert sum(count for *_, count in collapsed(out)) == found["achieved"]
 
 
 def test_code_objects_that_come_and_go_are_never_taken_for_each_other(interpreter, start, workdir):
