@@ -4,7 +4,6 @@
 #include <time.h>
 
 #include "remote/clock.h"
-#include "remote/latency.h"
 #include "remote/tasks-waits-parts.h"
 #include "remote/thread.h"
 
@@ -24,6 +23,7 @@ struct quick {
 	struct memory *near, *back; /* the pages of the one that is proven, read forth and back */
 	struct memory *held;	    /* those of all that are quick */
 	uint32_t units;		    /* of this look */
+	struct latency page;	    /* of a reading of near and back */
 	struct latency cost;
 	size_t turn; /* where the next look begins */
 };
@@ -36,6 +36,7 @@ int quick_new(struct quick **ret, struct waits *w)
 	if (r == 0) {
 		q->w = w;
 		q->cost.ns = UNIT_NS;
+		q->page = w->page;
 		r = memory_new_blocks(&q->near, w->live, BLOCK);
 	}
 	if (r == 0)
@@ -146,7 +147,7 @@ static bool prove_unit(struct quick *q, const struct unit *u)
 		uint64_t began = clock_now_ns();
 
 		holds = memory_renew_pair(q->near, q->back) == 0 &&
-			waits_in_time(began, memory_kept(q->near));
+			waits_in_time(&q->page, began, memory_kept(q->near));
 	}
 	for (size_t i = 0; i < u->n && holds; i++)
 		holds = waits_holds(q->w, u->chain[i], q->near) &&

@@ -3,6 +3,7 @@
 #ifndef PYPROF_REMOTE_TASKS_WAITS_PARTS_H
 #define PYPROF_REMOTE_TASKS_WAITS_PARTS_H
 
+#include "remote/latency.h"
 #include "remote/memo.h"
 #include "remote/tasks-waits.h"
 #include "remote/tasks.h"
@@ -56,6 +57,7 @@ struct waits {
 	uint32_t *slots; /* by address: index + 1 */
 	size_t n_slots;
 	uint64_t lost; /* not told yet */
+	struct latency page;
 	uint8_t *scratch;
 	struct quick *quick;
 };
@@ -66,10 +68,10 @@ struct waits {
 /* Whether an error ends all looks. */
 bool waits_is_fatal(int r);
 struct seen *waits_find(const struct waits *w, uint64_t addr);
-/* Whether a reading of so many pages that began then took no longer than one does. Between the
- * copies of one that was interrupted much can have happened, the same thing twice among it: it
- * proves nothing. */
-bool waits_in_time(uint64_t began_ns, size_t pages);
+/* Whether a reading of so many pages that began then took no longer than one does: page is what
+ * those before took for each. Between the copies of one that was interrupted much can have
+ * happened, the same thing twice among it: it proves nothing. */
+bool waits_in_time(struct latency *page, uint64_t began_ns, size_t pages);
 /* Reads all pages of all anew, again where that was interrupted: 0 or -errno, -EAGAIN when it was
  * each time. */
 int waits_renew(struct waits *w);

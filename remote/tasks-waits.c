@@ -21,12 +21,12 @@
 #define PAGE_LOOKS  16u		/* after which a page that was not needed is not read any more */
 #define LIST_TRIES  3		/* readings of lists that move */
 #define READ_TRIES  4		/* readings that are interrupted */
-#define READ_NS	    10000u	/* one takes no longer, and for each page: */
-#define PAGE_NS	    1000u
-#define GONE_LOOKS  2	/* that do not list a task, and it is forgotten */
-#define TORN_LOOKS  64u /* so many where the lists moved all the time */
-#define HEAT	    8u	/* of a change; each look without one takes 1 */
-#define HOT	    16u /* it changes often: it is looked at by itself */
+#define READ_PAGES  10u		/* one takes as long as this many pages of it, and for each page */
+#define PAGE_NS	    1000u	/* no longer, where the machine is not known to be slower */
+#define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
+#define TORN_LOOKS  64u		/* so many where the lists moved all the time */
+#define HEAT	    8u		/* of a change; each look without one takes 1 */
+#define HOT	    16u		/* it changes often: it is looked at by itself */
 #define MAX_HEAT    40u
 #define MAX_FRAMES  (2 * SAMPLER_MAX_DEPTH)
 
@@ -39,6 +39,7 @@ int waits_new(struct waits **ret, struct target *target, struct tables *tables,
 	if (!w)
 		return -ENOMEM;
 	w->tables = tables;
+	w->page.ns = PAGE_NS / 2;
 	w->live = target->memory;
 	w->listener = *listener;
 	w->scratch = malloc(MEMO_BYTES);
@@ -181,9 +182,12 @@ void waits_flush(struct waits *w)
 
 /* ---- one look ---- */
 
-bool waits_in_time(uint64_t began_ns, size_t pages)
+bool waits_in_time(struct latency *page, uint64_t began_ns, size_t pages)
 {
-	return clock_now_ns() - began_ns < READ_NS + pages * PAGE_NS;
+	const uint64_t took = (clock_now_ns() - began_ns) / (READ_PAGES + pages);
+
+	(void)latency_add(page, took);
+	return took < PAGE_NS || took < 2 * page->ns;
 }
 
 int waits_renew(struct waits *w)
@@ -195,7 +199,7 @@ int waits_renew(struct waits *w)
 		uint64_t began = clock_now_ns();
 
 		r = memory_renew(m);
-		if (r == 0 && !waits_in_time(began, memory_kept(m)))
+		if (r == 0 && !waits_in_time(&w->page, began, memory_kept(m)))
 			r = -EAGAIN;
 	}
 	return r;

@@ -109,7 +109,6 @@ def test_the_text_shows_them(world):
     assert "in Sorts.__lt__\n" in world.text or "in __lt__\n" in world.text
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("name", GREENLETS)
 def test_suspended_greenlets_wait(name, workdir):
     """Each at each look, and where it stands."""

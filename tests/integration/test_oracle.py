@@ -68,7 +68,7 @@ def take_all(pid, rate, samples, *options):
     sums, stacks = {}, []
     for _ in range(6):
         found, more, result = take(pid, rate, samples, *options)
-        assert found["due"] == pytest.approx(samples, rel=0.001)
+        assert found["due"] == samples
         sums = {key: sums.get(key, 0) + n for key, n in found.items()}
         stacks += more
         if sums["achieved"] >= ENOUGH * samples:
