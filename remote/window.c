@@ -11,8 +11,8 @@
 #define SLACK		512	   /* bytes copied beyond the last known top of the datastack */
 #define TWICE_BYTES	8192u	   /* of the top of the datastack that are copied twice */
 #define TWICE_STEP	2048u
-#define SPAN_GAP	512 /* bytes; nearer frames are one range: cheaper than two */
-#define PRUNE_TICKS	128 /* a frame elsewhere not seen for so many walks is read no more */
+#define SPAN_GAP	1500 /* bytes; nearer frames are one range: cheaper than two */
+#define PRUNE_TICKS	128  /* a frame elsewhere not seen for so many walks is read no more */
 #define MAX_SPARE                                                                                  \
 	24 /* of such frames, how many are kept while they age: with fewer, stacks that            \
 	    * change fast are told by how often they were seen */
