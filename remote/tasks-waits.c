@@ -23,6 +23,7 @@
 #define READ_TRIES  4		/* readings that are interrupted */
 #define READ_PAGES  10u		/* one takes as long as this many pages of it, and for each page */
 #define PAGE_NS	    1000u	/* no longer, where the machine is not known to be slower */
+#define MOST_NS	    10000u	/* nor than this: most are interrupted then */
 #define GONE_LOOKS  2		/* that do not list a task, and it is forgotten */
 #define TORN_LOOKS  64u		/* so many where the lists moved all the time */
 #define HEAT	    8u		/* of a change; each look without one takes 1 */
@@ -187,7 +188,7 @@ bool waits_in_time(struct latency *page, uint64_t began_ns, size_t pages)
 	const uint64_t took = (clock_now_ns() - began_ns) / (READ_PAGES + pages);
 
 	(void)latency_add(page, took);
-	return took < PAGE_NS || took < 2 * page->ns;
+	return took < PAGE_NS || (took < 2 * page->ns && took < MOST_NS);
 }
 
 int waits_renew(struct waits *w)
