@@ -20,7 +20,7 @@
 #define RESIDE_TICKS	 2	     /* it goes when it held nobody for so many ... */
 #define BUDGET_SPAN_NS	 1000000000u /* over which the budget of stops is balanced */
 #define STRIDE_TICKS	 256	     /* so many are looked at before the stride is another: */
-#define STRIDE_LATE	 6	     /* longer, where more than a sixth of the stride was late */
+#define STRIDE_LATE	 10	     /* longer, where more than a tenth was late */
 #define STRIDE_STAY	 15 /* it is tried with a shorter one after so many times, or sooner */
 #define STRIDE_MAX	 8
 #define OPCODES_NS                                                                                 \
@@ -429,7 +429,7 @@ static void adapt_stride(struct sampler *s, bool late)
 	s->stride_late += late;
 	if (++s->stride_ticks < STRIDE_TICKS)
 		return;
-	if (s->stride_late * STRIDE_LATE > STRIDE_TICKS * s->stride && s->stride < STRIDE_MAX) {
+	if (s->stride_late * STRIDE_LATE > STRIDE_TICKS && s->stride < STRIDE_MAX) {
 		s->stride++;
 		s->stride_stay =
 			s->stride_stay < STRIDE_STAY ? 2 * s->stride_stay + 1 : STRIDE_STAY;
