@@ -1,8 +1,11 @@
 """What it costs: the target's time, the sampler's CPU and memory."""
+import contextlib
+import os
+import signal
 import statistics
 import subprocess
 
-from peers import Failed, Rounds, run
+from peers import Failed, Rounds, children, run
 from rates import FASTEST, raw_reads
 from table import number, percent, ratio
 from targets import Counting, Skipped, Target, interpreter, interval, pythons, shared
@@ -11,42 +14,51 @@ PROGRAMS = (("ordinary functions", "work.py", ()),
             ("the oracle, the worst case", "bench_truth.py", (0,)))
 
 
-def _speed_beside(target, seconds, argv):
-    """The target's speed while a command runs."""
+@contextlib.contextmanager
+def _begun(argv):
+    """A profiler that has begun; the process of its that samples."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_begun(process)
-            return target.speed(seconds)
+            process.wait(0.4)
+        except subprocess.TimeoutExpired:
+            yield (children(process.pid) or [process.pid])[-1]
+        else:
+            raise Failed(f"{process.args[0]} ended with {process.returncode}")
         finally:
             process.terminate()
 
 
-def _wait_begun(process):
-    """Until a profiler has begun."""
-    try:
-        process.wait(0.4)
-    except subprocess.TimeoutExpired:
-        return
-    raise Failed(f"{process.args[0]} ended with {process.returncode}")
+SLICE = 0.1  # seconds of one side of a pair, before it is the other's turn
 
 
-SLICES = 5  # of each side of a pair
+def _pair(target, seconds, argv, beside):
+    """How much slower the target is beside a command, over so many seconds of each side. They take
+    turns in short slices, in which the process that samples is stopped or not: the speed of a
+    machine, a virtual one's above all, changes by a tenth from slice to slice, and more slices tell
+    more than long ones. (What stops may take grows while it is stopped: such a slice may have
+    twice as much of it.)"""
+    work, time_of = {True: 0, False: 0}, {True: 0, False: 0}
+    with _begun(argv) as sampler:
+        try:
+            for _ in range(round(2 * seconds / SLICE)):
+                os.kill(sampler, signal.SIGCONT if beside else signal.SIGSTOP)
+                done, took = target.work(SLICE)
+                work[beside] += done
+                time_of[beside] += took
+                beside = not beside
+        except ProcessLookupError:
+            raise Failed("the sampler ended") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(sampler, signal.SIGCONT)
+    return work[False] / time_of[False] / (work[True] / time_of[True]) - 1
 
 
 def _pairs(bench, entry, program, args, seconds, argv_of):
-    """How much slower a target is beside a command, and the interval of that. Both sides of a pair,
-    each of that many seconds, are cut into slices that take turns in the life of one process: what
-    differs between processes, and what drifts, does not count."""
-    slow = []
+    """The mean slowdown, and the interval of it."""
     with Counting(entry, program, *args) as t:
-        for i in range(bench.pairs):
-            speeds = {True: 0, False: 0}
-            for beside in ((True, False) if i % 2 else (False, True)) * SLICES:
-                speeds[beside] += (_speed_beside(t, seconds / SLICES, argv_of(t)) if beside
-                                   else t.speed(seconds / SLICES))
-            slow.append(speeds[False] / speeds[True] - 1)
-    return interval(slow)
+        return interval([_pair(t, seconds, argv_of(t), bool(i % 2)) for i in range(bench.pairs)])
 
 
 def slowdown(bench):
@@ -61,7 +73,7 @@ def slowdown(bench):
             try:
                 mean, low, high = _pairs(
                     bench, entry, program, args, seconds,
-                    lambda t, rate=rate: ours.command(t.pid, rate, seconds + 5, "/dev/null"))
+                    lambda t, rate=rate: ours.command(t.pid, rate, 2 * seconds + 5, "/dev/null"))
             except Failed as e:
                 table.note(f"{name} at {rate}: {e}")
                 continue
@@ -78,11 +90,11 @@ def spin(bench):
     name, program, args = PROGRAMS[0]
     loop = bench.program("timer_loop")
     for beside, argv_of in (
-            ("an empty loop", lambda t: [loop, "0", str(seconds + 5)]),
+            ("an empty loop", lambda t: [loop, "0", str(2 * seconds + 5)]),
             ("pyprof, --stop-budget 0%", lambda t: ours.command(
-                t.pid, FASTEST, seconds + 5, "/dev/null", budget=0)),
+                t.pid, FASTEST, 2 * seconds + 5, "/dev/null", budget=0)),
             ("pyprof, default settings", lambda t: ours.command(
-                t.pid, FASTEST, seconds + 5, "/dev/null"))):
+                t.pid, FASTEST, 2 * seconds + 5, "/dev/null"))):
         try:
             mean, low, high = _pairs(bench, entry, program, args, seconds, argv_of)
         except Failed as e:

@@ -50,12 +50,12 @@ def find(pattern, text):
     return float(found.group(1).replace(",", "")) if found else None
 
 
-def _children(pid):
+def children(pid):
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
         return []
-    return [child for c in text.split() for child in (int(c), *_children(int(c)))]
+    return [child for c in text.split() for child in (int(c), *children(int(c)))]
 
 
 def _resident(pids):
@@ -92,7 +92,7 @@ def run(argv, limit):
 
         def watch():
             while not ended.wait(0.2):
-                memory[0] = max(memory[0], _resident(_children(process.pid) or [process.pid]))
+                memory[0] = max(memory[0], _resident(children(process.pid) or [process.pid]))
                 if time.perf_counter() - began > limit:
                     process.kill()
 

@@ -82,11 +82,11 @@ class Counting(Target):
         self.file.seek(0)
         return struct.unpack("<Q", self.file.read(8))[0]
 
-    def speed(self, seconds):
-        """Work a second, over so long."""
+    def work(self, seconds):
+        """What it does in so long, and how long that was."""
         began, before = time.perf_counter(), self.count()
         time.sleep(seconds)
-        return (self.count() - before) / (time.perf_counter() - began)
+        return self.count() - before, time.perf_counter() - began
 
 
 # Of Student's t, two-sided 95 %, by degrees of freedom.
