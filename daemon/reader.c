@@ -1,6 +1,7 @@
 #include "daemon/reader.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,6 +30,8 @@
 #include "remote/target.h"
 #include "remote/tasks.h"
 
+/* What is larger is mapped by itself, and gone when it is freed. */
+#define MMAP_BYTES  (64 << 10)
 #define SECOND	    1000000000ull
 #define MILLISECOND 1000000ull
 /* Samples wait in the ring this long at most before they are encoded: it holds those of a million a
@@ -743,6 +746,8 @@ void reader_main(const struct reader_setup *setup)
 
 	r->setup = setup;
 	r->opener = (struct proc_opener){open_by_monitor, r};
+	/* Else it grows with what is freed, and old tables would leave holes in the heap. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	signal(SIGPIPE, SIG_IGN);
 	r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	/* Its priority is a privilege. */
