@@ -16,7 +16,7 @@ PROGRAMS = (("ordinary functions", "work.py", ()),
 
 @contextlib.contextmanager
 def _begun(argv):
-    """A profiler that has begun; the process of its that samples."""
+    """Runs a profiler, and gives, once it has begun, its process that samples."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:
         try:
