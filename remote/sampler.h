@@ -40,7 +40,8 @@ struct sampler_options {
 };
 
 /* Without sampler_options.cpu_time the kernel is asked all the same up to so many samples of
- * threads a second: two small reads of 0.7 us each, 1.5 % of a CPU at most. */
+ * threads a second: two small reads, of 0.7 us each where they come one behind the other (1.5 % of
+ * a CPU at most), of several times that between sleeps. */
 #define SAMPLER_CPU_TIME_RATE 10000
 
 /* Bits of sample.state. The *_KNOWN ones say that the bit beside was looked at. */
